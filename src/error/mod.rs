@@ -1,0 +1,4 @@
+//! Public error types.
+//!
+//! One enum per floor and per public operation, with named fields and typed sources. Damage in stored data is not an
+//! error but a value; these are operations that failed.
