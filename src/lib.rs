@@ -1,4 +1,5 @@
 //! bfdb, an embedded, self-healing archive engine.
 
 pub mod error;
+pub mod geometry;
 pub mod units;

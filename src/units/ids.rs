@@ -124,7 +124,11 @@ impl Epoch {
     /// After 2^64 transactions.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self::new(self.get().checked_add(1).expect("an archive sees fewer than 2^64 transactions"))
+        Self::new(
+            self.get()
+                .checked_add(1)
+                .expect("an archive sees fewer than 2^64 transactions"),
+        )
     }
 }
 

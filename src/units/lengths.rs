@@ -17,7 +17,11 @@ impl LeafLen {
 
     /// Returns the leaf length of `2^log2` bytes, or `None` outside 1 KiB to 1 MiB.
     pub const fn from_log2(log2: u8) -> Option<Self> {
-        if log2 >= 10 && log2 <= 20 { Some(Self { log2 }) } else { None }
+        if log2 >= 10 && log2 <= 20 {
+            Some(Self { log2 })
+        } else {
+            None
+        }
     }
 
     /// Returns the binary logarithm of the length, as it stands on disk.
@@ -37,7 +41,10 @@ impl LeafLen {
 }
 
 // A leaf must be whole 64-byte groups, or Reed-Solomon would lay its tail out differently.
-const _: () = assert!(LeafLen::DEFAULT.bytes().is_multiple_of(64), "leaf is not a multiple of the codec group");
+const _: () = assert!(
+    LeafLen::DEFAULT.bytes().is_multiple_of(64),
+    "leaf is not a multiple of the codec group"
+);
 
 /// A half-open range of bytes, `start..end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,7 +56,11 @@ pub struct ByteRange {
 impl ByteRange {
     /// Returns `start..end`, or `None` when `end` lies before `start`.
     pub const fn new(start: u64, end: u64) -> Option<Self> {
-        if start <= end { Some(Self { start, end }) } else { None }
+        if start <= end {
+            Some(Self { start, end })
+        } else {
+            None
+        }
     }
 
     /// Returns the `len_bytes` bytes from `start`, or `None` when the end does not fit 64 bits.
@@ -121,7 +132,13 @@ mod tests {
     #[test]
     fn merging_joins_touching_and_overlapping_ranges_and_keeps_gaps() {
         let range = |start, end| ByteRange::new(start, end).expect("start before end");
-        let mut ranges = vec![range(10, 20), range(0, 5), range(20, 30), range(25, 27), range(40, 41)];
+        let mut ranges = vec![
+            range(10, 20),
+            range(0, 5),
+            range(20, 30),
+            range(25, 27),
+            range(40, 41),
+        ];
         ByteRange::merge(&mut ranges);
         assert_eq!(ranges, [range(0, 5), range(10, 30), range(40, 41)]);
     }

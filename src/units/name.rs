@@ -81,7 +81,9 @@ impl FileName {
 
     /// Says whether this name is `prefix` or lies below it: whole parts are compared, `a/b` is not below `a/bc`.
     pub fn is_within(&self, prefix: &Self) -> bool {
-        self.0.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        self.0
+            .strip_prefix(prefix.as_bytes())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 }
 
@@ -174,9 +176,15 @@ mod tests {
             assert_eq!(FileName::from_bytes(bytes), Err(expected), "{bytes:?}");
         }
         let long = vec![b'a'; MAX_NAME_LEN_BYTES + 1];
-        assert_eq!(FileName::from_bytes(&long), Err(FileNameError::TooLong { len: long.len() }));
+        assert_eq!(
+            FileName::from_bytes(&long),
+            Err(FileNameError::TooLong { len: long.len() })
+        );
         assert!(FileName::from_bytes(&long[1..]).is_ok(), "the longest name");
-        assert!(FileName::from_bytes(b"..x/.hidden/...").is_ok(), "dots alone are harmless");
+        assert!(
+            FileName::from_bytes(b"..x/.hidden/...").is_ok(),
+            "dots alone are harmless"
+        );
     }
 
     #[test]

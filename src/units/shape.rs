@@ -18,7 +18,9 @@ pub struct CodeShape {
 
 /// A code shape that cannot be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a code needs 1 or more data and parity shards and at most {MAX_SHARDS} together, not {data} + {parity}")]
+#[error(
+    "a code needs 1 or more data and parity shards and at most {MAX_SHARDS} together, not {data} + {parity}"
+)]
 pub struct CodeShapeError {
     /// Data shards asked for.
     pub data: u16,
@@ -75,7 +77,10 @@ mod tests {
         assert!(CodeShape::new(0, 3).is_err(), "no data");
         assert!(CodeShape::new(3, 0).is_err(), "no parity");
         assert!(CodeShape::new(254, 3).is_err(), "257 shards");
-        assert!(CodeShape::new(u16::MAX, u16::MAX).is_err(), "the sum must not wrap");
+        assert!(
+            CodeShape::new(u16::MAX, u16::MAX).is_err(),
+            "the sum must not wrap"
+        );
         assert_eq!(CodeShape::new(253, 3).map(CodeShape::total), Ok(256));
     }
 }
