@@ -2,4 +2,5 @@
 
 pub mod error;
 pub mod geometry;
+pub mod plan;
 pub mod units;
