@@ -1,0 +1,338 @@
+//! A volume in a directory of an ordinary filesystem.
+//!
+//! ```text
+//! <dir>/                    0700; everything in it 0600
+//!   volume.bfv              slot A at 0, slot B at 4096
+//!   extents/00000001.bfx    the id in at least eight decimal digits
+//! ```
+//! Other names beside these are left alone and never listed. Files are never mapped: a bad sector under a mapping
+//! kills the process. Opening needs no write permission, so a volume on a read-only mount still serves reads.
+//!
+//! Reads go through a bounded cache of handles. Each read looks whether the file behind its handle still has a name,
+//! because an extent that somebody deleted must show as missing even where a handle would still serve it.
+//!
+//! Locks, in this order, and what is done under them: a writer's turn to sync and its gate cover I/O on that one file
+//! (see [`writer`]); the handle cache and the list of poisoned extents cover memory work only.
+
+mod handles;
+mod layout;
+mod space;
+mod writer;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use self::handles::Handles;
+use self::writer::LocalWriter;
+use crate::error::VolumeError;
+use crate::units::{ExtentId, VolumeId, to_u64};
+use crate::volume::{ExtentStat, ExtentWriter, SlotBytes, SlotIndex, Volume};
+
+/// How a [`LocalVolume`] moves its bytes.
+#[derive(Debug, Clone)]
+pub struct LocalVolumeOptions {
+    /// Whether large writes may go past the page cache. Default: [`IoMode::Auto`].
+    pub io_mode: IoMode,
+    /// How many extents are kept open for reading, at least one. Default: 128.
+    pub open_handles: usize,
+}
+
+/// Whether large aligned writes go past the page cache.
+///
+/// The bytes are the same in both modes; direct writes are about twice as fast end to end, since moving bytes through
+/// the page cache costs more than hashing and encoding them (docs: performance).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IoMode {
+    /// Writes of 64 KiB and more whose memory and offset are aligned to 4096 bytes go direct where the filesystem can;
+    /// everything else is buffered.
+    Auto,
+    /// All writes are buffered.
+    Buffered,
+}
+
+impl Default for LocalVolumeOptions {
+    fn default() -> Self {
+        Self {
+            io_mode: IoMode::Auto,
+            open_handles: 128,
+        }
+    }
+}
+
+/// A volume in a directory.
+#[derive(Debug)]
+pub struct LocalVolume {
+    shared: Arc<Shared>,
+    handles: Handles,
+}
+
+/// What the volume and its writers both need.
+#[derive(Debug)]
+struct Shared {
+    id: VolumeId,
+    dir: PathBuf,
+    io_mode: IoMode,
+    poisoned: Poisoned,
+}
+
+/// Extents whose sync failed since the volume was opened: they are abandoned for good.
+type Poisoned = Arc<Mutex<BTreeSet<ExtentId>>>;
+
+impl LocalVolume {
+    /// Makes a volume in `dir`, which is made too unless it is there; its parent must exist.
+    ///
+    /// When this returns, the directories and both slots, all zeros, are durable. What a crashed creation left is taken
+    /// up again; anything that may be a volume is refused.
+    ///
+    /// # Errors
+    /// [`VolumeError::InUse`] where a slot holds anything or extents are there, [`VolumeError::Directory`].
+    pub fn create(dir: &Path, id: VolumeId) -> Result<Self, VolumeError> {
+        layout::create(dir)?;
+        Ok(Self::over(
+            dir,
+            id,
+            &LocalVolumeOptions::default(),
+            Arc::default(),
+        ))
+    }
+
+    /// Opens the volume in `dir` under the id that its slots name; see [`read_slots_of`](Self::read_slots_of).
+    ///
+    /// # Errors
+    /// [`VolumeError::Directory`] when `dir` is not a volume's directory.
+    pub fn open(dir: &Path, id: VolumeId) -> Result<Self, VolumeError> {
+        layout::check(dir)?;
+        Ok(Self::over(
+            dir,
+            id,
+            &LocalVolumeOptions::default(),
+            Arc::default(),
+        ))
+    }
+
+    /// Changes how bytes are moved; writers made before keep their way.
+    #[must_use]
+    pub fn with_options(self, options: &LocalVolumeOptions) -> Self {
+        Self::over(
+            &self.shared.dir,
+            self.shared.id,
+            options,
+            Arc::clone(&self.shared.poisoned),
+        )
+    }
+
+    /// Reads both slots of a directory whose volume is not known yet, each with its own result: one that is damaged or
+    /// cut off does not hide the other.
+    pub fn read_slots_of(dir: &Path) -> [Result<Box<SlotBytes>, VolumeError>; 2] {
+        SlotIndex::BOTH.map(|slot| {
+            let source_of = |source| VolumeError::Directory {
+                path: layout::slots_path(dir),
+                source,
+            };
+            layout::read_slot(dir, slot).map_err(source_of)
+        })
+    }
+
+    /// Returns the directory.
+    pub fn dir(&self) -> &Path {
+        &self.shared.dir
+    }
+
+    /// Returns the file that an extent is kept in, for messages and damage tools; it may not exist.
+    pub fn extent_path(&self, extent: ExtentId) -> PathBuf {
+        layout::extent_path(&self.shared.dir, extent)
+    }
+
+    fn over(dir: &Path, id: VolumeId, options: &LocalVolumeOptions, poisoned: Poisoned) -> Self {
+        let shared = Shared {
+            id,
+            dir: dir.to_path_buf(),
+            io_mode: options.io_mode,
+            poisoned,
+        };
+        Self {
+            shared: Arc::new(shared),
+            handles: Handles::new(options.open_handles),
+        }
+    }
+
+    /// Returns a read-only handle that still has a name, and its length.
+    fn handle(&self, extent: ExtentId) -> io::Result<(Arc<fs::File>, u64)> {
+        if let Some(file) = self.handles.get(extent) {
+            let metadata = file.metadata()?;
+            if layout::has_a_name(&metadata) {
+                return Ok((file, metadata.len()));
+            }
+            self.handles.forget(extent);
+        }
+        let file = Arc::new(layout::open_for_reading(&self.extent_path(extent))?);
+        let len_bytes = file.metadata()?.len();
+        self.handles.put(extent, &file);
+        Ok((file, len_bytes))
+    }
+
+    fn read(
+        &self,
+        extent: ExtentId,
+        offset: u64,
+        into: &mut [u8],
+        caches: Caches,
+    ) -> Result<(), VolumeError> {
+        let volume = self.shared.id;
+        let (file, len_bytes) = self.handle(extent).map_err(|source| {
+            if source.kind() == io::ErrorKind::NotFound {
+                VolumeError::Missing { volume, extent }
+            } else {
+                VolumeError::Open {
+                    volume,
+                    extent,
+                    source,
+                }
+            }
+        })?;
+        let len = to_u64(into.len());
+        let wanted_end = offset.saturating_add(len);
+        if wanted_end > len_bytes {
+            return Err(VolumeError::Truncated {
+                volume,
+                extent,
+                len_bytes,
+                wanted_end,
+            });
+        }
+        if caches == Caches::Drop {
+            space::drop_from_cache(&file, offset, len);
+        }
+        file.read_exact_at(into, offset).map_err(|source| {
+            // A handle that fails may be stale (a network filesystem): the next read opens anew.
+            self.handles.forget(extent);
+            // Somebody cut the file between the look at its length and the read.
+            if source.kind() == io::ErrorKind::UnexpectedEof {
+                let len_bytes = file.metadata().map_or(0, |metadata| metadata.len());
+                VolumeError::Truncated {
+                    volume,
+                    extent,
+                    len_bytes,
+                    wanted_end,
+                }
+            } else {
+                VolumeError::Read {
+                    volume,
+                    extent,
+                    offset,
+                    len,
+                    source,
+                }
+            }
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Caches {
+    Use,
+    Drop,
+}
+
+impl Volume for LocalVolume {
+    fn id(&self) -> VolumeId {
+        self.shared.id
+    }
+
+    fn create_extent(
+        &self,
+        extent: ExtentId,
+        header: &[u8],
+        capacity_bytes: u64,
+    ) -> Result<Arc<dyn ExtentWriter>, VolumeError> {
+        Ok(Arc::new(LocalWriter::create(
+            &self.shared,
+            extent,
+            header,
+            capacity_bytes,
+        )?))
+    }
+
+    fn resume_extent(&self, extent: ExtentId, end_bytes: u64) -> Result<Arc<dyn ExtentWriter>, VolumeError> {
+        Ok(Arc::new(LocalWriter::resume(&self.shared, extent, end_bytes)?))
+    }
+
+    fn read_at(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
+        self.read(extent, offset, into, Caches::Use)
+    }
+
+    fn read_past_caches(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
+        self.read(extent, offset, into, Caches::Drop)
+    }
+
+    fn extents(&self) -> Result<Vec<ExtentStat>, VolumeError> {
+        layout::list(&self.shared.dir).map_err(|source| VolumeError::List {
+            volume: self.shared.id,
+            source,
+        })
+    }
+
+    fn remove_extent(&self, extent: ExtentId) -> Result<(), VolumeError> {
+        let volume = self.shared.id;
+        self.handles.forget(extent);
+        layout::remove(&self.shared.dir, extent).map_err(|source| {
+            if source.kind() == io::ErrorKind::NotFound {
+                VolumeError::Missing { volume, extent }
+            } else {
+                VolumeError::Remove {
+                    volume,
+                    extent,
+                    source,
+                }
+            }
+        })
+    }
+
+    fn free_bytes(&self) -> Result<u64, VolumeError> {
+        space::free_bytes_of(&self.shared.dir).map_err(|source| VolumeError::FreeSpace {
+            volume: self.shared.id,
+            source,
+        })
+    }
+
+    fn read_slot(&self, slot: SlotIndex, into: &mut SlotBytes) -> Result<(), VolumeError> {
+        let bytes = layout::read_slot(&self.shared.dir, slot).map_err(|source| VolumeError::ReadSlot {
+            volume: self.shared.id,
+            slot: slot.name(),
+            source,
+        })?;
+        *into = *bytes;
+        Ok(())
+    }
+
+    fn write_slot(&self, slot: SlotIndex, bytes: &SlotBytes) -> Result<(), VolumeError> {
+        layout::write_slot(&self.shared.dir, slot, bytes).map_err(|source| VolumeError::WriteSlot {
+            volume: self.shared.id,
+            slot: slot.name(),
+            source,
+        })
+    }
+}
+
+impl Shared {
+    fn is_poisoned(&self, extent: ExtentId) -> bool {
+        self.poisoned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&extent)
+    }
+
+    fn poison(&self, extent: ExtentId) {
+        self.poisoned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(extent);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,421 @@
+//! The writer of one extent file.
+//!
+//! Two locks, in this order:
+//! * `sync_turn` is held across a sync. The kernel reports a failed write-back *once* per open file, to whichever sync
+//!   comes first: of two concurrent ones the second would be told that all is well. So they go one after another, and
+//!   the second finds the poison of the first.
+//! * `gate` is held shared across a write and alone across everything that changes the length or the phase, so no zero
+//!   of a preallocation falls on a fresh byte and no write lands behind a seal.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::space::{self, ReserveError};
+use super::{IoMode, Shared, layout};
+use crate::error::VolumeError;
+use crate::units::{ByteRange, ExtentId, VolumeId, to_u64, to_usize};
+use crate::volume::{ExtentWriter, SECTOR_LEN_BYTES};
+
+/// Shorter writes are buffered: below this, a trip to the disk costs more than the copy it saves.
+const DIRECT_MIN_BYTES: usize = 64 * 1024;
+
+/// After this many buffered bytes their write-back is started, so that the disk works from the start and a sync finds
+/// little left to do.
+const PACE_BYTES: u64 = 8 * 1024 * 1024;
+
+pub(super) struct LocalWriter {
+    shared: Arc<Shared>,
+    extent: ExtentId,
+    path: PathBuf,
+    /// Opened before the first byte is written: a sync through it hears of every failed write-back since.
+    file: File,
+    /// A second handle past the page cache; `None` where the filesystem has none.
+    direct: OnceLock<Option<File>>,
+    /// Set when a direct write was refused: it will be refused again.
+    direct_refused: AtomicBool,
+    sync_turn: Mutex<()>,
+    gate: RwLock<Phase>,
+    /// Set when the length changed other than by writing: the next sync must cover it, whatever the filesystem takes
+    /// `fdatasync` for.
+    length_changed: AtomicBool,
+    pace: Mutex<Pace>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Poisoned,
+    Sealed,
+}
+
+/// Buffered bytes whose write-back was not started yet, and a range around them.
+#[derive(Debug, Default)]
+struct Pace {
+    dirty_bytes: u64,
+    range: Option<ByteRange>,
+}
+
+impl LocalWriter {
+    pub(super) fn create(
+        shared: &Arc<Shared>,
+        extent: ExtentId,
+        header: &[u8],
+        capacity_bytes: u64,
+    ) -> Result<Self, VolumeError> {
+        let volume = shared.id;
+        let path = layout::extent_path(&shared.dir, extent);
+        let file = layout::create_new(&path).map_err(|source| {
+            if source.kind() == io::ErrorKind::AlreadyExists {
+                VolumeError::Exists { volume, extent }
+            } else {
+                VolumeError::Create {
+                    volume,
+                    extent,
+                    source,
+                }
+            }
+        })?;
+        let capacity_bytes = capacity_bytes.max(to_u64(header.len()));
+        let made = space::reserve(&file, capacity_bytes).and_then(|()| {
+            file.write_all_at(header, 0)?;
+            file.sync_all()?;
+            Ok(layout::sync_dir(&layout::extents_dir(&shared.dir))?)
+        });
+        let Err(error) = made else {
+            return Ok(Self::over(shared, extent, path, file));
+        };
+        // None is left behind. Should the removal fail too, its error hides nothing: the id is not used again, and
+        // the listing shows the file.
+        let source = match (error, layout::remove(&shared.dir, extent)) {
+            (
+                ReserveError::Full {
+                    needed_bytes,
+                    free_bytes,
+                },
+                Ok(()),
+            ) => {
+                return Err(VolumeError::Full {
+                    volume,
+                    extent,
+                    needed_bytes,
+                    free_bytes,
+                });
+            }
+            (ReserveError::Full { .. }, Err(source)) | (ReserveError::Io(source), _) => source,
+        };
+        Err(VolumeError::Create {
+            volume,
+            extent,
+            source,
+        })
+    }
+
+    pub(super) fn resume(
+        shared: &Arc<Shared>,
+        extent: ExtentId,
+        end_bytes: u64,
+    ) -> Result<Self, VolumeError> {
+        let volume = shared.id;
+        if shared.is_poisoned(extent) {
+            return Err(VolumeError::Poisoned { volume, extent });
+        }
+        let path = layout::extent_path(&shared.dir, extent);
+        let opened = layout::open_for_writing(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (len_bytes, file) = opened.map_err(|source| {
+            if source.kind() == io::ErrorKind::NotFound {
+                VolumeError::Missing { volume, extent }
+            } else {
+                VolumeError::Open {
+                    volume,
+                    extent,
+                    source,
+                }
+            }
+        })?;
+        if len_bytes < end_bytes {
+            return Err(VolumeError::Truncated {
+                volume,
+                extent,
+                len_bytes,
+                wanted_end: end_bytes,
+            });
+        }
+        let writer = Self::over(shared, extent, path, file);
+        // Synced at once: the leftovers must not come back with a later crash, in between what is written now.
+        writer.truncate(end_bytes)?;
+        writer.sync()?;
+        Ok(writer)
+    }
+
+    fn over(shared: &Arc<Shared>, extent: ExtentId, path: PathBuf, file: File) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            extent,
+            path,
+            file,
+            direct: OnceLock::new(),
+            direct_refused: AtomicBool::new(shared.io_mode == IoMode::Buffered),
+            sync_turn: Mutex::default(),
+            gate: RwLock::new(Phase::Open),
+            length_changed: AtomicBool::new(false),
+            pace: Mutex::default(),
+        }
+    }
+
+    fn enter(&self) -> Result<RwLockReadGuard<'_, Phase>, VolumeError> {
+        let phase = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        self.check(*phase)?;
+        Ok(phase)
+    }
+
+    fn enter_alone(&self) -> Result<RwLockWriteGuard<'_, Phase>, VolumeError> {
+        let phase = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        self.check(*phase)?;
+        Ok(phase)
+    }
+
+    fn check(&self, phase: Phase) -> Result<(), VolumeError> {
+        let (volume, extent) = (self.shared.id, self.extent);
+        match phase {
+            Phase::Open => Ok(()),
+            Phase::Poisoned => Err(VolumeError::Poisoned { volume, extent }),
+            Phase::Sealed => Err(VolumeError::Sealed { volume, extent }),
+        }
+    }
+
+    fn full(&self, needed_bytes: u64) -> VolumeError {
+        // Without an answer, nothing is free as far as anybody knows.
+        let free_bytes = space::free_bytes_at(&self.file).unwrap_or(0);
+        VolumeError::Full {
+            volume: self.shared.id,
+            extent: self.extent,
+            needed_bytes,
+            free_bytes,
+        }
+    }
+
+    /// Syncs the file, or poisons the extent. The caller has the turn, and the gate is free.
+    fn sync_file(&self) -> Result<(), VolumeError> {
+        let length_changed = self.length_changed.swap(false, Ordering::AcqRel);
+        let synced = if length_changed {
+            self.file.sync_all()
+        } else {
+            self.file.sync_data()
+        };
+        let Err(source) = synced else { return Ok(()) };
+        *self.gate.write().unwrap_or_else(PoisonError::into_inner) = Phase::Poisoned;
+        self.shared.poison(self.extent);
+        Err(VolumeError::Sync {
+            volume: self.shared.id,
+            extent: self.extent,
+            source,
+        })
+    }
+
+    /// Writes what may go direct and returns how many bytes that were; the rest is for [`write_buffered`].
+    ///
+    /// [`write_buffered`]: Self::write_buffered
+    fn write_direct(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        let sector = to_usize(SECTOR_LEN_BYTES);
+        let body = &bytes[..bytes.len() / sector * sector];
+        let aligned = offset.is_multiple_of(SECTOR_LEN_BYTES) && body.as_ptr().addr().is_multiple_of(sector);
+        if body.len() < DIRECT_MIN_BYTES || !aligned || self.direct_refused.load(Ordering::Relaxed) {
+            return Ok(0);
+        }
+        let Some(direct) = self.direct.get_or_init(|| self.open_direct()) else {
+            return Ok(0);
+        };
+        let mut done = 0;
+        // A short write that ends inside a sector leaves the rest to the page cache.
+        while done < body.len() && done.is_multiple_of(sector) {
+            match direct.write_at(&body[done..], offset + to_u64(done)) {
+                Ok(0) => break,
+                Ok(written) => done += written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if refuses_direct(&error) => {
+                    self.direct_refused.store(true, Ordering::Relaxed);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    /// `None` where there is no way past the page cache; every write is buffered then.
+    #[cfg(target_os = "linux")]
+    fn open_direct(&self) -> Option<File> {
+        use std::fs::OpenOptions;
+        use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+
+        use rustix::fs::OFlags;
+
+        let flags = layout::flag_bits(OFlags::DIRECT | OFlags::NOFOLLOW);
+        let direct = OpenOptions::new()
+            .write(true)
+            .custom_flags(flags)
+            .open(&self.path)
+            .ok()?;
+        // By path, so it is looked at whether that is still our file.
+        let (ours, theirs) = (self.file.metadata().ok()?, direct.metadata().ok()?);
+        let same = ours.dev() == theirs.dev() && ours.ino() == theirs.ino();
+        same.then_some(direct)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn open_direct(&self) -> Option<File> {
+        None
+    }
+
+    fn write_buffered(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.file.write_all_at(bytes, offset)?;
+        let start = self
+            .pace
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(offset, to_u64(bytes.len()));
+        if let Some(range) = start {
+            // This is what `sync_file_range` would do: dirty pages are not dropped, their write-back begins.
+            space::drop_from_cache(&self.file, range.start(), range.len());
+        }
+        Ok(())
+    }
+}
+
+impl Pace {
+    /// Counts a buffered write; returns a range when its write-back is due.
+    fn add(&mut self, offset: u64, len: u64) -> Option<ByteRange> {
+        let (mut start, mut end) = (offset, offset.saturating_add(len));
+        if let Some(range) = self.range {
+            (start, end) = (start.min(range.start()), end.max(range.end()));
+        }
+        self.range = ByteRange::new(start, end);
+        self.dirty_bytes += len;
+        if self.dirty_bytes < PACE_BYTES {
+            return None;
+        }
+        self.dirty_bytes = 0;
+        self.range.take()
+    }
+}
+
+/// A filesystem that opens a file for direct I/O may still refuse the alignment, or the write.
+fn refuses_direct(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+    )
+}
+
+impl ExtentWriter for LocalWriter {
+    fn volume(&self) -> VolumeId {
+        self.shared.id
+    }
+
+    fn extent(&self) -> ExtentId {
+        self.extent
+    }
+
+    fn preallocate(&self, end_bytes: u64) -> Result<(), VolumeError> {
+        let _alone = self.enter_alone()?;
+        let (volume, extent) = (self.shared.id, self.extent);
+        self.length_changed.store(true, Ordering::Release);
+        space::reserve(&self.file, end_bytes).map_err(|error| match error {
+            ReserveError::Full {
+                needed_bytes,
+                free_bytes,
+            } => VolumeError::Full {
+                volume,
+                extent,
+                needed_bytes,
+                free_bytes,
+            },
+            ReserveError::Io(source) => VolumeError::Preallocate {
+                volume,
+                extent,
+                end_bytes,
+                source,
+            },
+        })
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), VolumeError> {
+        let _shared = self.enter()?;
+        let len = to_u64(bytes.len());
+        let failed = |source| VolumeError::Write {
+            volume: self.shared.id,
+            extent: self.extent,
+            offset,
+            len,
+            source,
+        };
+        // No file reaches further, and the sums below must not wrap.
+        if offset
+            .checked_add(len)
+            .is_none_or(|end| i64::try_from(end).is_err())
+        {
+            return Err(failed(io::ErrorKind::FileTooLarge.into()));
+        }
+        let written = self.write_direct(offset, bytes).and_then(|done| {
+            assert!(done <= bytes.len(), "the host wrote more than it was given");
+            self.write_buffered(offset + to_u64(done), &bytes[done..])
+        });
+        written.map_err(|source| {
+            if space::means_full(&source) {
+                self.full(len)
+            } else {
+                failed(source)
+            }
+        })
+    }
+
+    fn sync(&self) -> Result<(), VolumeError> {
+        let _turn = self.sync_turn.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.enter()?); // Writes go on during the sync; those that returned before it are covered.
+        self.sync_file()
+    }
+
+    fn truncate(&self, end_bytes: u64) -> Result<(), VolumeError> {
+        let _alone = self.enter_alone()?;
+        let shorten = || {
+            if self.file.metadata()?.len() > end_bytes {
+                self.length_changed.store(true, Ordering::Release);
+                rustix::fs::ftruncate(&self.file, end_bytes)?;
+            }
+            Ok(())
+        };
+        shorten().map_err(|source: io::Error| VolumeError::Truncate {
+            volume: self.shared.id,
+            extent: self.extent,
+            end_bytes,
+            source,
+        })
+    }
+
+    fn seal(&self) -> Result<(), VolumeError> {
+        let _turn = self.sync_turn.lock().unwrap_or_else(PoisonError::into_inner);
+        // Closed first, so no write slips in behind the sync that is meant to be the last.
+        *self.enter_alone()? = Phase::Sealed;
+        self.sync_file()
+    }
+}
+
+impl fmt::Debug for LocalWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalWriter")
+            .field("extent", &self.extent)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
