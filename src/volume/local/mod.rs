@@ -43,8 +43,9 @@ pub struct LocalVolumeOptions {
 
 /// Whether large aligned writes go past the page cache.
 ///
-/// The bytes are the same in both modes; direct writes are about twice as fast end to end, since moving bytes through
-/// the page cache costs more than hashing and encoding them (docs: performance).
+/// The bytes are the same in both modes. A direct write saves the copy into the page cache and its bookkeeping, which
+/// cost more CPU than hashing and encoding, and it keeps the disk busy from the start; how much faster it is depends on
+/// the disk (`cargo bench --bench volume`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoMode {
     /// Writes of 64 KiB and more whose memory and offset are aligned to 4096 bytes go direct where the filesystem can;
