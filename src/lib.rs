@@ -1,8 +1,10 @@
 //! bfdb, an embedded, self-healing archive engine.
 
 pub mod buffer;
+pub mod codec;
 pub mod error;
 pub mod geometry;
+pub mod merkle;
 pub mod plan;
 pub mod units;
 pub mod volume;

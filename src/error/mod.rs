@@ -4,7 +4,11 @@
 //! error but a value; these are operations that failed.
 
 mod buffer;
+mod codec;
+mod merkle;
 mod volume;
 
 pub use buffer::BufferError;
+pub use codec::DecodeError;
+pub use merkle::RootHashError;
 pub use volume::VolumeError;

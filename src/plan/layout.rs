@@ -32,12 +32,25 @@ pub struct ExtentUse {
     pub lane: LaneIndex,
     /// Whether the commit makes the extent.
     pub is_new: bool,
-    /// Bytes taken before the commit; the header of a new extent counts as taken.
+    /// Bytes that were committed before, 0 in a new extent.
+    pub committed_bytes: u64,
+    /// Where the commit begins: behind the header of a new extent, on a fresh sector of an old one.
     pub start_bytes: u64,
     /// Bytes taken after it.
     pub end_bytes: u64,
     /// Whether the extent is full, so that the lane went on in another.
     pub is_full: bool,
+}
+
+impl ExtentUse {
+    /// Returns the committed end once the commit is published: unchanged where no frame was placed.
+    pub const fn published_end_bytes(&self) -> u64 {
+        if self.end_bytes > self.start_bytes {
+            self.end_bytes
+        } else {
+            self.committed_bytes
+        }
+    }
 }
 
 /// Deals frames to lanes, moving on to new extents where one is full.
@@ -75,6 +88,7 @@ impl LaneLayout {
                         extent: position.extent,
                         lane: lane_index(lane),
                         is_new: false,
+                        committed_bytes: position.end_bytes,
                         start_bytes,
                         end_bytes: start_bytes,
                         is_full: false,
@@ -122,6 +136,7 @@ impl LaneLayout {
             extent,
             lane,
             is_new: true,
+            committed_bytes: 0,
             start_bytes: header,
             end_bytes: offset + len_bytes,
             is_full: false,

@@ -141,6 +141,9 @@ impl ShardIndex {
 
 impl ColumnIndex {
     /// Returns the position as an index into a slice of leaves.
+    ///
+    /// # Panics
+    /// Where an index is narrower than 32 bits.
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).expect("a column index fits the address space")
     }

@@ -1,0 +1,512 @@
+use super::*;
+use crate::{
+    error::DecodeError,
+    units::{CodeShape, ShardIndex},
+};
+use proptest::prelude::*;
+use reed_solomon_simd::{
+    engine::Naive,
+    rate::{HighRateDecoder, HighRateEncoder, RateDecoder as _, RateEncoder as _},
+};
+
+fn shape(data: u16, parity: u16) -> CodeShape {
+    CodeShape::new(data, parity).expect("a code shape of at most 256 shards")
+}
+
+/// A 251-byte pattern keyed by shard and position: shifted slices and swapped shards differ.
+fn painted(shard: usize, len: usize) -> Vec<u8> {
+    (0..len)
+        .map(|at| u8::try_from((at * 7 + at / 251 + shard * 31 + 1) % 251).expect("a remainder below 251"))
+        .collect()
+}
+
+fn painted_data(shape: CodeShape, slice_len: usize) -> Vec<Vec<u8>> {
+    (0..usize::from(shape.data()))
+        .map(|shard| painted(shard, slice_len))
+        .collect()
+}
+
+fn slices(shards: &[Vec<u8>]) -> Vec<&[u8]> {
+    shards.iter().map(Vec::as_slice).collect()
+}
+
+fn encode_with(encoder: &mut ColumnEncoder, slice_len: usize, data: &[&[u8]]) -> Vec<Vec<u8>> {
+    // Not zeros: what is not overwritten shows.
+    let mut parity = vec![vec![0xEE; slice_len]; usize::from(encoder.shape().parity())];
+    encoder.encode(
+        slice_len,
+        data,
+        &mut parity.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>(),
+    );
+    parity
+}
+
+fn encode(shape: CodeShape, slice_len: usize, data: &[&[u8]]) -> Vec<Vec<u8>> {
+    encode_with(&mut ColumnEncoder::new(shape), slice_len, data)
+}
+
+/// Data and parity of one column slice, all as long as the slice.
+fn codeword(shape: CodeShape, slice_len: usize) -> Vec<Vec<u8>> {
+    let mut shards = painted_data(shape, slice_len);
+    let parity = encode(shape, slice_len, &slices(&shards));
+    shards.extend(parity);
+    shards
+}
+
+fn without<'shards>(shards: &'shards [Vec<u8>], lost: &[usize]) -> Vec<Option<&'shards [u8]>> {
+    (0..shards.len())
+        .map(|shard| (!lost.contains(&shard)).then(|| shards[shard].as_slice()))
+        .collect()
+}
+
+/// Loses `lost` and asserts that both ways of decoding give exactly that back, in shard order.
+fn assert_restored(decoder: &mut ColumnDecoder, slice_len: usize, shards: &[Vec<u8>], lost: &[usize]) {
+    let shape = decoder.shape();
+    let present = without(shards, lost);
+    let mut restored = Vec::new();
+    decoder
+        .decode(slice_len, &present, |shard, bytes| {
+            restored.push((shard.as_usize(), bytes.to_vec()));
+        })
+        .expect("decodes");
+    let is_data = |shard: &&usize| **shard < usize::from(shape.data());
+    let expected: Vec<_> = lost
+        .iter()
+        .filter(is_data)
+        .map(|&shard| (shard, shards[shard].clone()))
+        .collect();
+    assert!(restored == expected, "{shape} without {lost:?}: data");
+
+    restored.clear();
+    decoder
+        .reconstruct(slice_len, &present, |shard, bytes| {
+            restored.push((shard.as_usize(), bytes.to_vec()));
+        })
+        .expect("reconstructs");
+    let expected: Vec<_> = lost.iter().map(|&shard| (shard, shards[shard].clone())).collect();
+    assert!(restored == expected, "{shape} without {lost:?}: data and parity");
+}
+
+/// All sets of at most `most` of `total` shards, each in ascending order.
+fn loss_sets(total: usize, most: usize) -> Vec<Vec<usize>> {
+    let mut sets = vec![vec![]];
+    let mut begin = 0;
+    for _ in 0..most {
+        let end = sets.len();
+        for set in begin..end {
+            let next = sets[set].last().map_or(0, |last| last + 1);
+            for shard in next..total {
+                sets.push([&sets[set][..], &[shard]].concat());
+            }
+        }
+        begin = end;
+    }
+    sets
+}
+
+#[test]
+fn parity_of_a_fixed_pattern_is_golden() {
+    // These are bytes on disk: a change here means that no old archive can be repaired.
+    let golden = [
+        (
+            30,
+            3,
+            "2ab6744364bac1e6a29142260c0cd6373ad8e4d72434c40d95d56a8dcf321552",
+        ),
+        (
+            4,
+            2,
+            "bc94a5950cb24db60225054a04f69cb44841f5160753bfd73fb2876f7896a93f",
+        ),
+        (
+            1,
+            3,
+            "449cae72dcd392de6fa51a6f4b1c21a55247b59d38f4a3696217d74f0941770f",
+        ),
+        (
+            2,
+            1,
+            "6c694ff7dfeae8142ecc616b22e176e479c83d61a456e70d6c5c33a3022c473c",
+        ),
+        (
+            5,
+            1,
+            "56ef358165587889ad9d03293c1f4b81d33e236b1d2ee129af5e3116b77c1c66",
+        ),
+        (
+            2,
+            3,
+            "f8409b187c84a7bdf99537a1e2382aa71cd2b8870c280d20f175be077f73fe36",
+        ),
+        (
+            70,
+            10,
+            "8a99a577429149766d0670adbf842fa6d919ba971491dd2013ca34803429f517",
+        ),
+    ];
+    for (k, m, expected) in golden {
+        let shape = shape(k, m);
+        let parity = encode(shape, 4096, &slices(&painted_data(shape, 4096)));
+        assert_eq!(blake3::hash(&parity.concat()).to_string(), expected, "{shape}");
+    }
+}
+
+#[test]
+fn one_parity_shard_is_the_sum_of_the_data() {
+    for k in [2, 3, 5, 30, 255] {
+        let data = painted_data(shape(k, 1), 192);
+        let mut sum = vec![0; 192];
+        data.iter().for_each(|shard| add(&mut sum, shard));
+        assert_eq!(encode(shape(k, 1), 192, &slices(&data)), [sum], "RS({k},1)");
+    }
+}
+
+#[test]
+fn parity_is_that_of_the_naive_engine_and_decodes_with_the_plain_high_rate_decoder() {
+    for (k, m) in [(2, 1), (2, 3), (4, 2), (5, 4), (30, 3), (31, 5), (70, 10)] {
+        let shape = shape(k, m);
+        let (k, m) = (usize::from(k), usize::from(m));
+        let shards = codeword(shape, 128);
+        let mut encoder = HighRateEncoder::new(k, m, 128, Naive::new(), None).expect("a supported shape");
+        shards[..k]
+            .iter()
+            .for_each(|shard| encoder.add_original_shard(shard).expect("k shards"));
+        assert!(
+            encoder
+                .encode()
+                .expect("complete")
+                .recovery_iter()
+                .eq(shards[k..].iter()),
+            "{shape}"
+        );
+
+        let lost_count = k.min(m);
+        let mut decoder = HighRateDecoder::new(k, m, 128, Naive::new(), None).expect("a supported shape");
+        (lost_count..k).for_each(|i| decoder.add_original_shard(i, &shards[i]).expect("once"));
+        (0..m).for_each(|i| decoder.add_recovery_shard(i, &shards[k + i]).expect("once"));
+        let decoded = decoder.decode().expect("enough shards");
+        assert!(
+            (0..lost_count).all(|i| decoded.restored_original(i) == Some(&shards[i])),
+            "{shape}"
+        );
+    }
+}
+
+#[test]
+fn replication_copies_and_fills_up_with_zeros() {
+    let data = painted(0, 100);
+    for copy in encode(shape(1, 3), 128, &[&data]) {
+        assert_eq!((&copy[..100], &copy[100..]), (&data[..], &[0; 28][..]));
+    }
+    let mut restored = Vec::new();
+    ColumnDecoder::new(shape(1, 3))
+        .reconstruct(128, &[None, None, Some(&data), None], |shard, bytes| {
+            restored.push((shard.get(), bytes.to_vec()));
+        })
+        .expect("one copy is enough");
+    let whole = [&data[..], &[0; 28]].concat();
+    assert_eq!(restored, [(0, whole.clone()), (1, whole.clone()), (3, whole)]);
+}
+
+#[test]
+fn every_loss_of_at_most_m_shards_of_a_small_shape_is_restored_exactly() {
+    for (k, m) in [
+        (1, 1),
+        (1, 3),
+        (2, 1),
+        (2, 2),
+        (2, 5),
+        (3, 2),
+        (4, 2),
+        (5, 3),
+        (3, 7),
+    ] {
+        let shape = shape(k, m);
+        let shards = codeword(shape, 192);
+        let mut decoder = ColumnDecoder::new(shape);
+        for lost in loss_sets(shards.len(), usize::from(m)) {
+            assert_restored(&mut decoder, 192, &shards, &lost);
+        }
+    }
+}
+
+#[test]
+fn every_loss_of_at_most_three_shards_of_thirty_and_three_is_restored_exactly() {
+    let shards = codeword(shape(30, 3), 64);
+    let mut decoder = ColumnDecoder::new(shape(30, 3));
+    let sets = loss_sets(33, 3);
+    assert_eq!(sets.len(), 1 + 33 + 528 + 5456);
+    for lost in sets {
+        assert_restored(&mut decoder, 64, &shards, &lost);
+    }
+}
+
+#[test]
+fn many_losses_are_restored_on_both_sides_of_the_border_between_the_methods() {
+    for (k, m) in [(20, 20), (40, 18), (17, 100), (128, 128)] {
+        let shape = shape(k, m);
+        let (k, m) = (usize::from(k), usize::from(m));
+        let shards = codeword(shape, 128);
+        let mut decoder = ColumnDecoder::new(shape);
+        for lost_data in [1, 15, 16, 17, k.min(m), 16, 2] {
+            // Data shards spread over all, the rest of m from the beginning of the parity.
+            let mut lost: Vec<usize> = (0..lost_data).map(|i| i * k / lost_data).collect();
+            assert_restored(&mut decoder, 128, &shards, &lost);
+            lost.extend(k..k + m - lost_data);
+            assert_restored(&mut decoder, 128, &shards, &lost);
+        }
+    }
+}
+
+#[test]
+fn losing_more_than_m_shards_is_an_error_and_hands_out_nothing() {
+    for (k, m) in [(1, 3), (2, 1), (4, 2), (30, 3), (20, 20)] {
+        let shape = shape(k, m);
+        let shards = codeword(shape, 64);
+        let mut decoder = ColumnDecoder::new(shape);
+        let total = usize::from(shape.total());
+        for first in 0..total {
+            let lost: Vec<usize> = (0..=usize::from(m)).map(|i| (first + i) % total).collect();
+            let present = without(&shards, &lost);
+            let expected = Err(DecodeError::TooFewShards {
+                present: k - 1,
+                needed: k,
+            });
+            assert_eq!(
+                decoder.decode(64, &present, |_, _| panic!("handed out")),
+                expected,
+                "{shape}"
+            );
+            assert_eq!(
+                decoder.reconstruct(64, &present, |_, _| panic!("handed out")),
+                expected,
+                "{shape}"
+            );
+        }
+        let nothing = vec![None; total];
+        let expected = Err(DecodeError::TooFewShards {
+            present: 0,
+            needed: k,
+        });
+        assert_eq!(
+            decoder.decode(64, &nothing, |_, _| panic!("handed out")),
+            expected,
+            "{shape}"
+        );
+        // A refusal leaves nothing behind.
+        assert_restored(&mut decoder, 64, &shards, &[0]);
+    }
+}
+
+#[test]
+fn nothing_is_handed_out_when_nothing_wanted_is_missing() {
+    let shards = codeword(shape(4, 2), 64);
+    let mut decoder = ColumnDecoder::new(shape(4, 2));
+    assert_eq!(
+        decoder.reconstruct(64, &without(&shards, &[]), |_, _| panic!("handed out")),
+        Ok(())
+    );
+    assert_eq!(
+        decoder.decode(64, &without(&shards, &[4, 5]), |_, _| panic!("handed out")),
+        Ok(())
+    );
+}
+
+#[test]
+fn slices_of_a_column_encode_and_decode_apart() {
+    for (k, m) in [(1, 3), (4, 2), (30, 3)] {
+        let shape = shape(k, m);
+        let whole = codeword(shape, 1024);
+        let (mut encoder, mut decoder) = (ColumnEncoder::new(shape), ColumnDecoder::new(shape));
+        // One encoder and one decoder: their working space grows and shrinks on the way.
+        for (start, end) in [(0, 64), (64, 640), (640, 704), (704, 1024)] {
+            let part: Vec<Vec<u8>> = whole.iter().map(|shard| shard[start..end].to_vec()).collect();
+            let data = slices(&part[..usize::from(k)]);
+            assert_eq!(
+                encode_with(&mut encoder, end - start, &data),
+                part[usize::from(k)..],
+                "{shape} {start}..{end}"
+            );
+            assert_restored(&mut decoder, end - start, &part, &[0, usize::from(k) + 1]);
+        }
+    }
+}
+
+#[test]
+fn short_and_absent_shards_are_the_same_as_zeros() {
+    for (k, m) in [(1, 2), (3, 2), (30, 3), (20, 20)] {
+        let shape = shape(k, m);
+        let lens = [256, 255, 193, 64, 1, 0];
+        let len_of = |shard: usize| lens[(shard + 2) % lens.len()];
+        let short: Vec<Vec<u8>> = (0..usize::from(k))
+            .map(|shard| painted(shard, len_of(shard)))
+            .collect();
+        let mut zeroed: Vec<Vec<u8>> = short.clone();
+        zeroed.iter_mut().for_each(|shard| shard.resize(256, 0));
+        let parity = encode(shape, 256, &slices(&zeroed));
+        assert_eq!(encode(shape, 256, &slices(&short)), parity, "{shape}");
+
+        let shorts = [short, parity.clone()].concat();
+        zeroed.extend(parity);
+        let mut decoder = ColumnDecoder::new(shape);
+        for first in 0..zeroed.len() {
+            let lost: Vec<usize> = (first..zeroed.len()).take(usize::from(m)).collect();
+            let mut restored = Vec::new();
+            decoder
+                .reconstruct(256, &without(&shorts, &lost), |shard, bytes| {
+                    restored.push((shard.as_usize(), bytes.to_vec()));
+                })
+                .expect("at most m are lost");
+            let expected: Vec<_> = lost.iter().map(|&shard| (shard, zeroed[shard].clone())).collect();
+            assert!(restored == expected, "{shape} without {lost:?}");
+        }
+    }
+}
+
+fn accumulated(accumulator: &ParityAccumulator) -> Vec<Vec<u8>> {
+    let shape = accumulator.shape();
+    assert!(
+        accumulator
+            .parity()
+            .map(|(shard, _)| shard.get())
+            .eq(shape.data()..shape.total()),
+        "in shard order"
+    );
+    accumulator.parity().map(|(_, bytes)| bytes.to_vec()).collect()
+}
+
+#[test]
+fn shards_that_pass_one_after_another_give_the_same_parity() {
+    for (k, m) in [
+        (1, 3),
+        (2, 1),
+        (2, 3),
+        (4, 2),
+        (5, 3),
+        (30, 3),
+        (67, 3),
+        (70, 10),
+        (33, 32),
+    ] {
+        let shape = shape(k, m);
+        // Longer than a piece, and not a multiple of one.
+        let slice_len = 2 * matrix::PIECE_LEN_BYTES + 192;
+        let mut data = painted_data(shape, slice_len);
+        let last = data.len() - 1;
+        data[last].truncate(matrix::PIECE_LEN_BYTES + 77);
+        let mut accumulator = ParityAccumulator::new(shape, slice_len);
+        for (shard, bytes) in (0..k).zip(&data).rev() {
+            accumulator.add(ShardIndex::new(shard), 0, bytes);
+        }
+        assert!(
+            accumulated(&accumulator) == encode(shape, slice_len, &slices(&data)),
+            "{shape}"
+        );
+    }
+}
+
+#[test]
+fn an_accumulator_is_clean_for_the_next_block_of_another_length() {
+    for (k, m) in [(1, 2), (3, 2)] {
+        let shape = shape(k, m);
+        let mut accumulator = ParityAccumulator::new(shape, 0);
+        assert!(
+            accumulated(&accumulator).iter().all(Vec::is_empty),
+            "no bytes, no parity"
+        );
+        for len_bytes in [640, 128, 1024, 0, 64] {
+            accumulator.clear(len_bytes);
+            assert_eq!(accumulator.len_bytes(), len_bytes);
+            assert_eq!(
+                accumulated(&accumulator),
+                vec![vec![0; len_bytes]; usize::from(m)],
+                "{shape} begins with zeros"
+            );
+            let data = painted_data(shape, len_bytes);
+            (0..k)
+                .zip(&data)
+                .for_each(|(shard, bytes)| accumulator.add(ShardIndex::new(shard), 0, bytes));
+            if len_bytes > 0 {
+                assert_eq!(
+                    accumulated(&accumulator),
+                    encode(shape, len_bytes, &slices(&data)),
+                    "{shape}"
+                );
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    #[test]
+    fn any_order_and_any_slicing_of_adding_gives_the_parity_of_the_encoder(
+        (k, m) in prop::sample::select(vec![(1_u16, 3_u16), (2, 1), (3, 2), (6, 5), (30, 3)]),
+        groups in 1_usize..40,
+        cuts in prop::collection::vec(0.0_f64..1.0, 0..6),
+        short in 0_usize..64,
+        order in prop::collection::vec(any::<u32>(), 30 * 7),
+    ) {
+        let shape = shape(k, m);
+        let len_bytes = groups * GROUP_LEN_BYTES;
+        let mut data = painted_data(shape, len_bytes);
+        data[0].truncate(len_bytes - short);
+
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a share of few groups")]
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| (cut * groups as f64) as usize * GROUP_LEN_BYTES).collect();
+        ends.extend([0, len_bytes]);
+        ends.sort_unstable();
+        let mut parts: Vec<(u16, usize, usize)> =
+            (0..k).flat_map(|shard| ends.windows(2).map(move |part| (shard, part[0], part[1]))).collect();
+        let mut keys = order.into_iter();
+        parts.sort_by_cached_key(|_| keys.next());
+
+        let mut accumulator = ParityAccumulator::new(shape, len_bytes);
+        for (shard, start, end) in parts {
+            let bytes = &data[usize::from(shard)];
+            accumulator.add(ShardIndex::new(shard), start, &bytes[start.min(bytes.len())..end.min(bytes.len())]);
+        }
+        prop_assert_eq!(accumulated(&accumulator), encode(shape, len_bytes, &slices(&data)));
+    }
+}
+
+#[test]
+#[should_panic(expected = "is not whole groups")]
+fn encoding_a_slice_of_broken_groups_is_a_bug() {
+    encode(shape(2, 1), 100, &[&[], &[]]);
+}
+
+#[test]
+#[should_panic(expected = "a data shard is longer than the column slice")]
+fn encoding_a_shard_longer_than_the_slice_is_a_bug() {
+    encode(shape(2, 1), 64, &[&[0; 65], &[]]);
+}
+
+#[test]
+#[should_panic(expected = "is no data shard")]
+fn accumulating_a_parity_shard_is_a_bug() {
+    ParityAccumulator::new(shape(2, 1), 64).add(ShardIndex::new(2), 0, &[1]);
+}
+
+#[test]
+#[should_panic(expected = "reach beyond")]
+fn accumulating_beyond_the_shard_is_a_bug() {
+    ParityAccumulator::new(shape(2, 1), 128).add(ShardIndex::new(0), 64, &[1; 65]);
+}
+
+#[test]
+#[should_panic(expected = "is not at a group")]
+fn accumulating_within_a_group_is_a_bug() {
+    ParityAccumulator::new(shape(2, 1), 128).add(ShardIndex::new(0), 32, &[1]);
+}
+
+#[test]
+fn everything_public_can_be_sent_and_printed_for_debugging() {
+    fn check<T: Send + core::fmt::Debug>() {}
+    check::<(ColumnEncoder, ColumnDecoder, ParityAccumulator)>();
+    assert_eq!(
+        format!("{:?}", ColumnEncoder::new(shape(4, 2))),
+        "ColumnEncoder { shape: CodeShape { data: 4, parity: 2 }, slice_len: 64, .. }"
+    );
+}
