@@ -3,6 +3,7 @@
 pub mod buffer;
 pub mod codec;
 pub mod error;
+pub mod format;
 pub mod geometry;
 pub mod merkle;
 pub mod plan;

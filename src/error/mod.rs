@@ -5,10 +5,12 @@
 
 mod buffer;
 mod codec;
+mod format;
 mod merkle;
 mod volume;
 
 pub use buffer::BufferError;
 pub use codec::DecodeError;
+pub use format::{FooterField, FormatError, IdentityMismatch, RecordKind};
 pub use merkle::RootHashError;
 pub use volume::VolumeError;
