@@ -5,6 +5,7 @@ pub mod codec;
 pub mod error;
 pub mod format;
 pub mod geometry;
+pub mod host;
 pub mod merkle;
 pub mod plan;
 pub mod units;

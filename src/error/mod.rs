@@ -6,11 +6,13 @@
 mod buffer;
 mod codec;
 mod format;
+mod host;
 mod merkle;
 mod volume;
 
 pub use buffer::BufferError;
 pub use codec::DecodeError;
 pub use format::{FooterField, FormatError, IdentityMismatch, RecordKind};
+pub use host::{FileKind, HostError, HostOperation, SourceChange};
 pub use merkle::RootHashError;
 pub use volume::VolumeError;

@@ -5,6 +5,9 @@ use crate::units::{ExtentId, LaneIndex};
 /// Bytes of one disk sector as storage writes it: a commit never writes into one that holds bytes of an earlier commit.
 const SECTOR_LEN_BYTES: u64 = 4096;
 
+/// The number of new extents in a walk that only counts them.
+pub const UNNUMBERED: ExtentId = ExtentId::new(u64::MAX);
+
 /// Where the next frame of a lane goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LanePosition {
@@ -60,7 +63,9 @@ impl ExtentUse {
 pub struct LaneLayout {
     lanes: Vec<Option<usize>>,
     uses: Vec<ExtentUse>,
-    next_extent: u64,
+    /// Numbers for new extents; when they run out, extents are only counted.
+    new_extents: Vec<ExtentId>,
+    new_count: usize,
     extent_limit_bytes: u64,
     extent_header_len_bytes: u64,
 }
@@ -68,11 +73,12 @@ pub struct LaneLayout {
 impl LaneLayout {
     /// Begins at the given positions, one entry per lane, `None` for a lane without an open extent.
     ///
-    /// New extents are numbered from `next_extent`; they begin with a header of `extent_header_len_bytes` bytes and take
-    /// frames until one would end behind `extent_limit_bytes`.
+    /// New extents are numbered as `new_extents` says; they begin with a header of `extent_header_len_bytes` bytes and
+    /// take frames until one would end behind `extent_limit_bytes`. How many are needed is found by a first walk without
+    /// numbers, which gives every new extent the number [`UNNUMBERED`].
     pub fn new(
         positions: &[Option<LanePosition>],
-        next_extent: ExtentId,
+        new_extents: Vec<ExtentId>,
         extent_limit_bytes: u64,
         extent_header_len_bytes: u64,
     ) -> Self {
@@ -100,7 +106,8 @@ impl LaneLayout {
         Self {
             lanes,
             uses,
-            next_extent: next_extent.get(),
+            new_extents,
+            new_count: 0,
             extent_limit_bytes,
             extent_header_len_bytes,
         }
@@ -130,8 +137,12 @@ impl LaneLayout {
         }
         let header = self.extent_header_len_bytes;
         let offset = header.next_multiple_of(alignment);
-        let extent = ExtentId::new(self.next_extent);
-        self.next_extent += 1;
+        let extent = self
+            .new_extents
+            .get(self.new_count)
+            .copied()
+            .unwrap_or(UNNUMBERED);
+        self.new_count += 1;
         self.uses.push(ExtentUse {
             extent,
             lane,
@@ -150,11 +161,6 @@ impl LaneLayout {
         self.uses
             .iter()
             .filter(|taken| taken.is_full || taken.end_bytes > taken.start_bytes)
-    }
-
-    /// Returns the number of the next new extent.
-    pub fn next_extent(&self) -> ExtentId {
-        ExtentId::new(self.next_extent)
     }
 }
 
@@ -179,7 +185,7 @@ mod tests {
             extent: ExtentId::new(7),
             end_bytes: HEADER + 100,
         };
-        let mut layout = LaneLayout::new(&[Some(open)], ExtentId::new(8), 1 << 20, HEADER);
+        let mut layout = LaneLayout::new(&[Some(open)], Vec::new(), 1 << 20, HEADER);
         let place = layout.place(lane(0), 640, 64);
         assert_eq!(
             place,
@@ -201,7 +207,7 @@ mod tests {
             extent: ExtentId::new(1),
             end_bytes: 10_000,
         };
-        let mut layout = LaneLayout::new(&[Some(open)], ExtentId::new(5), 16_384, HEADER);
+        let mut layout = LaneLayout::new(&[Some(open)], vec![ExtentId::new(5)], 16_384, HEADER);
         assert_eq!(
             layout.place(lane(0), 8192, 4096),
             Placement {
@@ -216,12 +222,11 @@ mod tests {
             "nothing was put into the full one"
         );
         assert!(used[1].is_new && used[1].start_bytes == HEADER && used[1].end_bytes == HEADER + 8192);
-        assert_eq!(layout.next_extent(), ExtentId::new(6));
     }
 
     #[test]
     fn a_frame_longer_than_the_limit_gets_an_extent_of_its_own() {
-        let mut layout = LaneLayout::new(&[None], ExtentId::new(1), 10_000, HEADER);
+        let mut layout = LaneLayout::new(&[None], vec![ExtentId::new(1), ExtentId::new(2)], 10_000, HEADER);
         let long = layout.place(lane(0), 1_000_000, 4096);
         let next = layout.place(lane(0), 64, 64);
         assert_ne!(long.extent, next.extent);
@@ -236,7 +241,7 @@ mod tests {
             let positions: Vec<_> = ends.iter().zip(1..).map(|(end, id)| {
                 end.map(|end_bytes| LanePosition { extent: ExtentId::new(id), end_bytes })
             }).collect();
-            let begin = LaneLayout::new(&positions, ExtentId::new(100), 150_000, HEADER);
+            let begin = LaneLayout::new(&positions, (100..1000).map(ExtentId::new).collect(), 150_000, HEADER);
             let walk = |mut layout: LaneLayout| -> Vec<(Placement, u64)> {
                 frames.iter().map(|&(index, len, is_large)| {
                     let alignment = if is_large { 4096 } else { 64 };

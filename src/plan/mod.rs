@@ -8,5 +8,5 @@ mod layout;
 mod strips;
 
 pub use damage::{BlockVerdict, ColumnSet, DamageMap};
-pub use layout::{ExtentUse, LaneLayout, LanePosition, Placement};
+pub use layout::{ExtentUse, LaneLayout, LanePosition, Placement, UNNUMBERED};
 pub use strips::{Strip, strips_of_block};

@@ -1,0 +1,273 @@
+//! The directory of an archive: what is where, what state it is in, and who may build in it.
+//!
+//! ```text
+//! <root>/                0700, everything that bfdb makes in it for its owner alone
+//!   catalog.redb
+//!   sessions/<id>
+//!   volumes/v0/          the embedded volume
+//!   building.tmp         while a catalog is created or rebuilt
+//!   *.tmp                leftovers of something interrupted
+//! ```
+//!
+//! It knows names only; what is in a catalog or a volume is the business of others.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    directory::create_directory,
+    lock::{Claim, LockedFile, contents_of, glance},
+};
+use crate::error::{HostError, HostOperation};
+
+const CATALOG: &str = "catalog.redb";
+const SESSIONS: &str = "sessions";
+const VOLUMES: &str = "volumes";
+const EMBEDDED_VOLUME: &str = "v0";
+const BUILDING: &str = "building.tmp";
+const TEMPORARY_SUFFIX: &[u8] = b".tmp";
+
+/// Where the parts of an archive are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveLayout {
+    root: PathBuf,
+}
+
+/// What a directory holds that is or may become an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArchiveState {
+    /// There is nothing at the path.
+    Absent,
+    /// A directory with nothing in it but temporary names (and the `lost+found` of a file system's root).
+    Empty,
+    /// A creation began here and never ended, or runs now: what is there was never an archive. Even so, nothing of it may
+    /// be replaced unseen: somebody may have put a volume back since.
+    Interrupted,
+    /// There is a catalog.
+    Archive,
+    /// No catalog, but sessions, volumes or an old catalog: an archive that lost its catalog. It is rebuilt, never made anew.
+    Remains,
+    /// Something else is in there.
+    Foreign,
+}
+
+/// Why somebody builds in the directory of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Building {
+    /// A new archive.
+    Creation,
+    /// A new catalog for an archive that has volumes.
+    Rebuild,
+}
+
+/// The right to make a catalog, held by one process at a time.
+///
+/// Dropped, it leaves `building.tmp` behind, unlocked: the mark of an interruption, by which [`ArchiveState::Interrupted`]
+/// is told from [`ArchiveState::Remains`].
+#[derive(Debug)]
+#[must_use]
+pub struct BuildLock {
+    locked: LockedFile,
+}
+
+impl ArchiveLayout {
+    /// Names the parts of the archive at `root`; touches nothing.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Returns the directory of the archive.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the path of the catalog.
+    pub fn catalog(&self) -> PathBuf {
+        self.root.join(CATALOG)
+    }
+
+    /// Returns the directory of the session files.
+    pub fn sessions(&self) -> PathBuf {
+        self.root.join(SESSIONS)
+    }
+
+    /// Returns the directory of the volumes that the archive holds itself.
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join(VOLUMES)
+    }
+
+    /// Returns the directory of the volume that an archive has when no other is named.
+    pub fn embedded_volume(&self) -> PathBuf {
+        self.volumes().join(EMBEDDED_VOLUME)
+    }
+
+    /// Says what is there.
+    ///
+    /// # Errors
+    /// [`HostError::Io`] when the directory cannot be listed or is none.
+    pub fn state(&self) -> Result<ArchiveState, HostError> {
+        let failed = |source| HostError::io(HostOperation::List, &self.root)(source);
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ArchiveState::Absent),
+            Err(error) => return Err(failed(error)),
+        };
+        let (mut remains, mut foreign) = (false, false);
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            match name.as_bytes() {
+                _ if name == CATALOG => return Ok(ArchiveState::Archive),
+                temporary if temporary.ends_with(TEMPORARY_SUFFIX) => {}
+                b"lost+found" => {}
+                // An old catalog is kept beside its successor under a longer name.
+                other if name == SESSIONS || name == VOLUMES || other.starts_with(CATALOG.as_bytes()) => {
+                    remains = true;
+                }
+                _ => foreign = true,
+            }
+        }
+        if self.marked()? == Some(Building::Creation) {
+            return Ok(ArchiveState::Interrupted);
+        }
+        Ok(match (remains, foreign) {
+            (true, _) => ArchiveState::Remains,
+            (false, true) => ArchiveState::Foreign,
+            (false, false) => ArchiveState::Empty,
+        })
+    }
+
+    /// Makes the root, `sessions/` and `volumes/` for the owner alone; what is there stays as it is. When this returns, their
+    /// names are durable. The directory of a volume is made with [`create_directory`].
+    ///
+    /// # Errors
+    /// [`HostError::NotDirectory`] when something else has one of the names, [`HostError::Io`] otherwise.
+    pub fn create_directories(&self) -> Result<(), HostError> {
+        [self.root.clone(), self.sessions(), self.volumes()]
+            .iter()
+            .try_for_each(|path| create_directory(path))
+    }
+
+    /// Takes the right to make a catalog, so that of two processes that find no archive one makes it and the other fails.
+    /// The root is made when it is missing. A creation leaves its mark before it makes anything else.
+    ///
+    /// # Errors
+    /// [`HostError::Locked`] when another process is building, [`HostError::Exists`] when an archive is to be created where
+    /// the state is neither [`ArchiveState::Empty`] nor [`ArchiveState::Interrupted`], [`HostError::Io`] otherwise.
+    pub fn lock_for_building(&self, building: Building) -> Result<BuildLock, HostError> {
+        create_directory(&self.root)?;
+        let path = self.root.join(BUILDING);
+        let locked = match LockedFile::claim(&path)? {
+            Claim::Taken(locked) => locked,
+            Claim::Held(_) => return Err(HostError::Locked { path }),
+            // The mark is empty until the state is known: a crash before must not make remains look like a creation.
+            Claim::Gone => match LockedFile::create(&path, b"") {
+                Err(HostError::Exists { path }) => return Err(HostError::Locked { path }),
+                other => other?,
+            },
+        };
+        let state = self.state()?;
+        match (building, state) {
+            (Building::Rebuild, _)
+            | (Building::Creation, ArchiveState::Empty | ArchiveState::Interrupted) => {
+                locked.rewrite(building.mark())?;
+                Ok(BuildLock { locked })
+            }
+            (Building::Creation, _) => {
+                locked.remove()?;
+                Err(HostError::Exists {
+                    path: self.root.clone(),
+                })
+            }
+        }
+    }
+
+    /// Removes what interrupted work left under temporary names in the root and in `sessions/`, and says what it was.
+    ///
+    /// Only whoever may build knows that no catalog is being built, hence the lock. Sessions that are just being made are
+    /// locked and stay.
+    ///
+    /// # Errors
+    /// [`HostError::Io`] when a directory cannot be listed or a name not removed, [`HostError::NotRegular`] when it is not
+    /// a file: bfdb made no such thing.
+    ///
+    /// # Panics
+    /// With the lock of another archive.
+    pub fn remove_stale_temporaries(&self, lock: &BuildLock) -> Result<Vec<PathBuf>, HostError> {
+        assert_eq!(
+            lock.locked.path().parent(),
+            Some(self.root()),
+            "the lock of another archive"
+        );
+        let mut removed = Vec::new();
+        for directory in [self.root.clone(), self.sessions()] {
+            for path in temporaries_in(&directory)? {
+                if path == lock.locked.path() {
+                    continue;
+                }
+                if let Claim::Taken(stale) = LockedFile::claim(&path)? {
+                    stale.remove()?;
+                    removed.push(path);
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Returns what the mark in the directory says is or was being built.
+    fn marked(&self) -> Result<Option<Building>, HostError> {
+        let path = self.root.join(BUILDING);
+        let Some((file, _)) = glance(&path)? else {
+            return Ok(None);
+        };
+        let contents = contents_of(&file, &path)?;
+        Ok([Building::Creation, Building::Rebuild]
+            .into_iter()
+            .find(|building| building.mark() == contents))
+    }
+}
+
+impl Building {
+    const fn mark(self) -> &'static [u8] {
+        match self {
+            Self::Creation => b"building=creation\n",
+            Self::Rebuild => b"building=rebuild\n",
+        }
+    }
+}
+
+impl BuildLock {
+    /// Ends the building, when the catalog has its name: removes the mark, then lets go of the lock.
+    ///
+    /// # Errors
+    /// [`HostError::Io`] when the mark cannot be removed; it means nothing beside a catalog.
+    pub fn end(self) -> Result<(), HostError> {
+        self.locked.remove()
+    }
+}
+
+/// Lists the temporary names in a directory, sorted; none where there is no directory.
+fn temporaries_in(directory: &Path) -> Result<Vec<PathBuf>, HostError> {
+    let failed = |source| HostError::io(HostOperation::List, directory)(source);
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let name: &OsStr = &entry.file_name();
+        if name.as_bytes().ends_with(TEMPORARY_SUFFIX) {
+            found.push(entry.path());
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+//! Everything that touches the host, except volumes: sources, restored files, sessions and their locks, the directory of
+//! an archive, free space, time and randomness.
+//!
+//! This is the second and last place (beside `volume::local`) that names `std::fs`, and the only one that asks the system
+//! for the time or for random bytes. It promises that a source is read as it was or not at all ([`SourceFile`]), that
+//! restoring never leaves its directory nor shows half a file ([`RestoreTarget`]), and that the death of a writing process
+//! is seen by the next one ([`sessions`]).
+//!
+//! It knows no catalog, no volume and no format; names of stored files and ids are all it shares with them. It prints
+//! nothing and reads no environment variable.
+
+mod clock;
+mod directory;
+mod layout;
+mod lock;
+mod open;
+mod random;
+mod restore;
+mod session;
+mod source;
+mod space;
+
+pub use clock::{Clock, SystemClock};
+pub use directory::{Existing, create_directory, publish, set_private, sync_directory};
+pub use layout::{ArchiveLayout, ArchiveState, BuildLock, Building};
+pub use random::random_bytes;
+pub use restore::{Durability, RestoreFile, RestoreTarget, Restored};
+pub use session::{DeadSession, SeenSession, Session, SessionInfo, SessionState};
+pub use session::{SessionGlance, SessionLife, glance_at_sessions, sessions};
+pub use source::{SourceFile, SourceIdentity, path_is_inside};
+pub use space::{file_len_bytes, free_bytes, same_device};

@@ -1,0 +1,131 @@
+//! Opening regular files and nothing else.
+
+use std::{
+    fs::{self, File, Metadata},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
+
+use rustix::{
+    fs::{FileType, Mode, OFlags, fcntl_setfl, open},
+    io::Errno,
+};
+
+use crate::error::{FileKind, HostError, HostOperation};
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    ReadWrite,
+}
+
+/// Opens a regular file; never follows a symbolic link as the last part of the path, never waits for the other end of a
+/// fifo.
+///
+/// # Errors
+/// [`HostError::NotRegular`] says what else it is, [`HostError::Io`] why it cannot be opened.
+pub(super) fn open_regular(path: &Path, access: Access) -> Result<(File, Metadata), HostError> {
+    // Opening a device can do something (rewind a tape): what is no file now is not even opened. The check that counts
+    // is the one after opening.
+    let named = fs::symlink_metadata(path).map_err(HostError::io(HostOperation::Inspect, path))?;
+    expect_regular(path, &named)?;
+    open_then_check(path, access)
+}
+
+/// Does it whatever the path has become since it was last looked at.
+fn open_then_check(path: &Path, access: Access) -> Result<(File, Metadata), HostError> {
+    let access = match access {
+        Access::Read => OFlags::RDONLY,
+        Access::ReadWrite => OFlags::RDWR,
+    };
+    let careful = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = open(path, access | careful, Mode::empty()).map_err(|errno| match errno {
+        // The last part: links on the way there were followed when the path was looked at.
+        Errno::LOOP => HostError::NotRegular {
+            path: path.to_owned(),
+            kind: FileKind::SymbolicLink,
+        },
+        errno => HostError::io(HostOperation::Open, path)(errno),
+    })?;
+    let file = File::from(opened);
+    let found = file
+        .metadata()
+        .map_err(HostError::io(HostOperation::Inspect, path))?;
+    expect_regular(path, &found)?;
+    // It is a file: reads wait for its bytes, also where a file system takes "do not block" at its word.
+    fcntl_setfl(&file, OFlags::empty()).map_err(HostError::io(HostOperation::Open, path))?;
+    Ok((file, found))
+}
+
+fn expect_regular(path: &Path, found: &Metadata) -> Result<(), HostError> {
+    let kind = kind_of(found.mode());
+    if kind == FileKind::Regular {
+        Ok(())
+    } else {
+        Err(HostError::NotRegular {
+            path: path.to_owned(),
+            kind,
+        })
+    }
+}
+
+/// Returns the kind that the type bits of a mode stand for.
+pub(super) fn kind_of(mode: u32) -> FileKind {
+    match FileType::from_raw_mode(mode) {
+        FileType::RegularFile => FileKind::Regular,
+        FileType::Directory => FileKind::Directory,
+        FileType::Symlink => FileKind::SymbolicLink,
+        FileType::Fifo => FileKind::Fifo,
+        FileType::Socket => FileKind::Socket,
+        FileType::CharacterDevice => FileKind::CharacterDevice,
+        FileType::BlockDevice => FileKind::BlockDevice,
+        FileType::Unknown => FileKind::Unknown,
+    }
+}
+
+/// Says whether two answers speak of the same file, whatever its name.
+pub(super) fn is_same_file(a: &Metadata, b: &Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "tests of the host make their own files")]
+
+    use rustix::fs::{CWD, fcntl_getfl, mkfifoat};
+
+    use super::*;
+
+    #[test]
+    fn what_takes_the_place_of_a_file_after_it_was_looked_at_is_refused_without_waiting() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let at = |name: &str| directory.path().join(name);
+        mkfifoat(CWD, at("fifo"), Mode::RUSR | Mode::WUSR).expect("a fifo");
+        fs::write(at("file"), b"bytes").expect("a file");
+        std::os::unix::fs::symlink("file", at("link")).expect("a link");
+        let cases = [
+            (at("fifo"), FileKind::Fifo),
+            (at("link"), FileKind::SymbolicLink),
+            (directory.path().to_owned(), FileKind::Directory),
+            ("/dev/zero".into(), FileKind::CharacterDevice),
+        ];
+        for (path, expected) in cases {
+            match open_then_check(&path, Access::Read) {
+                Err(HostError::NotRegular { kind, .. }) => assert_eq!(kind, expected),
+                other => panic!("{other:?} instead of {expected}"),
+            }
+        }
+    }
+
+    #[test]
+    fn reads_of_an_opened_file_wait_for_its_bytes() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let (opened, _) = open_regular(file.path(), Access::ReadWrite).expect("a file");
+        let flags = fcntl_getfl(&opened).expect("flags");
+        assert!(
+            !flags.contains(OFlags::NONBLOCK) && flags.contains(OFlags::RDWR),
+            "{flags:?}"
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! Random bytes, and the only place that asks the system for them.
+
+use rustix::{
+    io::retry_on_intr,
+    rand::{GetRandomFlags, getrandom},
+};
+
+use crate::error::HostError;
+
+/// Returns `N` bytes that nobody can predict, for identities and for names that must not collide.
+///
+/// # Errors
+/// [`HostError::Randomness`] when the system has none. Early in the boot of a machine it blocks until there is some.
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], HostError> {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        // More than 256 bytes may come in pieces.
+        filled += retry_on_intr(|| getrandom(&mut bytes[filled..], GetRandomFlags::empty()))
+            .map_err(|errno| HostError::Randomness { source: errno.into() })?;
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_bytes_are_filled_and_no_two_answers_are_equal() {
+        let first = random_bytes::<1024>().expect("random bytes");
+        let second = random_bytes::<1024>().expect("random bytes");
+        assert_ne!(first, second);
+        // 32 zeros at the end of random bytes happen once in 2^256.
+        assert_ne!(first[992..], [0; 32], "the end was left as it was");
+    }
+
+    #[test]
+    fn nothing_can_be_asked_for() {
+        assert_eq!(random_bytes::<0>().expect("no bytes"), []);
+    }
+}
