@@ -1,6 +1,7 @@
 //! bfdb, an embedded, self-healing archive engine.
 
 pub mod buffer;
+pub mod catalog;
 pub mod codec;
 pub mod error;
 pub mod format;

@@ -4,6 +4,7 @@
 //! error but a value; these are operations that failed.
 
 mod buffer;
+mod catalog;
 mod codec;
 mod format;
 mod host;
@@ -11,6 +12,7 @@ mod merkle;
 mod volume;
 
 pub use buffer::BufferError;
+pub use catalog::{CatalogDamage, CatalogError, CatalogFault, CatalogTable};
 pub use codec::DecodeError;
 pub use format::{FooterField, FormatError, IdentityMismatch, RecordKind};
 pub use host::{FileKind, HostError, HostOperation, SourceChange};

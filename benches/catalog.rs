@@ -1,0 +1,150 @@
+//! What one small file costs the catalog: stored in batches, summed up, looked up and listed.
+
+use std::path::Path;
+
+use bfdb::catalog::{
+    Access, ArchiveRecord, BlockRecord, Catalog, CatalogOptions, CatalogWriter, Check, ExtentRecord,
+    ExtentState, FORMAT_VERSION, FileRecord, ShardRecord, VolumeRecord,
+};
+use bfdb::geometry::{FileGeometry, Policy};
+use bfdb::merkle::{RootHash, ShardDigest};
+use bfdb::units::{ArchiveId, BlockIndex, ExtentId, FileName, LaneIndex, Timestamp, VolumeId};
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+
+const FILES: u64 = 100_000;
+const BATCH_FILES: u64 = 10_000;
+const FRAME_LEN_BYTES: u64 = 4096;
+
+fn main() {
+    divan::main();
+}
+
+/// Stores [`FILES`] files of 1000 bytes, a transaction for every [`BATCH_FILES`].
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn insert_100k_files(bencher: Bencher<'_, '_>) {
+    bencher
+        .counter(ItemsCount::new(FILES))
+        .with_inputs(|| tempfile::tempdir().expect("a temporary directory"))
+        .bench_values(|directory| {
+            drop(fill(&directory.path().join("catalog.redb")));
+            directory
+        });
+}
+
+#[divan::bench]
+fn totals_of_100k_files(bencher: Bencher<'_, '_>) {
+    let (_directory, catalog) = filled();
+    bencher.bench(|| catalog.read().and_then(|reader| reader.totals()).expect("sound"));
+}
+
+#[divan::bench]
+fn lookup_by_name_among_100k_files(bencher: Bencher<'_, '_>) {
+    let (_directory, catalog) = filled();
+    let reader = catalog.read().expect("a reader");
+    let mut number = 0;
+    bencher.counter(ItemsCount::new(1_u64)).bench_local(|| {
+        number = (number + 7919) % FILES;
+        reader
+            .file_by_name(black_box(&name(number)))
+            .expect("sound")
+            .expect("stored")
+    });
+}
+
+#[divan::bench]
+fn list_1000_of_100k_files(bencher: Bencher<'_, '_>) {
+    let (_directory, catalog) = filled();
+    let reader = catalog.read().expect("a reader");
+    let after = name(FILES / 2);
+    bencher
+        .counter(ItemsCount::new(1000_u64))
+        .bench_local(|| reader.files_page(None, Some(&after), 1000).expect("sound"));
+}
+
+fn filled() -> (tempfile::TempDir, Catalog) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let catalog = fill(&directory.path().join("catalog.redb"));
+    (directory, catalog)
+}
+
+fn fill(path: &Path) -> Catalog {
+    let volume = VolumeId::from_bytes([1; 16]);
+    let archive = ArchiveRecord {
+        id: ArchiveId::from_bytes([2; 16]),
+        format_version: FORMAT_VERSION,
+        required_features: 0,
+        created_at: Timestamp::EPOCH,
+        policy: Policy::default(),
+    };
+    let volumes = [VolumeRecord {
+        number: 0,
+        id: volume,
+        path: b"volumes/v0".to_vec(),
+    }];
+    let options = CatalogOptions::default();
+    Catalog::create(path, &archive, &volumes, options).expect("created");
+    let catalog = Catalog::open(path, Access::Write, Check::Always, options).expect("opened");
+    for first in (0..FILES).step_by(usize::try_from(BATCH_FILES).expect("small")) {
+        let mut writer = catalog.write().expect("a writer");
+        for lane in 0..4 {
+            let extent = ExtentRecord {
+                id: ExtentId::new(u64::from(lane) + 1),
+                volume,
+                lane: LaneIndex::new(lane),
+                state: ExtentState::Open,
+                owner: None,
+                end_bytes: (first + BATCH_FILES) * FRAME_LEN_BYTES,
+                live_bytes: 0,
+                live_shards: 0,
+            };
+            writer.put_extent(&extent).expect("a known volume");
+        }
+        for number in first..first + BATCH_FILES {
+            insert(&mut writer, number);
+        }
+        writer.advance_epoch();
+        writer.commit().expect("committed");
+    }
+    catalog
+}
+
+fn insert(writer: &mut CatalogWriter, number: u64) {
+    let geometry = FileGeometry::new(1000, &Policy::default());
+    let file = FileRecord {
+        id: writer.allocate_file_id(),
+        name: name(number),
+        mode: 0o100_644,
+        modified_at: Timestamp::EPOCH,
+        committed_at: Timestamp::EPOCH,
+        version: 1,
+        commit: writer.allocate_commit_id(),
+        geometry,
+        root: RootHash::from_bytes([3; 32]),
+        stored_bytes: 4 * FRAME_LEN_BYTES,
+    };
+    let index = BlockIndex::new(0);
+    let shard = |extent| {
+        Some(ShardRecord {
+            extent: ExtentId::new(extent),
+            offset: number * FRAME_LEN_BYTES,
+            frame_len_bytes: FRAME_LEN_BYTES,
+            digest: ShardDigest::from_bytes([4; 32]),
+        })
+    };
+    let block = BlockRecord {
+        id: writer.allocate_block_ids(1).next().expect("one"),
+        file: file.id,
+        index,
+        reference_count: 1,
+        geometry: geometry.block(index),
+        shards: (1..=4).map(shard).collect(),
+    };
+    writer.insert_file(&file, [block]).expect("inserted");
+}
+
+fn name(number: u64) -> FileName {
+    format!("photos/{:03}/{number:06}.jpg", number / 1000)
+        .parse()
+        .expect("a valid name")
+}

@@ -1,0 +1,181 @@
+//! Creating and opening.
+
+use std::path::Path;
+
+use redb::{Builder, ConcurrencyMode, DatabaseError};
+
+use super::guard::{Guard, Leaky, damaged};
+use super::records::{ArchiveRecord, Totals, VolumeRecord};
+use super::rows::{ArchiveRow, CountersRow, RowCountsRow, TotalsRow};
+use super::source::{Handle, Source};
+use super::tables::{COUNTED_TABLES, META_ARCHIVE, META_COUNTERS, META_ROW_COUNTS, TOTALS_ALL, seal, unseal};
+use super::{
+    Access, Catalog, CatalogOptions, CatalogReader, CatalogWriter, Check, FORMAT_VERSION, SUPPORTED_FEATURES,
+};
+use crate::error::{CatalogDamage, CatalogError, CatalogTable};
+
+impl Catalog {
+    /// Makes a new catalog at exactly `path`, commits and closes it.
+    ///
+    /// A crash in here can leave a file that nobody can open. So the caller gives a temporary path, where an empty file of
+    /// the right mode may wait already, renames it when this has returned, and syncs the directory; only then does the
+    /// catalog exist.
+    ///
+    /// # Errors
+    /// [`CatalogError::Exists`] when the file holds a catalog; others when it cannot be written.
+    pub fn create(
+        path: &Path,
+        archive: &ArchiveRecord,
+        volumes: &[VolumeRecord],
+        options: CatalogOptions,
+    ) -> Result<(), CatalogError> {
+        let guard = Guard::default();
+        let database = guard.run(CatalogTable::Database, || {
+            Ok(builder(options, Check::Always).create(path)?)
+        })?;
+        let handle = Handle::Writable(Leaky::new(database, guard.clone()));
+        let source = handle.begin_write(&guard)?;
+        source.create_tables(&guard)?;
+        if source.get(&guard, CatalogTable::Meta, META_ARCHIVE)?.is_some() {
+            return Err(CatalogError::Exists);
+        }
+        let meta = [
+            (
+                META_ARCHIVE,
+                seal(CatalogTable::Meta, META_ARCHIVE, &ArchiveRow::new(archive)),
+            ),
+            (
+                META_COUNTERS,
+                seal(CatalogTable::Meta, META_COUNTERS, &CountersRow::FIRST),
+            ),
+            (
+                META_ROW_COUNTS,
+                seal(CatalogTable::Meta, META_ROW_COUNTS, &RowCountsRow::default()),
+            ),
+        ];
+        source.put_all(
+            &guard,
+            CatalogTable::Meta,
+            &meta.map(|(key, row)| (key.to_vec(), row)),
+        )?;
+        let totals = seal(
+            CatalogTable::Totals,
+            TOTALS_ALL,
+            &TotalsRow::new(&Totals::default()),
+        );
+        source.put_all(&guard, CatalogTable::Totals, &[(TOTALS_ALL.to_vec(), totals)])?;
+        let mut writer = CatalogWriter::new(source, guard.clone())?;
+        for volume in volumes {
+            writer.put_volume(volume)?;
+        }
+        writer.commit()?;
+        handle.close(&guard)
+    }
+
+    /// Opens the catalog at `path`.
+    ///
+    /// For [`Access::Read`] nothing is written, unless a crash has left the file in a state that only a writer can repair
+    /// and no writer is there: then it is opened, checked and repaired as a writer would, and still only read.
+    ///
+    /// # Errors
+    /// [`CatalogError`] tells apart: [`Missing`](CatalogError::Missing), [`Locked`](CatalogError::Locked),
+    /// [`LocksUnsupported`](CatalogError::LocksUnsupported), [`NewerFormat`](CatalogError::NewerFormat),
+    /// [`Damaged`](CatalogError::Damaged) and [`Io`](CatalogError::Io).
+    pub fn open(
+        path: &Path,
+        access: Access,
+        check: Check,
+        options: CatalogOptions,
+    ) -> Result<Self, CatalogError> {
+        let guard = Guard::default();
+        let handle = match access {
+            Access::Read => match open_read_only(path, options, &guard)? {
+                Some(handle) => handle,
+                None => open_writable(path, options, Check::Always, &guard)?,
+            },
+            Access::Write => open_writable(path, options, check, &guard)?,
+        };
+        let source = handle.begin_read(&guard)?;
+        source.check_tables(&guard)?;
+        let archive = read_archive(&source, &guard)?;
+        let reader = CatalogReader::new(source, guard.clone());
+        if guard.is_proven(CatalogTable::Database) {
+            compare_row_counts(&reader)?;
+        }
+        drop(reader);
+        Ok(Self {
+            archive,
+            access,
+            handle,
+            guard,
+        })
+    }
+}
+
+/// Returns `None` when the file needs a repair that only a writer can make.
+fn open_read_only(
+    path: &Path,
+    options: CatalogOptions,
+    guard: &Guard,
+) -> Result<Option<Handle>, CatalogError> {
+    let database = guard.run(CatalogTable::Database, || {
+        match builder(options, Check::Always).open_read_only(path) {
+            Err(DatabaseError::RepairAborted) => Ok(None),
+            result => Ok(Some(result?)),
+        }
+    })?;
+    Ok(database.map(|database| Handle::ReadOnly(Leaky::new(database, guard.clone()))))
+}
+
+fn open_writable(
+    path: &Path,
+    options: CatalogOptions,
+    check: Check,
+    guard: &Guard,
+) -> Result<Handle, CatalogError> {
+    let database = guard.run(CatalogTable::Database, || Ok(builder(options, check).open(path)?))?;
+    if check.is_due() {
+        guard.set_all_proven();
+    }
+    Ok(Handle::Writable(Leaky::new(database, guard.clone())))
+}
+
+fn builder(options: CatalogOptions, check: Check) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .set_cache_size(options.cache_bytes.min(CatalogOptions::MAX_CACHE_BYTES))
+        .set_concurrency_mode(ConcurrencyMode::MultiWriter)
+        .set_check_integrity_on_open(check.is_due());
+    builder
+}
+
+/// Compares the lengths of the tables, whose pages were all verified just now, with what is recorded beside them.
+fn compare_row_counts(reader: &CatalogReader) -> Result<(), CatalogError> {
+    let row_counts = reader.row_counts()?;
+    for table in COUNTED_TABLES {
+        let recorded = row_counts.get(table);
+        let found = reader.source.row_count(&reader.guard, table)?;
+        if found != recorded {
+            return Err(damaged(table, CatalogDamage::RowCount { recorded, found }));
+        }
+    }
+    Ok(())
+}
+
+/// Reads what the archive is, and refuses what this version does not understand before anything else is parsed.
+fn read_archive(source: &Source, guard: &Guard) -> Result<ArchiveRecord, CatalogError> {
+    let table = CatalogTable::Meta;
+    let row = source
+        .get(guard, table, META_ARCHIVE)?
+        .ok_or_else(|| damaged(table, CatalogDamage::MissingRow))?;
+    let row: ArchiveRow = unseal(table, META_ARCHIVE, &row)?;
+    let unknown_features = row.required_features & !SUPPORTED_FEATURES;
+    if row.format_version > FORMAT_VERSION || unknown_features != 0 {
+        return Err(CatalogError::NewerFormat {
+            format_version: row.format_version,
+            unknown_features,
+        });
+    }
+    row.parse()
+        .map_err(|impossible| damaged(table, CatalogDamage::Impossible { field: impossible.0 }))
+}

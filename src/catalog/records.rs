@@ -1,0 +1,206 @@
+//! What the catalog knows, as plain values; what stands on disk is another type, in `rows`.
+
+use crate::geometry::{BlockGeometry, FileGeometry, Policy, Tier};
+use crate::merkle::{RootHash, ShardDigest};
+use crate::units::{
+    ArchiveId, BlockId, BlockIndex, CommitId, ExtentId, FileId, FileName, LaneIndex, SessionId, ShardIndex,
+    Timestamp, VolumeId,
+};
+
+/// The archive itself; written once, when it is created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveRecord {
+    /// Identity of the archive.
+    pub id: ArchiveId,
+    /// Format of everything in the archive, [`FORMAT_VERSION`](super::FORMAT_VERSION) when this version makes it.
+    pub format_version: u16,
+    /// Features without which nobody may open the archive, one bit each.
+    pub required_features: u64,
+    /// When the archive was created.
+    pub created_at: Timestamp,
+    /// How files are protected.
+    pub policy: Policy,
+}
+
+/// A volume of the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeRecord {
+    /// Small number by which rows name the volume; never given to another one.
+    pub number: u16,
+    /// Identity of the volume.
+    pub id: VolumeId,
+    /// Where it was seen last: relative to the archive, or absolute; at most 4096 bytes.
+    pub path: Vec<u8>,
+}
+
+/// Whether an extent still takes bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ExtentState {
+    /// Its owner may append.
+    Open,
+    /// Nothing is ever appended again.
+    Sealed,
+}
+
+/// An extent and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtentRecord {
+    /// Identity of the extent.
+    pub id: ExtentId,
+    /// The volume that it lies on.
+    pub volume: VolumeId,
+    /// The lane that it continues.
+    pub lane: LaneIndex,
+    /// Whether it still takes bytes.
+    pub state: ExtentState,
+    /// The session that alone may append, truncate and seal.
+    pub owner: Option<SessionId>,
+    /// Committed end in bytes; bytes behind it belong to nobody.
+    pub end_bytes: u64,
+    /// Bytes of the frames that live shards have here. Kept by the catalog: what a caller puts is not looked at.
+    pub live_bytes: u64,
+    /// How many live shards have their frame here. Kept by the catalog too.
+    pub live_shards: u64,
+}
+
+/// Where a shard lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardRecord {
+    /// The extent.
+    pub extent: ExtentId,
+    /// Offset of the frame in the extent, in bytes.
+    pub offset: u64,
+    /// Length of the frame in bytes, header and footer included.
+    pub frame_len_bytes: u64,
+    /// Digest of the leaf table of the shard.
+    pub digest: ShardDigest,
+}
+
+/// A block and its shards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockRecord {
+    /// Identity of the block.
+    pub id: BlockId,
+    /// The file that it was made for.
+    pub file: FileId,
+    /// Its position in that file.
+    pub index: BlockIndex,
+    /// How many files list the block; never 0.
+    pub reference_count: u32,
+    /// Shape, leaf length and place in the file.
+    pub geometry: BlockGeometry,
+    /// One entry for every shard of the shape, data first; `None` for a data shard behind the end of the file.
+    pub shards: Vec<Option<ShardRecord>>,
+}
+
+/// A stored version of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRecord {
+    /// Identity of this version of the file.
+    pub id: FileId,
+    /// Its name.
+    pub name: FileName,
+    /// Type and permission bits, as `stat` gives them.
+    pub mode: u32,
+    /// When the source was last modified.
+    pub modified_at: Timestamp,
+    /// When it was committed.
+    pub committed_at: Timestamp,
+    /// Counts the versions stored under the name, from 1.
+    pub version: u32,
+    /// The commit that stored it.
+    pub commit: CommitId,
+    /// How it is cut into blocks.
+    pub geometry: FileGeometry,
+    /// The root of its hash tree, what `b3sum` prints.
+    pub root: RootHash,
+    /// Bytes that it takes on the volumes, frames and parity included.
+    pub stored_bytes: u64,
+}
+
+/// To whom a frame belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ShardOwner {
+    /// A block with a row of its own.
+    Block(BlockId),
+    /// The only block of a file, kept in the row of the file.
+    InlineBlockOf(FileId),
+}
+
+/// A live frame: where it lies and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardPlace {
+    /// The extent.
+    pub extent: ExtentId,
+    /// Offset of the frame in the extent, in bytes.
+    pub offset: u64,
+    /// The block that the shard belongs to.
+    pub owner: ShardOwner,
+    /// Its position in that block.
+    pub shard: ShardIndex,
+}
+
+/// Sums over all files, kept up to date by every transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Stored files.
+    pub files: u64,
+    /// Their lengths together, in bytes.
+    pub bytes: u64,
+    /// What they take on the volumes, in bytes.
+    pub stored_bytes: u64,
+    /// Blocks, each counted once.
+    pub blocks: u64,
+    /// The same by tier, in the order of the tier numbers.
+    pub tiers: [TierTotals; 3],
+}
+
+/// Sums over the files of one tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TierTotals {
+    /// Stored files.
+    pub files: u64,
+    /// Their lengths together, in bytes.
+    pub bytes: u64,
+}
+
+impl Totals {
+    /// Returns the sums of one tier.
+    pub const fn tier(&self, tier: Tier) -> &TierTotals {
+        match tier {
+            Tier::Tiny => &self.tiers[0],
+            Tier::Segmented => &self.tiers[1],
+            Tier::Blocked => &self.tiers[2],
+        }
+    }
+
+    /// Returns the sums with one file more, or `None` when they do not fit 64 bits.
+    pub(super) fn with(mut self, file: &FileRecord) -> Option<Self> {
+        let tier = self.tier_mut(file.geometry.tier());
+        tier.files = tier.files.checked_add(1)?;
+        tier.bytes = tier.bytes.checked_add(file.geometry.len_bytes())?;
+        self.files = self.files.checked_add(1)?;
+        self.bytes = self.bytes.checked_add(file.geometry.len_bytes())?;
+        self.stored_bytes = self.stored_bytes.checked_add(file.stored_bytes)?;
+        Some(self)
+    }
+
+    /// Returns the sums with one file less, or `None` when they never held it.
+    pub(super) fn without(mut self, file: &FileRecord) -> Option<Self> {
+        let tier = self.tier_mut(file.geometry.tier());
+        tier.files = tier.files.checked_sub(1)?;
+        tier.bytes = tier.bytes.checked_sub(file.geometry.len_bytes())?;
+        self.files = self.files.checked_sub(1)?;
+        self.bytes = self.bytes.checked_sub(file.geometry.len_bytes())?;
+        self.stored_bytes = self.stored_bytes.checked_sub(file.stored_bytes)?;
+        Some(self)
+    }
+
+    const fn tier_mut(&mut self, tier: Tier) -> &mut TierTotals {
+        match tier {
+            Tier::Tiny => &mut self.tiers[0],
+            Tier::Segmented => &mut self.tiers[1],
+            Tier::Blocked => &mut self.tiers[2],
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Rows of `volumes`, `extents` and `extent_shards`.
+
+use serde::{Deserialize, Serialize};
+
+use super::ImpossibleField;
+use crate::catalog::records::{ExtentRecord, ExtentState, ShardOwner, VolumeRecord};
+use crate::units::{BlockId, ExtentId, FileId, LaneIndex, SessionId, ShardIndex, VolumeId};
+
+/// `volumes`, by volume number.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::catalog) struct VolumeRow {
+    id: [u8; 16],
+    path: Vec<u8>,
+}
+
+impl VolumeRow {
+    pub(in crate::catalog) fn new(volume: &VolumeRecord) -> Self {
+        Self {
+            id: volume.id.to_bytes(),
+            path: volume.path.clone(),
+        }
+    }
+
+    pub(in crate::catalog) fn parse(self, number: u64) -> Result<VolumeRecord, ImpossibleField> {
+        Ok(VolumeRecord {
+            number: u16::try_from(number).map_err(|_error| ImpossibleField("volume number"))?,
+            id: VolumeId::from_bytes(self.id),
+            path: self.path,
+        })
+    }
+}
+
+/// `extents`, by extent id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::catalog) struct ExtentRow {
+    pub(in crate::catalog) volume: u16,
+    pub(in crate::catalog) lane: u16,
+    /// 1: open; 2: sealed.
+    pub(in crate::catalog) state: u8,
+    pub(in crate::catalog) owner: Option<u64>,
+    pub(in crate::catalog) end_bytes: u64,
+    pub(in crate::catalog) live_bytes: u64,
+    pub(in crate::catalog) live_shards: u64,
+}
+
+impl ExtentRow {
+    /// Makes the row of an extent on the volume of that number; the live counters are taken as they are.
+    pub(in crate::catalog) fn new(extent: &ExtentRecord, volume: u16) -> Self {
+        Self {
+            volume,
+            lane: extent.lane.get(),
+            state: match extent.state {
+                ExtentState::Open => 1,
+                ExtentState::Sealed => 2,
+            },
+            owner: extent.owner.map(SessionId::get),
+            end_bytes: extent.end_bytes,
+            live_bytes: extent.live_bytes,
+            live_shards: extent.live_shards,
+        }
+    }
+
+    pub(in crate::catalog) fn parse(
+        self,
+        id: ExtentId,
+        volume: VolumeId,
+    ) -> Result<ExtentRecord, ImpossibleField> {
+        if self.live_bytes > self.end_bytes {
+            return Err(ImpossibleField("live byte count"));
+        }
+        Ok(ExtentRecord {
+            id,
+            volume,
+            lane: LaneIndex::new(self.lane),
+            state: match self.state {
+                1 => ExtentState::Open,
+                2 => ExtentState::Sealed,
+                _ => return Err(ImpossibleField("extent state")),
+            },
+            owner: self.owner.map(SessionId::new),
+            end_bytes: self.end_bytes,
+            live_bytes: self.live_bytes,
+            live_shards: self.live_shards,
+        })
+    }
+}
+
+/// `extent_shards`, by extent id and offset.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::catalog) struct ExtentShardRow {
+    /// 1: a block of its own; 2: the inline block of a file.
+    owner_kind: u8,
+    owner: u64,
+    shard: u16,
+}
+
+impl ExtentShardRow {
+    pub(in crate::catalog) const fn new(owner: ShardOwner, shard: ShardIndex) -> Self {
+        let (owner_kind, owner) = match owner {
+            ShardOwner::Block(block) => (1, block.get()),
+            ShardOwner::InlineBlockOf(file) => (2, file.get()),
+        };
+        Self {
+            owner_kind,
+            owner,
+            shard: shard.get(),
+        }
+    }
+
+    pub(in crate::catalog) fn parse(self) -> Result<(ShardOwner, ShardIndex), ImpossibleField> {
+        let owner = match self.owner_kind {
+            1 => ShardOwner::Block(BlockId::new(self.owner)),
+            2 => ShardOwner::InlineBlockOf(FileId::new(self.owner)),
+            _ => return Err(ImpossibleField("shard owner")),
+        };
+        Ok((owner, ShardIndex::new(self.shard)))
+    }
+}

@@ -1,0 +1,258 @@
+//! The bytes of every row, which no change of code or dependency may change. The rows are drawn in docs/catalog.md.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::*;
+use crate::catalog::rows::*;
+use crate::catalog::tables::*;
+use crate::error::CatalogTable;
+
+/// Compares a row with its golden bytes, and reads it back from them.
+#[track_caller]
+fn golden<B: Serialize + DeserializeOwned>(table: CatalogTable, key: &[u8], body: &B, expected: &str) -> B {
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    };
+    let row = seal(table, key, body);
+    let expected: String = expected.split_whitespace().collect();
+    assert_eq!(format!("{}:{}", hex(key), hex(&row)), expected, "{table}");
+    unseal(table, key, &row).expect("sound")
+}
+
+fn file() -> (FileRecord, BlockRecord) {
+    let geometry = FileGeometry::new(1000, &policy());
+    let file = FileRecord {
+        id: FileId::new(0x1_02),
+        name: FileName::from_bytes(b"a/\xff").expect("valid"),
+        mode: 0o100_644,
+        modified_at: Timestamp::new(-2, 999_999_999).expect("valid"),
+        committed_at: Timestamp::new(1_700_000_000, 0).expect("valid"),
+        version: 3,
+        commit: CommitId::new(9),
+        geometry,
+        root: RootHash::from_bytes([0x11; 32]),
+        stored_bytes: 2400,
+    };
+    let shard = |extent, digest| {
+        Some(ShardRecord {
+            extent: ExtentId::new(extent),
+            offset: 4096,
+            frame_len_bytes: 1200,
+            digest: ShardDigest::from_bytes([digest; 32]),
+        })
+    };
+    let block = BlockRecord {
+        id: BlockId::new(300),
+        file: file.id,
+        index: BlockIndex::new(0),
+        reference_count: 1,
+        geometry: geometry.block(BlockIndex::new(0)),
+        shards: vec![shard(1, 0x22), shard(2, 0x33)],
+    };
+    (file, block)
+}
+
+#[test]
+fn rows_of_meta_and_totals_have_their_golden_bytes() {
+    let row = golden(
+        CatalogTable::Meta,
+        META_ARCHIVE,
+        &ArchiveRow::new(&archive()),
+        "61726368697665:
+             01a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5010080c49fd50c050a802001018080010102801003028010a833b778",
+    );
+    assert_eq!(row.parse(), Ok(archive()));
+    let counters = CountersRow {
+        epoch: 1,
+        next_file: 2,
+        next_block: 300,
+        next_extent: 4,
+        next_commit: u64::MAX,
+    };
+    assert_eq!(
+        golden(
+            CatalogTable::Meta,
+            META_COUNTERS,
+            &counters,
+            "636f756e74657273:010102ac0204ffffffffffffffffff0149ebbfc3"
+        ),
+        counters
+    );
+    let mut counts = RowCountsRow::default();
+    for (number, table) in (1..).zip(COUNTED_TABLES) {
+        *counts.get_mut(table) = number;
+    }
+    assert_eq!(
+        golden(
+            CatalogTable::Meta,
+            META_ROW_COUNTS,
+            &counts,
+            "726f775f636f756e7473:01010203040506078bace3d8"
+        ),
+        counts
+    );
+    let tier = |files, bytes| TierTotals { files, bytes };
+    let tiers = [tier(1, 1000), tier(2, 2000), tier(3, 3000)];
+    let totals = Totals {
+        files: 6,
+        bytes: 6000,
+        stored_bytes: 12_000,
+        blocks: 9,
+        tiers,
+    };
+    assert_eq!(
+        golden(
+            CatalogTable::Totals,
+            TOTALS_ALL,
+            &TotalsRow::new(&totals),
+            "616c6c:0106f02ee05d0901e80702d00f03b817e46f9a2f"
+        )
+        .parse(),
+        totals
+    );
+}
+
+#[test]
+fn rows_of_files_and_blocks_have_their_golden_bytes() {
+    let (file, block) = file();
+    let row = FileRow::new(&file, Some(&block));
+    let row = golden(
+        CatalogTable::Files,
+        &file_key(file.id),
+        &row,
+        "0000000000000102:
+             0103612fffa4830203ff93ebdc0380c49fd50c000309e8070101010a0100010111111111111111111111111111111111
+             11111111111111111111111111111111e01201ac028202000101010a0100e8070201018020b009222222222222222222
+             222222222222222222222222222222222222222222222201028020b00933333333333333333333333333333333333333
+             3333333333333333333333333371b37fe2",
+    );
+    assert_eq!(row.parse(file.id), Ok((file.clone(), Some(block.clone()))));
+
+    let large = FileRecord {
+        geometry: FileGeometry::new(40_000, &policy()),
+        ..file.clone()
+    };
+    let row = golden(
+        CatalogTable::Files,
+        &file_key(file.id),
+        &FileRow::new(&large, None),
+        "0000000000000102:
+             0103612fffa4830203ff93ebdc0380c49fd50c000309c0b8020303020a07000202111111111111111111111111111111
+             1111111111111111111111111111111111e01200ea9b6970",
+    );
+    assert_eq!(row.parse(file.id), Ok((large.clone(), None)));
+
+    let row = NameRow { file: file.id.get() };
+    let row = golden(
+        CatalogTable::Names,
+        file.name.as_bytes(),
+        &row,
+        "612fff:0182024343e026",
+    );
+    assert_eq!(row.file, file.id.get());
+
+    let key = file_block_key(file.id, BlockIndex::new(7));
+    assert_eq!(
+        golden(
+            CatalogTable::FileBlocks,
+            &key,
+            &FileBlockRow { block: 300 },
+            "00000000000001020000000000000007:01ac021958042a"
+        )
+        .block,
+        300
+    );
+
+    let index = BlockIndex::new(large.geometry.block_count() - 1);
+    let geometry = large.geometry.block(index);
+    let shards = geometry
+        .shards()
+        .map(|shard| geometry.is_present(shard).then_some(block.shards[0]).flatten());
+    let shards = shards.collect();
+    let last = BlockRecord {
+        index,
+        reference_count: 2,
+        geometry,
+        shards,
+        ..block
+    };
+    let row = golden(
+        CatalogTable::Blocks,
+        &block_key(last.id),
+        &BlockRow::new(&last),
+        "000000000000012c:
+             018202060203020a0280a002c0180501018020b009222222222222222222222222222222222222222222222222222222
+             222222222201018020b00922222222222222222222222222222222222222222222222222222222222222220001018020
+             b009222222222222222222222222222222222222222222222222222222222222222201018020b0092222222222222222
+             2222222222222222222222222222222222222222222222221f44d86a",
+    );
+    assert_eq!(row.parse(last.id), Ok(last));
+}
+
+#[test]
+fn rows_of_volumes_and_extents_have_their_golden_bytes() {
+    let volume = volumes().pop().expect("two");
+    let key = volume_key(volume.number);
+    let row = golden(
+        CatalogTable::Volumes,
+        &key,
+        &VolumeRow::new(&volume),
+        "0000000000000002:
+             01020202020202020202020202020202020a2f6d6e742fff2f74776f740d6877",
+    );
+    assert_eq!(row.parse(2), Ok(volume.clone()));
+
+    let extent = ExtentRecord {
+        id: ExtentId::new(0x0102_0304),
+        volume: volume.id,
+        lane: LaneIndex::new(32),
+        state: ExtentState::Open,
+        owner: Some(SessionId::new(77)),
+        end_bytes: 1 << 30,
+        live_bytes: 5000,
+        live_shards: 2,
+    };
+    let key = extent_key(extent.id);
+    let row = golden(
+        CatalogTable::Extents,
+        &key,
+        &ExtentRow::new(&extent, 2),
+        "0000000001020304:01022001014d80808080048827028e35ce4a",
+    );
+    assert_eq!(row.parse(extent.id, volume.id), Ok(extent.clone()));
+    let sealed = ExtentRecord {
+        state: ExtentState::Sealed,
+        owner: None,
+        ..extent
+    };
+    let row = golden(
+        CatalogTable::Extents,
+        &key,
+        &ExtentRow::new(&sealed, 2),
+        "0000000001020304:010220020080808080048827020ff59aeb",
+    );
+    assert_eq!(row.parse(sealed.id, volume.id), Ok(sealed.clone()));
+
+    let key = extent_shard_key(sealed.id, 4096);
+    for (owner, expected) in [
+        (
+            ShardOwner::Block(BlockId::new(300)),
+            "00000000010203040000000000001000:0101ac02ff016e6ec7cf",
+        ),
+        (
+            ShardOwner::InlineBlockOf(FileId::new(258)),
+            "00000000010203040000000000001000:01028202ff01b3cc8ac8",
+        ),
+    ] {
+        let shard = crate::units::ShardIndex::new(255);
+        let row = golden(
+            CatalogTable::ExtentShards,
+            &key,
+            &ExtentShardRow::new(owner, shard),
+            expected,
+        );
+        assert_eq!(row.parse(), Ok((owner, shard)));
+    }
+}

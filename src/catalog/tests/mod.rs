@@ -1,0 +1,329 @@
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests damage and copy catalog files behind the back of the database"
+)]
+
+mod damage;
+mod golden;
+mod model;
+mod queries;
+mod sharing;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::geometry::{FileGeometry, Policy, PolicyParts};
+use crate::merkle::{RootHash, ShardDigest};
+use crate::units::{
+    ArchiveId, BlockId, BlockIndex, CodeShape, CommitId, Epoch, ExtentId, FileId, FileName, LaneIndex,
+    LeafLen, SessionId, Timestamp, VolumeId,
+};
+
+/// Every tier with few bytes: a block is tiny below 4 KiB, a replicated segment of 2 KiB below 16 KiB, then RS(3,2).
+fn policy() -> Policy {
+    let shape = |data, parity| CodeShape::new(data, parity).expect("valid shape");
+    Policy::new(PolicyParts {
+        leaf: LeafLen::from_log2(10).expect("1 KiB"),
+        tiny_below_bytes: 4096,
+        tiny_shape: shape(1, 1),
+        segmented_below_bytes: 16_384,
+        segmented_shape: shape(1, 2),
+        segmented_segment_len_bytes: 2048,
+        blocked_shape: shape(3, 2),
+        blocked_segment_max_len_bytes: 2048,
+    })
+    .expect("valid policy")
+}
+
+fn archive() -> ArchiveRecord {
+    ArchiveRecord {
+        id: ArchiveId::from_bytes([0xa5; 16]),
+        format_version: FORMAT_VERSION,
+        required_features: 0,
+        created_at: time(1_700_000_000),
+        policy: policy(),
+    }
+}
+
+fn volumes() -> Vec<VolumeRecord> {
+    let volume = |number: u16, path: &[u8]| VolumeRecord {
+        number,
+        id: VolumeId::from_bytes([u8::try_from(number).expect("small"); 16]),
+        path: path.to_vec(),
+    };
+    vec![volume(1, b"volumes/v0"), volume(2, b"/mnt/\xff/two")]
+}
+
+fn time(seconds: i64) -> Timestamp {
+    Timestamp::new(seconds, 5).expect("valid time")
+}
+
+fn name(text: &str) -> FileName {
+    text.parse().expect("valid name")
+}
+
+const LANES: u16 = 5;
+
+/// A catalog in a directory of its own, with what was stored in it.
+struct World {
+    directory: TempDir,
+    /// Committed end of the extent of every lane.
+    ends: [u64; LANES as usize],
+    files: BTreeMap<FileName, (FileRecord, Vec<BlockRecord>)>,
+}
+
+impl World {
+    /// Makes a catalog with one open extent for every lane, ids 1 to 5.
+    fn new() -> Self {
+        let world = Self {
+            directory: TempDir::new().expect("a temporary directory"),
+            ends: [4096; LANES as usize],
+            files: BTreeMap::new(),
+        };
+        Catalog::create(&world.path(), &archive(), &volumes(), CatalogOptions::default()).expect("created");
+        let catalog = world.open(Access::Write);
+        let mut writer = catalog.write().expect("writer");
+        for lane in 0..LANES {
+            let id = writer.allocate_extent_id();
+            assert_eq!(id.get(), u64::from(lane) + 1);
+            writer.put_extent(&world.extent(lane)).expect("a new extent");
+        }
+        writer.commit().expect("committed");
+        catalog.close().expect("closed");
+        world
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("catalog.redb")
+    }
+
+    fn open(&self, access: Access) -> Catalog {
+        open(&self.path(), access).expect("opened")
+    }
+
+    fn extent(&self, lane: u16) -> ExtentRecord {
+        ExtentRecord {
+            id: ExtentId::new(u64::from(lane) + 1),
+            volume: volumes()[usize::from(lane % 2)].id,
+            lane: LaneIndex::new(lane),
+            state: if lane == 4 {
+                ExtentState::Sealed
+            } else {
+                ExtentState::Open
+            },
+            owner: (lane == 0).then(|| SessionId::new(77)),
+            end_bytes: self.ends[usize::from(lane)],
+            live_bytes: 0,
+            live_shards: 0,
+        }
+    }
+
+    /// Makes up a file and places its shards behind everything else, a lane for each.
+    fn file(
+        &mut self,
+        writer: &mut CatalogWriter,
+        name: &FileName,
+        len_bytes: u64,
+    ) -> (FileRecord, Vec<BlockRecord>) {
+        let (id, commit) = (writer.allocate_file_id(), writer.allocate_commit_id());
+        let geometry = FileGeometry::new(len_bytes, &policy());
+        let mut stored_bytes = 0;
+        let ids: Vec<BlockId> = writer.allocate_block_ids(geometry.block_count()).collect();
+        let blocks = ids.into_iter().zip(0..).map(|(block, index)| {
+            let index = BlockIndex::new(index);
+            let geometry = geometry.block(index);
+            let shards = geometry.shards().map(|shard| {
+                geometry.is_present(shard).then(|| {
+                    let lane = usize::from(shard.get());
+                    let frame_len_bytes = geometry.shard_len_bytes(shard) + 192;
+                    let offset = self.ends[lane];
+                    self.ends[lane] += frame_len_bytes;
+                    stored_bytes += frame_len_bytes;
+                    ShardRecord {
+                        extent: ExtentId::new(u64::from(shard.get()) + 1),
+                        offset,
+                        frame_len_bytes,
+                        digest: ShardDigest::from_bytes(
+                            [u8::try_from(block.get() % 251).expect("small"); 32],
+                        ),
+                    }
+                })
+            });
+            let shards = shards.collect();
+            BlockRecord {
+                id: block,
+                file: id,
+                index,
+                reference_count: 1,
+                geometry,
+                shards,
+            }
+        });
+        let blocks: Vec<BlockRecord> = blocks.collect();
+        let file = FileRecord {
+            id,
+            name: name.clone(),
+            mode: 0o100_644,
+            modified_at: time(-1),
+            committed_at: time(1_700_000_001),
+            version: 1,
+            commit,
+            geometry,
+            root: RootHash::from_bytes([u8::try_from(id.get() % 251).expect("small"); 32]),
+            stored_bytes,
+        };
+        (file, blocks)
+    }
+
+    fn insert(&mut self, writer: &mut CatalogWriter, name: &FileName, len_bytes: u64) {
+        let (file, blocks) = self.file(writer, name, len_bytes);
+        self.put_extents(writer);
+        writer.insert_file(&file, blocks.clone()).expect("inserted");
+        let before = self.files.insert(name.clone(), (file, blocks));
+        assert!(before.is_none(), "the name was free");
+    }
+
+    fn put_extents(&self, writer: &mut CatalogWriter) {
+        for lane in 0..LANES {
+            writer.put_extent(&self.extent(lane)).expect("a known extent");
+        }
+    }
+
+    /// What a dump of the catalog has to be.
+    fn expected(&self, epoch: u64) -> Dump {
+        let mut totals = Totals::default();
+        let mut extents: Vec<ExtentRecord> = (0..LANES).map(|lane| self.extent(lane)).collect();
+        let mut shards = Vec::new();
+        for (file, blocks) in self.files.values() {
+            let len_bytes = file.geometry.len_bytes();
+            let tier = &mut totals.tiers[usize::from(file.geometry.tier().number()) - 1];
+            tier.files += 1;
+            tier.bytes += len_bytes;
+            totals.files += 1;
+            totals.bytes += len_bytes;
+            totals.stored_bytes += file.stored_bytes;
+            totals.blocks += blocks.len() as u64;
+            for block in blocks {
+                let owner = match blocks.len() {
+                    1 => ShardOwner::InlineBlockOf(file.id),
+                    _ => ShardOwner::Block(block.id),
+                };
+                for (shard, record) in block.geometry.shards().zip(&block.shards) {
+                    let Some(record) = record else { continue };
+                    let extent = &mut extents[usize::try_from(record.extent.get()).expect("small") - 1];
+                    extent.live_bytes += record.frame_len_bytes;
+                    extent.live_shards += 1;
+                    let (extent, offset) = (record.extent, record.offset);
+                    shards.push(ShardPlace {
+                        extent,
+                        offset,
+                        owner,
+                        shard,
+                    });
+                }
+            }
+        }
+        shards.sort_unstable();
+        Dump {
+            epoch: Epoch::new(epoch),
+            totals,
+            volumes: volumes(),
+            extents,
+            files: self.files.values().cloned().collect(),
+            shards,
+        }
+    }
+}
+
+fn open(path: &Path, access: Access) -> Result<Catalog, CatalogError> {
+    let file_len_bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    Catalog::open(
+        path,
+        access,
+        Check::WhenSmall { file_len_bytes },
+        CatalogOptions::default(),
+    )
+}
+
+/// Everything that a catalog says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Dump {
+    epoch: Epoch,
+    totals: Totals,
+    volumes: Vec<VolumeRecord>,
+    extents: Vec<ExtentRecord>,
+    files: Vec<(FileRecord, Vec<BlockRecord>)>,
+    shards: Vec<ShardPlace>,
+}
+
+impl Dump {
+    fn of(reader: &CatalogReader) -> Result<Self, CatalogError> {
+        let mut files: Vec<(FileRecord, Vec<BlockRecord>)> = Vec::new();
+        loop {
+            let after = files.last().map(|(file, _)| file.name.clone());
+            let page = reader.files_page(None, after.as_ref(), 7)?;
+            let is_last = page.len() < 7;
+            assert!(files.len() < 1000, "a listing ends");
+            for file in page {
+                let indexes = (0..file.geometry.block_count()).map(BlockIndex::new);
+                let blocks = indexes
+                    .map(|index| reader.block(&file, index))
+                    .collect::<Result<_, _>>()?;
+                assert_eq!(reader.file(file.id)?.as_ref(), Some(&file));
+                assert_eq!(reader.file_by_name(&file.name)?.as_ref(), Some(&file));
+                files.push((file, blocks));
+            }
+            if is_last {
+                break;
+            }
+        }
+        let mut shards: Vec<ShardPlace> = Vec::new();
+        loop {
+            let after = shards.last().map(|place| (place.extent, place.offset));
+            let page = reader.shards_page(after, 10)?;
+            shards.extend(&page);
+            assert!(shards.len() < 10_000, "a listing ends");
+            if page.len() < 10 {
+                break;
+            }
+        }
+        Ok(Self {
+            epoch: reader.epoch()?,
+            totals: reader.totals()?,
+            volumes: reader.volumes()?,
+            extents: reader.extents()?,
+            files,
+            shards,
+        })
+    }
+
+    fn at(path: &Path, access: Access) -> Result<Self, CatalogError> {
+        let catalog = open(path, access)?;
+        assert_eq!(*catalog.archive(), archive());
+        let dump = Self::of(&catalog.read()?)?;
+        catalog.close()?;
+        Ok(dump)
+    }
+}
+
+/// Lengths that reach every tier, empty and one-block files among them.
+const LENGTHS: [u64; 9] = [0, 1, 1024, 1025, 4095, 4096, 9000, 16_384, 40_000];
+
+/// A closed catalog with files of every tier in a few directories.
+fn furnished() -> World {
+    let mut world = World::new();
+    let catalog = world.open(Access::Write);
+    for directory in ["a", "a/b", "c"] {
+        let mut writer = catalog.write().expect("writer");
+        for len_bytes in LENGTHS {
+            world.insert(&mut writer, &name(&format!("{directory}/{len_bytes}")), len_bytes);
+        }
+        writer.advance_epoch();
+        writer.commit().expect("committed");
+    }
+    catalog.close().expect("closed");
+    world
+}
