@@ -1,5 +1,6 @@
 //! bfdb, an embedded, self-healing archive engine.
 
+pub mod archive;
 pub mod buffer;
 pub mod catalog;
 pub mod codec;

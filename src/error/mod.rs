@@ -3,6 +3,7 @@
 //! One enum per floor and per public operation, with named fields and typed sources. Damage in stored data is not an
 //! error but a value; these are operations that failed.
 
+mod archive;
 mod buffer;
 mod catalog;
 mod codec;
@@ -11,6 +12,7 @@ mod host;
 mod merkle;
 mod volume;
 
+pub use archive::{CloseError, CommitError, OpenError, ReadError, RestoreError, ScrubError};
 pub use buffer::BufferError;
 pub use catalog::{CatalogDamage, CatalogError, CatalogFault, CatalogTable};
 pub use codec::DecodeError;

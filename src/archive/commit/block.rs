@@ -1,0 +1,290 @@
+//! A block on its way to disk: its frames, its leaf hashes, and what completes it.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crate::{
+    archive::shared::Shared,
+    catalog::{BlockRecord, ShardRecord},
+    codec::ColumnEncoder,
+    error::CommitError,
+    format::{FrameFooter, FrameHeader, FrameIdentity, FrameLayout},
+    geometry::{BlockGeometry, FileLeaves},
+    merkle::{DataLeaves, LeafHash, LeafTable, ShardDigest, hash_data_leaf, hash_parity_leaf},
+    plan::{Placement, Strip},
+    units::{
+        BlockId, BlockIndex, ByteRange, ColumnIndex, CommitId, FileId, ShardIndex, VolumeId, to_u64, to_usize,
+    },
+    volume::ExtentWriter,
+};
+
+/// Who a block belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BlockIdentity {
+    pub(super) commit: CommitId,
+    pub(super) file: FileId,
+    pub(super) block: BlockId,
+    pub(super) index: BlockIndex,
+    pub(super) volume: VolumeId,
+}
+
+/// The frame of one shard.
+#[derive(Debug)]
+pub(super) struct FrameTarget {
+    pub(super) writer: Arc<dyn ExtentWriter>,
+    pub(super) place: Placement,
+    pub(super) layout: FrameLayout,
+}
+
+/// A block whose strips are being written, by any number of workers.
+#[derive(Debug)]
+pub(super) struct BlockInFlight {
+    pub(super) identity: BlockIdentity,
+    pub(super) geometry: BlockGeometry,
+    /// One entry per shard; `None` for absent ones.
+    frames: Vec<Option<FrameTarget>>,
+    /// Leaf hashes, one list per shard that has hashes of its own: the first only, for replicas.
+    hashes: Mutex<Vec<Vec<LeafHash>>>,
+    strips_left: AtomicU64,
+}
+
+/// A block that is written completely, but not synced.
+#[derive(Debug)]
+pub(super) struct WrittenBlock {
+    pub(super) record: BlockRecord,
+    /// Hashes of the data leaves in file order.
+    pub(super) leaves: Vec<LeafHash>,
+}
+
+impl BlockInFlight {
+    pub(super) fn new(
+        identity: BlockIdentity,
+        geometry: BlockGeometry,
+        frames: Vec<Option<FrameTarget>>,
+        strips: u64,
+    ) -> Self {
+        assert_eq!(
+            frames.len(),
+            usize::from(geometry.shape().total()),
+            "one frame for every shard"
+        );
+        let tables = if geometry.shape().is_replication() {
+            1
+        } else {
+            frames.len()
+        };
+        let hashes = (0..tables)
+            .map(|shard| {
+                let shard = ShardIndex::new(u16::try_from(shard).expect("shards are 16 bits"));
+                vec![LeafHash::from_bytes([0; 32]); to_usize(u64::from(geometry.leaf_count(shard)))]
+            })
+            .collect();
+        Self {
+            identity,
+            geometry,
+            frames,
+            hashes: Mutex::new(hashes),
+            strips_left: AtomicU64::new(strips),
+        }
+    }
+
+    /// Writes a piece of a shard's payload.
+    pub(super) fn write(&self, shard: ShardIndex, offset: u64, bytes: &[u8]) -> Result<(), CommitError> {
+        let frame = self.frame(shard);
+        frame.writer.write_at(
+            frame.place.offset + frame.layout.payload().start() + offset,
+            bytes,
+        )?;
+        Ok(())
+    }
+
+    /// Hashes the leaves of a shard that begin at `first`, from a buffer that holds them one after another, and keeps
+    /// the hashes.
+    pub(super) fn hash_leaves(&self, shard: ShardIndex, first: ColumnIndex, bytes: &[u8]) {
+        let leaf_len = to_usize(self.geometry.leaf().bytes());
+        let hashes: Vec<LeafHash> = bytes
+            .chunks(leaf_len)
+            .zip(first.get()..)
+            .map(|(leaf, column)| self.hash_leaf(shard, ColumnIndex::new(column), leaf))
+            .collect();
+        let mut tables = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        tables[shard.as_usize()][first.as_usize()..][..hashes.len()].copy_from_slice(&hashes);
+    }
+
+    fn hash_leaf(&self, shard: ShardIndex, column: ColumnIndex, bytes: &[u8]) -> LeafHash {
+        match self.geometry.leaf_range_in_file(shard, column) {
+            Some(range) => {
+                assert_eq!(range.len(), to_u64(bytes.len()), "a leaf is hashed whole");
+                hash_data_leaf(leaf_kind(&self.geometry), range.start(), bytes)
+            }
+            None => hash_parity_leaf(bytes),
+        }
+    }
+
+    /// Notes that a strip is written; true for the last one.
+    pub(super) fn finish_strip(&self) -> bool {
+        let before = self.strips_left.fetch_sub(1, Ordering::AcqRel);
+        assert!(before > 0, "a block has no more strips than it was made with");
+        before == 1
+    }
+
+    /// Completes every frame of the block: leaf tables, table column, headers and footers.
+    pub(super) fn complete(
+        &self,
+        shared: &Shared,
+        encoder: &mut ColumnEncoder,
+    ) -> Result<WrittenBlock, CommitError> {
+        let mut hashes = std::mem::take(&mut *self.hashes.lock().unwrap_or_else(PoisonError::into_inner));
+        let data_shards = usize::from(self.geometry.shape().data());
+        let leaves: Vec<LeafHash> = hashes[..data_shards].concat();
+        if let Some(table_column) = self.geometry.table_column() {
+            self.write_table_column(table_column, &mut hashes, encoder)?;
+        }
+        let tables: Vec<LeafTable> = hashes.into_iter().map(LeafTable::new).collect();
+        let mut shards = Vec::with_capacity(self.frames.len());
+        for shard in self.geometry.shards() {
+            let table = if self.geometry.shape().is_replication() {
+                &tables[0]
+            } else {
+                &tables[shard.as_usize()]
+            };
+            let record = match &self.frames[shard.as_usize()] {
+                Some(frame) => Some(self.close_frame(shared, shard, frame, table)?),
+                None => None,
+            };
+            shards.push(record);
+        }
+        let record = BlockRecord {
+            id: self.identity.block,
+            file: self.identity.file,
+            index: self.identity.index,
+            reference_count: 1,
+            geometry: self.geometry,
+            shards,
+        };
+        Ok(WrittenBlock { record, leaves })
+    }
+
+    /// Encodes the leaf tables of the data shards like any other column, and stores the parity with the parity shards.
+    fn write_table_column(
+        &self,
+        column: ColumnIndex,
+        hashes: &mut [Vec<LeafHash>],
+        encoder: &mut ColumnEncoder,
+    ) -> Result<(), CommitError> {
+        let (data, parity) = (self.geometry.shape().data(), self.geometry.shape().parity());
+        let slice_len = to_usize(self.geometry.slice_len_bytes(column));
+        let tables: Vec<Vec<u8>> = hashes[..usize::from(data)]
+            .iter()
+            .map(|hashes| hashes.iter().flat_map(|hash| hash.to_bytes()).collect())
+            .collect();
+        let tables: Vec<&[u8]> = tables.iter().map(Vec::as_slice).collect();
+        let mut slices = vec![vec![0; slice_len]; usize::from(parity)];
+        let mut outputs: Vec<&mut [u8]> = slices.iter_mut().map(Vec::as_mut_slice).collect();
+        encoder.encode(slice_len, &tables, &mut outputs);
+        for (shard, slice) in (data..).map(ShardIndex::new).zip(&slices) {
+            let range = self
+                .geometry
+                .leaf_range(shard, column)
+                .expect("parity has a slice in the table column");
+            self.write(shard, range.start(), slice)?;
+            hashes[shard.as_usize()][column.as_usize()] = hash_parity_leaf(slice);
+        }
+        Ok(())
+    }
+
+    /// Writes what stands before and behind the payload of a frame.
+    fn close_frame(
+        &self,
+        shared: &Shared,
+        shard: ShardIndex,
+        frame: &FrameTarget,
+        table: &LeafTable,
+    ) -> Result<ShardRecord, CommitError> {
+        let digest = table.digest();
+        let header = self.frame_header(shared, shard, frame, digest);
+        let layout = &frame.layout;
+        let table_bytes = if table.len() > 1 {
+            table.to_bytes()
+        } else {
+            Vec::new()
+        };
+        let mut head = vec![0; to_usize(layout.payload().start())];
+        put(&mut head, 0, &header.encode());
+        layout
+            .table_a()
+            .inspect(|range| put(&mut head, range.start(), &table_bytes));
+        frame.writer.write_at(frame.place.offset, &head)?;
+
+        let tail_offset = layout.payload().end();
+        let mut tail = vec![0; to_usize(layout.total_len_bytes() - tail_offset)];
+        layout
+            .table_b()
+            .inspect(|range| put(&mut tail, range.start() - tail_offset, &table_bytes));
+        put(
+            &mut tail,
+            layout.footer().start() - tail_offset,
+            &FrameFooter::of(&header).encode(),
+        );
+        frame.writer.write_at(frame.place.offset + tail_offset, &tail)?;
+        Ok(ShardRecord {
+            extent: frame.place.extent,
+            offset: frame.place.offset,
+            frame_len_bytes: layout.total_len_bytes(),
+            digest,
+        })
+    }
+
+    fn frame_header(
+        &self,
+        shared: &Shared,
+        shard: ShardIndex,
+        frame: &FrameTarget,
+        digest: ShardDigest,
+    ) -> FrameHeader {
+        let identity = FrameIdentity {
+            archive: shared.archive_id(),
+            volume: self.identity.volume,
+            extent: frame.place.extent,
+            offset: frame.place.offset,
+            block: self.identity.block,
+            shard,
+        };
+        FrameHeader::of_shard(identity, self.identity.commit, self.geometry, digest)
+    }
+
+    fn frame(&self, shard: ShardIndex) -> &FrameTarget {
+        self.frames[shard.as_usize()]
+            .as_ref()
+            .expect("only shards that are present are written")
+    }
+}
+
+fn put(into: &mut [u8], offset: u64, bytes: &[u8]) {
+    into[to_usize(offset)..][..bytes.len()].copy_from_slice(bytes);
+}
+
+/// Returns how the data leaves of a block are hashed.
+pub(in crate::archive) fn leaf_kind(geometry: &BlockGeometry) -> DataLeaves {
+    match geometry.file_leaves() {
+        FileLeaves::One => DataLeaves::Root,
+        FileLeaves::Many => DataLeaves::Subtree,
+    }
+}
+
+/// Returns which bytes of a shard's payload a strip holds, or `None` where the shard has no leaf in it.
+pub(in crate::archive) fn strip_range(
+    geometry: &BlockGeometry,
+    shard: ShardIndex,
+    strip: &Strip,
+) -> Option<ByteRange> {
+    let end_column = strip.columns.end.min(geometry.leaf_count(shard));
+    if strip.columns.start >= end_column {
+        return None;
+    }
+    let first = geometry.leaf_range(shard, ColumnIndex::new(strip.columns.start))?;
+    let last = geometry.leaf_range(shard, ColumnIndex::new(end_column - 1))?;
+    ByteRange::new(first.start(), last.end())
+}

@@ -1,0 +1,123 @@
+//! Where the bytes of a commit come from.
+
+use std::{
+    io::{self, Read},
+    sync::Mutex,
+};
+
+use crate::{
+    error::CommitError,
+    host::SourceFile,
+    units::{FileName, to_u64},
+};
+
+/// The source of a commit, of known length.
+pub(super) enum Input<'a> {
+    /// A file: read at any place, by many workers at once.
+    File(&'a SourceFile),
+    /// A stream: read once, from the start to the end.
+    Stream(StreamInput<'a>),
+}
+
+/// A stream that was announced with a length.
+pub(super) struct StreamInput<'a> {
+    name: FileName,
+    promised: u64,
+    state: Mutex<StreamState<'a>>,
+}
+
+struct StreamState<'a> {
+    reader: &'a mut (dyn Read + Send),
+    read: u64,
+}
+
+impl<'a> StreamInput<'a> {
+    pub(super) fn new(name: FileName, promised: u64, reader: &'a mut (dyn Read + Send)) -> Self {
+        Self {
+            name,
+            promised,
+            state: Mutex::new(StreamState { reader, read: 0 }),
+        }
+    }
+
+    /// Claims a piece of work and reads its bytes, with nobody in between: pieces and bytes stay in step.
+    ///
+    /// `claim` says how many of the next bytes belong to the piece; `None` ends the work.
+    pub(super) fn claim_and_read<T>(
+        &self,
+        into: &mut [u8],
+        claim: impl FnOnce() -> Option<(T, usize)>,
+    ) -> Result<Option<(T, usize)>, CommitError> {
+        let mut state = self
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some((work, len)) = claim() else {
+            return Ok(None);
+        };
+        self.read_locked(&mut state, &mut into[..len])?;
+        Ok(Some((work, len)))
+    }
+
+    /// Reads the next bytes, all of them or an error.
+    pub(super) fn read_next(&self, into: &mut [u8]) -> Result<(), CommitError> {
+        let mut state = self
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.read_locked(&mut state, into)
+    }
+
+    /// Checks that the stream ends where it was announced to end.
+    pub(super) fn check_end(&self) -> Result<(), CommitError> {
+        let mut state = self
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        match read_some(state.reader, &mut [0]) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(self.wrong_length(self.promised + 1)),
+            Err(source) => Err(CommitError::SourceRead {
+                name: self.name.clone(),
+                source,
+            }),
+        }
+    }
+
+    fn read_locked(&self, state: &mut StreamState<'_>, into: &mut [u8]) -> Result<(), CommitError> {
+        let mut filled = 0;
+        while filled < into.len() {
+            match read_some(state.reader, &mut into[filled..]) {
+                Ok(0) => return Err(self.wrong_length(state.read)),
+                Ok(count) => {
+                    filled += count;
+                    state.read += to_u64(count);
+                }
+                Err(source) => {
+                    return Err(CommitError::SourceRead {
+                        name: self.name.clone(),
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wrong_length(&self, found: u64) -> CommitError {
+        CommitError::SourceLength {
+            name: self.name.clone(),
+            promised: self.promised,
+            found,
+        }
+    }
+}
+
+fn read_some(reader: &mut (dyn Read + Send), into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match reader.read(into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! The room of a commit: taken before a byte is written, named in the catalog only when every byte is synced.
+//!
+//! ```text
+//! T0        one transaction: ids, and the extents that this session owns from now on
+//! extents   made or taken over, preallocated: a full disk shows here
+//! frames    written into what is owned, nowhere else
+//! sync      every extent that was touched                                              I1
+//! publish   one transaction: rows of the file, extents given back with their new ends   the moment of visibility
+//! ```
+//!
+//! A failure anywhere gives everything back. A crash leaves extents with a dead owner, which the next writing open cuts
+//! back to their committed end (`archive::recovery`).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
+
+use super::block::{BlockIdentity, BlockInFlight, FrameTarget};
+use crate::{
+    archive::{recovery::release_unfinished, shared::Shared, volumes::announce_epoch},
+    catalog::{BlockRecord, CatalogWriter, ExtentRecord, ExtentState, FileRecord},
+    error::{CommitError, OpenError, VolumeError},
+    format::{EXTENT_HEADER_LEN_BYTES, ExtentHeader, ExtentIdentity, FrameLayout},
+    geometry::{BlockGeometry, FileGeometry, lanes_for_block},
+    plan::{ExtentUse, LaneLayout, LanePosition},
+    units::{
+        BlockId, BlockIndex, CommitId, ExtentId, FileId, FileName, LaneIndex, SessionId, VolumeId, to_u64,
+        to_usize,
+    },
+    volume::{ExtentWriter, Volume},
+};
+
+/// Extents are sealed at this length; a longer frame gets one of its own.
+const EXTENT_LIMIT_BYTES: u64 = 1 << 30;
+
+/// Times that a commit is planned anew because an open extent turned out to be damaged.
+const ATTEMPTS: u32 = 64;
+
+/// The room of one commit.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    geometry: FileGeometry,
+    commit: CommitId,
+    file: FileId,
+    blocks: Vec<BlockId>,
+    session: SessionId,
+    volume: Arc<dyn Volume>,
+    lanes: Vec<LaneIndex>,
+    /// The layout before the first frame; walking it again gives every frame its place.
+    start: LaneLayout,
+    uses: Vec<ExtentUse>,
+    writers: BTreeMap<ExtentId, Arc<dyn ExtentWriter>>,
+}
+
+impl Reservation {
+    /// Takes room for a file: T0 and the extents.
+    pub(super) fn take(
+        shared: &Shared,
+        name: &FileName,
+        geometry: FileGeometry,
+    ) -> Result<Self, CommitError> {
+        let mut attempt = 1;
+        loop {
+            let mut reservation = Self::reserve(shared, name, geometry)?;
+            match reservation.open_extents(shared) {
+                Ok(()) => return Ok(reservation),
+                Err(error) => {
+                    // Giving back seals what is damaged, so that the next attempt goes elsewhere.
+                    reservation.give_back(shared)?;
+                    let is_damage =
+                        matches!(error, VolumeError::Missing { .. } | VolumeError::Truncated { .. });
+                    if !is_damage || attempt == ATTEMPTS {
+                        return Err(error.into());
+                    }
+                    attempt += 1;
+                }
+            }
+        }
+    }
+
+    /// T0: one transaction that takes ids and marks extents as owned. I2: from here every reserved byte has an owner.
+    fn reserve(shared: &Shared, name: &FileName, geometry: FileGeometry) -> Result<Self, CommitError> {
+        let session = shared.session()?;
+        let volume = Arc::clone(shared.volumes.writable());
+        let mut writer = shared.catalog.write()?;
+        let commit = writer.allocate_commit_id();
+        let file = writer.allocate_file_id();
+        let blocks: Vec<BlockId> = writer.allocate_block_ids(geometry.block_count()).collect();
+        let extents: Vec<ExtentRecord> = writer
+            .extents()?
+            .into_iter()
+            .filter(|extent| extent.volume == volume.id())
+            .collect();
+        let (positions, written) = lane_positions(&extents, shared.policy().lane_count());
+        let lanes = if geometry.block_count() == 0 {
+            Vec::new()
+        } else {
+            lanes_for_block(geometry.shape(), &written)
+        };
+        // Which extents are new does not depend on their numbers, so a first walk counts them.
+        let (_, counted) = walk_layout(&geometry, &lanes, &positions, Vec::new());
+        check_room(name, volume.as_ref(), &counted)?;
+        let new_extents = counted
+            .iter()
+            .filter(|taken| taken.is_new)
+            .map(|_| writer.allocate_extent_id())
+            .collect();
+        let (start, uses) = walk_layout(&geometry, &lanes, &positions, new_extents);
+        let known: BTreeMap<ExtentId, &ExtentRecord> =
+            extents.iter().map(|extent| (extent.id, extent)).collect();
+        for taken in &uses {
+            let fresh = fresh_extent(taken, volume.id());
+            let before = known.get(&taken.extent).copied().unwrap_or(&fresh);
+            assert!(
+                before.owner.is_none(),
+                "extent {} has an owner already",
+                taken.extent
+            );
+            writer.put_extent(&ExtentRecord {
+                owner: Some(session),
+                ..before.clone()
+            })?;
+        }
+        writer.commit()?;
+        let writers = BTreeMap::new();
+        Ok(Self {
+            geometry,
+            commit,
+            file,
+            blocks,
+            session,
+            volume,
+            lanes,
+            start,
+            uses,
+            writers,
+        })
+    }
+
+    /// Makes or takes over every extent and preallocates exactly what the plan fills.
+    fn open_extents(&mut self, shared: &Shared) -> Result<(), VolumeError> {
+        let archive = shared.archive_id();
+        let open = |taken: &ExtentUse| {
+            let writer = if taken.is_new {
+                let identity = ExtentIdentity {
+                    archive,
+                    volume: self.volume.id(),
+                    extent: taken.extent,
+                };
+                let header = ExtentHeader {
+                    identity,
+                    lane: taken.lane,
+                    commit: self.commit,
+                };
+                self.volume
+                    .create_extent(taken.extent, &header.encode(), taken.end_bytes)?
+            } else {
+                let writer = self.volume.resume_extent(taken.extent, taken.committed_bytes)?;
+                writer.preallocate(taken.end_bytes)?;
+                writer
+            };
+            Ok((taken.extent, writer))
+        };
+        self.writers = shared
+            .workers
+            .install(|| self.uses.par_iter().map(open).collect::<Result<_, VolumeError>>())?;
+        Ok(())
+    }
+
+    pub(super) const fn geometry(&self) -> &FileGeometry {
+        &self.geometry
+    }
+
+    pub(super) const fn file(&self) -> FileId {
+        self.file
+    }
+
+    pub(super) const fn commit(&self) -> CommitId {
+        self.commit
+    }
+
+    /// Returns the bytes that the commit takes on its volumes.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.uses
+            .iter()
+            .map(|taken| taken.end_bytes - taken.start_bytes)
+            .sum()
+    }
+
+    /// Begins to hand out the blocks in file order.
+    pub(super) fn deal_blocks(&self) -> BlockDealer<'_> {
+        BlockDealer {
+            reservation: self,
+            layout: self.start.clone(),
+            next: 0,
+        }
+    }
+
+    /// Makes every written byte durable. I1: the catalog names nothing before this.
+    pub(super) fn sync(&self, shared: &Shared) -> Result<(), CommitError> {
+        let writers: Vec<&Arc<dyn ExtentWriter>> = self.writers.values().collect();
+        shared
+            .workers
+            .install(|| writers.par_iter().try_for_each(|writer| writer.sync()))?;
+        Ok(())
+    }
+
+    /// Publishes the file: from the commit of this transaction on it is visible and will stay.
+    ///
+    /// An error before that leaves no trace of the file; the caller gives the room back.
+    pub(super) fn publish(
+        &self,
+        shared: &Shared,
+        file: &FileRecord,
+        blocks: Vec<BlockRecord>,
+    ) -> Result<(), CommitError> {
+        let mut writer = shared.catalog.write()?;
+        if let Some(stored) = writer.file_by_name(&file.name)? {
+            return Err(CommitError::NameTaken {
+                name: file.name.clone(),
+                stored_len_bytes: stored.geometry.len_bytes(),
+                source_len_bytes: file.geometry.len_bytes(),
+            });
+        }
+        for taken in &self.uses {
+            let extent = writer
+                .extent(taken.extent)?
+                .unwrap_or_else(|| fresh_extent(taken, self.volume.id()));
+            let state = if taken.is_full {
+                ExtentState::Sealed
+            } else {
+                ExtentState::Open
+            };
+            let end_bytes = taken.published_end_bytes();
+            writer.put_extent(&ExtentRecord {
+                owner: None,
+                state,
+                end_bytes,
+                ..extent
+            })?;
+        }
+        writer.insert_file(file, blocks)?;
+        let epoch = writer.advance_epoch();
+        // The volume hears of the epoch before the catalog has it, so that an old catalog put back is noticed.
+        announce_epoch(self.volume.as_ref(), shared.archive_id(), epoch)?;
+        writer.commit()?;
+        Ok(())
+    }
+
+    /// Gives everything back after a failure: files are cut, ownership ends.
+    pub(super) fn give_back(self, shared: &Shared) -> Result<(), CommitError> {
+        drop(self.writers);
+        let mut writer = shared.catalog.write()?;
+        for taken in &self.uses {
+            if let Some(extent) = writer.extent(taken.extent)?
+                && extent.owner == Some(self.session)
+            {
+                release(shared, &mut writer, &extent)?;
+            }
+        }
+        writer.commit()?;
+        Ok(())
+    }
+}
+
+fn release(shared: &Shared, writer: &mut CatalogWriter, extent: &ExtentRecord) -> Result<(), CommitError> {
+    release_unfinished(shared, writer, extent).map_err(|error| match error {
+        OpenError::Volume { source } => source.into(),
+        OpenError::Catalog { source } => source.into(),
+        other => unreachable!("releasing touches a volume and the catalog only, not {other}"),
+    })
+}
+
+fn fresh_extent(taken: &ExtentUse, volume: VolumeId) -> ExtentRecord {
+    ExtentRecord {
+        id: taken.extent,
+        volume,
+        lane: taken.lane,
+        state: ExtentState::Open,
+        owner: None,
+        end_bytes: 0,
+        live_bytes: 0,
+        live_shards: 0,
+    }
+}
+
+/// Returns where each lane goes on, and what each has taken so far.
+///
+/// A lane may have several open extents after writers that worked side by side; the lowest that nobody owns is taken.
+fn lane_positions(extents: &[ExtentRecord], lane_count: u16) -> (Vec<Option<LanePosition>>, Vec<u64>) {
+    let mut positions = vec![None; usize::from(lane_count)];
+    let mut written = vec![0; usize::from(lane_count)];
+    for extent in extents {
+        let lane = usize::from(extent.lane.get());
+        // A lane beyond the policy's count belongs to no code of this archive.
+        let Some(slot) = positions.get_mut(lane) else {
+            continue;
+        };
+        written[lane] += extent.end_bytes;
+        if slot.is_none()
+            && extent.state == ExtentState::Open
+            && extent.owner.is_none()
+            && extent.end_bytes > 0
+        {
+            *slot = Some(LanePosition {
+                extent: extent.id,
+                end_bytes: extent.end_bytes,
+            });
+        }
+    }
+    (positions, written)
+}
+
+/// Places every frame of a file and returns the layout it began with and the extents it took.
+fn walk_layout(
+    geometry: &FileGeometry,
+    lanes: &[LaneIndex],
+    positions: &[Option<LanePosition>],
+    new_extents: Vec<ExtentId>,
+) -> (LaneLayout, Vec<ExtentUse>) {
+    let start = LaneLayout::new(
+        positions,
+        new_extents,
+        EXTENT_LIMIT_BYTES,
+        to_u64(EXTENT_HEADER_LEN_BYTES),
+    );
+    let mut walk = start.clone();
+    geometry
+        .blocks()
+        .for_each(|block| place_block(&block, lanes, &mut walk).for_each(drop));
+    let uses = walk.extents_used().copied().collect();
+    (start, uses)
+}
+
+/// Places the frames of a block, in shard order; absent shards get none.
+fn place_block(
+    block: &BlockGeometry,
+    lanes: &[LaneIndex],
+    layout: &mut LaneLayout,
+) -> impl Iterator<Item = Option<(crate::plan::Placement, FrameLayout)>> {
+    block.shards().zip(lanes).map(|(shard, lane)| {
+        let frame = FrameLayout::of_shard(block, shard)?;
+        Some((
+            layout.place(*lane, frame.total_len_bytes(), frame.alignment_bytes()),
+            frame,
+        ))
+    })
+}
+
+fn check_room(name: &FileName, volume: &dyn Volume, uses: &[ExtentUse]) -> Result<(), CommitError> {
+    let needed_bytes: u64 = uses.iter().map(|taken| taken.end_bytes - taken.start_bytes).sum();
+    let free_bytes = volume.free_bytes()?;
+    if needed_bytes > free_bytes {
+        return Err(CommitError::Full {
+            name: name.clone(),
+            volume: volume.id(),
+            needed_bytes,
+            free_bytes,
+        });
+    }
+    Ok(())
+}
+
+/// Hands out the blocks of a file in order, each with the places of its frames.
+#[derive(Debug)]
+pub(super) struct BlockDealer<'a> {
+    reservation: &'a Reservation,
+    layout: LaneLayout,
+    next: u64,
+}
+
+impl BlockDealer<'_> {
+    pub(super) const fn geometry(&self) -> &FileGeometry {
+        &self.reservation.geometry
+    }
+
+    /// Returns the next block and the strips that `cut` makes of it, or `None` after the last.
+    pub(super) fn next_block<S>(
+        &mut self,
+        cut: impl FnOnce(BlockIndex, &BlockGeometry) -> Vec<S>,
+    ) -> Option<(BlockInFlight, Vec<S>)> {
+        let reservation = self.reservation;
+        if self.next == reservation.geometry.block_count() {
+            return None;
+        }
+        let index = BlockIndex::new(self.next);
+        let geometry = reservation.geometry.block(index);
+        let frames = place_block(&geometry, &reservation.lanes, &mut self.layout)
+            .map(|placed| {
+                placed.map(|(place, layout)| {
+                    let writer = &reservation.writers[&place.extent];
+                    FrameTarget {
+                        writer: Arc::clone(writer),
+                        place,
+                        layout,
+                    }
+                })
+            })
+            .collect();
+        let identity = BlockIdentity {
+            commit: reservation.commit,
+            file: reservation.file,
+            block: reservation.blocks[to_usize(self.next)],
+            index,
+            volume: reservation.volume.id(),
+        };
+        let strips = cut(index, &geometry);
+        self.next += 1;
+        let in_flight = BlockInFlight::new(identity, geometry, frames, to_u64(strips.len()));
+        Some((in_flight, strips))
+    }
+}

@@ -1,0 +1,146 @@
+//! The operations on an archive: the roof, the only place that knows every floor.
+//!
+//! *Durable first, named second* lives here alone: `commit` writes frames through `volume`, syncs them, and only then
+//! names them in `catalog` (I1). Reads go the other way: an address from the catalog is a hint, only the hashes decide
+//! which bytes reach a caller (I7).
+//!
+//! Locks, in the order in which they may be taken: the session slot, the pipeline's source, the pipeline's cursor, the
+//! completed blocks. None is held across I/O but the source of a pipe, which can only be read in order, and the catalog's
+//! write transaction while it publishes.
+
+mod commit;
+mod create;
+mod inspect;
+mod observer;
+mod options;
+mod read;
+mod recovery;
+mod remove;
+mod restore;
+mod scrub;
+mod shared;
+mod snapshot;
+mod verify;
+mod volumes;
+
+use std::{io::Read, path::Path, sync::Arc};
+
+pub use commit::{CommitOutcome, CommitReceipt};
+pub use inspect::FileDamage;
+pub use observer::{DamageKind, DamagePart, Event, Finding, Observer};
+pub use options::{ArchiveOptions, CommitOptions, OpenOptions, Resources};
+pub use read::FileReader;
+pub use recovery::RecoveryReport;
+pub use remove::Removal;
+pub use restore::{RestoreOptions, RestoreReceipt};
+pub use scrub::ScrubReport;
+pub use snapshot::{BlockPlaces, FileInfo, Files, Snapshot, VolumeInfo};
+
+use crate::{
+    error::{CatalogError, CloseError, CommitError, OpenError, ScrubError},
+    geometry::Policy,
+    units::{ArchiveId, FileName},
+};
+use shared::Shared;
+
+/// An open archive.
+///
+/// `Send + Sync`: one value serves any number of threads, and any number of processes may have the same archive open.
+#[derive(Debug)]
+pub struct Archive {
+    shared: Arc<Shared>,
+}
+
+impl Archive {
+    /// Makes an archive in a directory that is absent or empty, and opens it for writing.
+    ///
+    /// When this returns the archive is on disk; a crash before leaves nothing that counts as one.
+    ///
+    /// # Errors
+    /// [`OpenError::Exists`] when the directory holds anything: an archive is never made over another.
+    pub fn create(root: &Path, options: &ArchiveOptions) -> Result<Self, OpenError> {
+        create::create(root, options)
+    }
+
+    /// Opens an archive; opening for writing settles what writers that died have left.
+    ///
+    /// # Errors
+    /// [`OpenError`] says whether there is none, whether it is newer than this program, and what is damaged.
+    pub fn open(root: &Path, options: &OpenOptions) -> Result<(Self, RecoveryReport), OpenError> {
+        create::open(root, options)
+    }
+
+    /// Returns the identity of the archive.
+    pub fn id(&self) -> ArchiveId {
+        self.shared.archive_id()
+    }
+
+    /// Returns which lengths get which protection here.
+    pub fn policy(&self) -> &Policy {
+        self.shared.policy()
+    }
+
+    /// Stores a file of the host.
+    ///
+    /// When this returns the file is durable and visible; on an error, and after a crash at any moment before, nothing of
+    /// it is. A name that is taken is compared: the same content is nothing to do, other content is refused.
+    ///
+    /// # Errors
+    /// [`CommitError`]; the archive is as it was.
+    pub fn commit_path(
+        &self,
+        name: &FileName,
+        path: &Path,
+        observer: &dyn Observer,
+    ) -> Result<CommitOutcome, CommitError> {
+        commit::commit_file(&self.shared, name, path, observer)
+    }
+
+    /// Stores a stream of `len_bytes` bytes; reads it once, from the start to the end.
+    ///
+    /// Durable and visible when this returns, like [`Self::commit_path`].
+    ///
+    /// # Errors
+    /// [`CommitError::SourceLength`] when the stream is shorter or longer, [`CommitError::NameTaken`] when the name is.
+    pub fn commit(
+        &self,
+        name: &FileName,
+        mut source: impl Read + Send,
+        len_bytes: u64,
+        options: &CommitOptions,
+    ) -> Result<CommitReceipt, CommitError> {
+        commit::commit_stream(&self.shared, name, (&mut source, len_bytes), options, &())
+    }
+
+    /// Removes a name, durably and at once for everyone; the space comes back later.
+    ///
+    /// # Errors
+    /// [`CommitError::NotFound`] when there is no file of that name.
+    pub fn remove(&self, name: &FileName) -> Result<Removal, CommitError> {
+        remove::remove(&self.shared, name)
+    }
+
+    /// Takes a view of what is stored.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot, CatalogError> {
+        Snapshot::new(Arc::clone(&self.shared))
+    }
+
+    /// Reads and verifies everything that is stored, in disk order.
+    ///
+    /// # Errors
+    /// [`ScrubError`] when the catalog cannot be read. Damage is not an error but in the report.
+    pub fn scrub(&self, observer: &dyn Observer) -> Result<ScrubReport, ScrubError> {
+        scrub::scrub(&self.shared, observer)
+    }
+
+    /// Closes the archive; snapshots and readers that are still there keep it open until they are gone.
+    ///
+    /// # Errors
+    /// [`CloseError`]; everything that was acknowledged is stored all the same.
+    pub fn close(self) -> Result<(), CloseError> {
+        Arc::into_inner(self.shared).map_or(Ok(()), Shared::close)
+    }
+}

@@ -1,0 +1,73 @@
+//! Options of the operations.
+
+use crate::{catalog::Access, geometry::Policy, units::Timestamp, volume::IoMode};
+
+/// What an operation may use of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resources {
+    /// Threads that hash, encode and do I/O; 0 is one for each processor and one more, since I/O blocks.
+    pub threads: usize,
+    /// Memory for data in flight, in bytes; what is too little for one strip of the widest code is raised to that.
+    pub memory_bytes: usize,
+    /// Memory for pages of the catalog, in bytes.
+    pub catalog_cache_bytes: usize,
+    /// How extents are written.
+    pub io: IoMode,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            memory_bytes: 64 << 20,
+            catalog_cache_bytes: 16 << 20,
+            io: IoMode::Auto,
+        }
+    }
+}
+
+/// How an archive is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ArchiveOptions {
+    /// Which lengths get which protection; recorded for good.
+    pub policy: Policy,
+    /// What operations may use.
+    pub resources: Resources,
+}
+
+/// How an archive is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Whether the archive may be changed.
+    pub access: Access,
+    /// What operations may use.
+    pub resources: Resources,
+}
+
+impl Default for OpenOptions {
+    /// For reading.
+    fn default() -> Self {
+        Self {
+            access: Access::Read,
+            resources: Resources::default(),
+        }
+    }
+}
+
+/// How a file is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitOptions {
+    /// Permission bits that a restore gives the file.
+    pub mode: u32,
+    /// Modification time that a restore gives the file; `None` is the time of the commit.
+    pub modified_at: Option<Timestamp>,
+}
+
+impl Default for CommitOptions {
+    fn default() -> Self {
+        Self {
+            mode: 0o644,
+            modified_at: None,
+        }
+    }
+}

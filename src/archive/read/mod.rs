@@ -1,0 +1,350 @@
+//! Reading stored files: every byte verified before a caller sees it, damage decoded around.
+
+mod block;
+mod root;
+
+use std::{
+    io::{self, Read, Seek, SeekFrom},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
+
+pub(super) use block::{BlockReader, LostColumn, kind_of};
+pub(super) use root::check_root;
+
+use super::{observer::Observer, shared::Shared};
+use crate::{
+    buffer::AlignedBuffer,
+    catalog::{BlockRecord, FileRecord},
+    error::ReadError,
+    units::{BlockIndex, ByteRange, ColumnIndex, FileName, ShardIndex, to_u64, to_usize},
+};
+
+/// First bytes that a sequential read fetches ahead.
+const WINDOW_MIN_LEN_BYTES: u64 = 64 * 1024;
+
+/// Most bytes that a sequential read fetches ahead.
+const WINDOW_MAX_LEN_BYTES: u64 = 8 << 20;
+
+/// Bytes that one worker reads and verifies at a time.
+const RUN_LEN_BYTES: u64 = 512 * 1024;
+
+/// Reads one stored file: `Read`, `Seek` and positional reads.
+///
+/// Every leaf is verified before a byte of it is returned. Bad leaves are decoded from the rest of their column; what
+/// cannot be decoded is an error that names the lost bytes, never a wrong byte. A reader holds the block list of its file
+/// and pins no database transaction.
+pub struct FileReader {
+    inner: Arc<ReaderCore>,
+    position: u64,
+    window: Window,
+}
+
+/// The part of a reader that positional reads share.
+struct ReaderCore {
+    shared: Arc<Shared>,
+    file: FileRecord,
+    blocks: Vec<BlockRecord>,
+    observer: Arc<dyn Observer>,
+    /// The block that was read last, with its leaf tables.
+    current: Mutex<Option<Arc<BlockReader>>>,
+}
+
+/// Bytes that were read ahead and verified.
+#[derive(Default)]
+struct Window {
+    start: u64,
+    len: u64,
+    buffer: Option<AlignedBuffer>,
+    /// How much to fetch next; doubles while reads are sequential.
+    next_len: u64,
+}
+
+impl FileReader {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        file: FileRecord,
+        blocks: Vec<BlockRecord>,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        assert_eq!(
+            to_u64(blocks.len()),
+            file.geometry.block_count(),
+            "a reader has every block"
+        );
+        let inner = ReaderCore {
+            shared,
+            file,
+            blocks,
+            observer,
+            current: Mutex::new(None),
+        };
+        Self {
+            inner: Arc::new(inner),
+            position: 0,
+            window: Window::default(),
+        }
+    }
+
+    /// Returns the length of the file in bytes.
+    pub fn len(&self) -> u64 {
+        self.inner.file.geometry.len_bytes()
+    }
+
+    /// Says whether the file is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the name of the file.
+    pub fn name(&self) -> &FileName {
+        &self.inner.file.name
+    }
+
+    /// Reads bytes from `offset` on and returns how many: fewer than asked for only at the end of the file.
+    ///
+    /// Touches the leaves that hold the bytes and their tables, nothing else.
+    ///
+    /// # Errors
+    /// [`ReadError::Lost`] names the first bytes asked for that cannot be decoded; `into` holds nothing to be used then.
+    pub fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, ReadError> {
+        self.inner.read_at(offset, into)
+    }
+
+    /// Reads like [`Read::read`], with the error as it is.
+    ///
+    /// # Errors
+    /// [`ReadError::Lost`] names the bytes at the position of the reader that cannot be decoded; everything before was
+    /// returned.
+    pub fn read_next(&mut self, into: &mut [u8]) -> Result<usize, ReadError> {
+        let end = self.len();
+        if self.position >= end || into.is_empty() {
+            return Ok(0);
+        }
+        if !self.window.holds(self.position) {
+            self.fill_window()?;
+        }
+        let buffer = self.window.buffer.as_ref().expect("a filled window has a buffer");
+        let start = to_usize(self.position - self.window.start);
+        let bytes = &buffer[start..to_usize(self.window.len)];
+        let count = bytes.len().min(into.len());
+        into[..count].copy_from_slice(&bytes[..count]);
+        self.position += to_u64(count);
+        Ok(count)
+    }
+
+    /// Fetches the window from the current position on. Where something in it is lost, only the bytes before are kept.
+    fn fill_window(&mut self) -> Result<(), ReadError> {
+        let is_sequential = self.window.len > 0 && self.position == self.window.start + self.window.len;
+        let wanted = if is_sequential {
+            self.window.next_len * 2
+        } else {
+            WINDOW_MIN_LEN_BYTES
+        };
+        let wanted = wanted.clamp(WINDOW_MIN_LEN_BYTES, WINDOW_MAX_LEN_BYTES);
+        self.window.next_len = wanted;
+        let geometry = &self.inner.file.geometry;
+        let block = geometry.block(geometry.block_at(self.position));
+        // Whole leaves within one block: a leaf that is cut would be read and hashed twice.
+        let leaf = geometry.leaf().bytes();
+        let end = (self.position / leaf * leaf + wanted.next_multiple_of(leaf)).min(block.range().end());
+        let len = end - self.position;
+        let capacity = to_usize(wanted.next_multiple_of(leaf));
+        if self
+            .window
+            .buffer
+            .as_ref()
+            .is_none_or(|buffer| buffer.len() < capacity)
+        {
+            // The old one goes back first: a window must not wait for itself.
+            self.window.buffer = None;
+            self.window.buffer = Some(self.inner.shared.pool.take(capacity)?);
+        }
+        let buffer = self.window.buffer.as_mut().expect("just taken");
+        self.window.start = self.position;
+        self.window.len = 0;
+        match self.inner.read_range(self.position, &mut buffer[..to_usize(len)]) {
+            Ok(()) => self.window.len = len,
+            Err(ReadError::Lost { range, .. }) if range.start() > self.position => {
+                let good = range.start() - self.position;
+                self.inner
+                    .read_range(self.position, &mut buffer[..to_usize(good)])?;
+                self.window.len = good;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+impl ReaderCore {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, ReadError> {
+        let left = self.file.geometry.len_bytes().saturating_sub(offset);
+        let count = to_usize(left.min(to_u64(into.len())));
+        self.read_range(offset, &mut into[..count])?;
+        Ok(count)
+    }
+
+    /// Reads bytes that are all in the file.
+    fn read_range(&self, offset: u64, into: &mut [u8]) -> Result<(), ReadError> {
+        let mut offset = offset;
+        let mut rest = into;
+        while !rest.is_empty() {
+            let index = self.file.geometry.block_at(offset);
+            let block = self.block(index);
+            let here = (block.geometry().range().end() - offset).min(to_u64(rest.len()));
+            let (now, later) = rest.split_at_mut(to_usize(here));
+            self.read_in_block(&block, offset, now)?;
+            rest = later;
+            offset += here;
+        }
+        Ok(())
+    }
+
+    /// Reads bytes of one block, cut into runs of leaves for the workers.
+    fn read_in_block(&self, block: &BlockReader, offset: u64, into: &mut [u8]) -> Result<(), ReadError> {
+        let mut runs = Vec::new();
+        let mut rest = into;
+        let mut offset = offset;
+        while !rest.is_empty() {
+            let (shard, columns, range) = run_at(block, offset);
+            let len = to_usize((range.end() - offset).min(to_u64(rest.len())));
+            let (now, later) = rest.split_at_mut(len);
+            runs.push((shard, columns, range, offset, now));
+            rest = later;
+            offset += to_u64(len);
+        }
+        let read = |(shard, columns, range, offset, into): Run<'_>| {
+            self.read_run(block, shard, columns, range, (offset, into))
+        };
+        if let [_] = runs.as_slice() {
+            return runs.into_iter().try_for_each(read);
+        }
+        let results: Vec<Result<(), ReadError>> = self
+            .shared
+            .workers
+            .install(|| runs.into_par_iter().map(read).collect());
+        // In file order, so that the first lost byte is the one that is named.
+        results.into_iter().collect()
+    }
+
+    fn read_run(
+        &self,
+        block: &BlockReader,
+        shard: ShardIndex,
+        columns: core::ops::Range<u32>,
+        range: ByteRange,
+        (offset, into): (u64, &mut [u8]),
+    ) -> Result<(), ReadError> {
+        let observer = self.observer.as_ref();
+        let is_whole = offset == range.start() && to_u64(into.len()) == range.len();
+        let result = if is_whole {
+            block.read_run(shard, columns, into, observer)
+        } else {
+            // Only the leaves that are touched, and of those only the part that is asked for.
+            let leaf = block.geometry().leaf().bytes();
+            let first =
+                columns.start + u32::try_from((offset - range.start()) / leaf).expect("columns are 32 bits");
+            let last = (offset + to_u64(into.len()) - 1 - range.start()) / leaf;
+            let end = columns.start + u32::try_from(last).expect("columns are 32 bits") + 1;
+            let mut leaves = vec![0; block.run_len(shard, first..end)];
+            block
+                .read_run(shard, first..end, &mut leaves, observer)
+                .map(|()| {
+                    let start = to_usize((offset - range.start()) % leaf);
+                    into.copy_from_slice(&leaves[start..start + into.len()]);
+                })
+        };
+        result.map_err(|lost| {
+            let leaf = block
+                .geometry()
+                .leaf_range_in_file(shard, lost.column)
+                .expect("only data leaves are read");
+            let asked = ByteRange::at(offset, to_u64(into.len())).expect("within the file");
+            self.lost(block, leaf.intersection(asked).unwrap_or(leaf), lost.bad)
+        })
+    }
+
+    fn lost(&self, block: &BlockReader, range: ByteRange, bad: u16) -> ReadError {
+        ReadError::Lost {
+            name: self.file.name.clone(),
+            range,
+            block: block.record().index,
+            bad,
+            tolerated: block.geometry().shape().parity(),
+        }
+    }
+
+    fn block(&self, index: BlockIndex) -> Arc<BlockReader> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(block) = current.as_ref()
+            && block.record().index == index
+        {
+            return Arc::clone(block);
+        }
+        let record = self.blocks[to_usize(index.get())].clone();
+        let block = Arc::new(BlockReader::new(
+            Arc::clone(&self.shared),
+            self.file.name.clone(),
+            record,
+        ));
+        *current = Some(Arc::clone(&block));
+        block
+    }
+}
+
+/// A piece of work: shard, columns, the bytes of the file that they hold, and what of it is wanted where.
+type Run<'a> = (ShardIndex, core::ops::Range<u32>, ByteRange, u64, &'a mut [u8]);
+
+/// Returns the run of leaves of one shard that holds the byte at `offset`: shard, columns and bytes of the file.
+fn run_at(block: &BlockReader, offset: u64) -> (ShardIndex, core::ops::Range<u32>, ByteRange) {
+    let geometry = block.geometry();
+    let place = geometry.locate(offset);
+    let each = u32::try_from((RUN_LEN_BYTES / geometry.leaf().bytes()).max(1)).expect("at most 512");
+    let first = place.column.get() / each * each;
+    let end = (first + each).min(geometry.leaf_count(place.shard));
+    let file_range = |column| {
+        geometry
+            .leaf_range_in_file(place.shard, ColumnIndex::new(column))
+            .expect("below the leaf count")
+    };
+    let range =
+        ByteRange::new(file_range(first).start(), file_range(end - 1).end()).expect("leaves are in order");
+    (place.shard, first..end, range)
+}
+
+impl Window {
+    fn holds(&self, position: u64) -> bool {
+        position >= self.start && position - self.start < self.len
+    }
+}
+
+impl Read for FileReader {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.read_next(into).map_err(io::Error::other)
+    }
+}
+
+impl Seek for FileReader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::End(delta) => self.len().checked_add_signed(delta),
+            SeekFrom::Current(delta) => self.position.checked_add_signed(delta),
+        };
+        let outside = || io::Error::new(io::ErrorKind::InvalidInput, "seek to a position before the file");
+        self.position = target.ok_or_else(outside)?;
+        Ok(self.position)
+    }
+}
+
+impl core::fmt::Debug for FileReader {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("FileReader")
+            .field("name", &self.inner.file.name)
+            .field("len", &self.len())
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}

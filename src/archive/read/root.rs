@@ -1,0 +1,38 @@
+//! The root of a stored file, from its leaf tables.
+
+use std::sync::Arc;
+
+use super::BlockReader;
+use crate::{
+    archive::{observer::Observer, shared::Shared},
+    catalog::{BlockRecord, FileRecord},
+    error::ReadError,
+    merkle::RootFolder,
+    units::ShardIndex,
+};
+
+/// Checks that the leaf tables of a file fold to its root.
+///
+/// Every leaf that was delivered matched its table; with this the whole file is known to be what was committed, without
+/// hashing a byte of it twice. False when the tables say something else, or cannot be had.
+pub(in crate::archive) fn check_root(
+    shared: &Arc<Shared>,
+    file: &FileRecord,
+    blocks: impl Iterator<Item = Result<BlockRecord, ReadError>>,
+    observer: &dyn Observer,
+) -> Result<bool, ReadError> {
+    let mut folder = RootFolder::new(file.geometry.leaf());
+    for record in blocks {
+        let block = BlockReader::new(Arc::clone(shared), file.name.clone(), record?);
+        for shard in (0..block.geometry().shape().data()).map(ShardIndex::new) {
+            if !block.geometry().is_present(shard) {
+                continue;
+            }
+            let Some(table) = block.table(shard, observer) else {
+                return Ok(false);
+            };
+            table.iter().for_each(|hash| folder.push(*hash));
+        }
+    }
+    Ok(folder.finish() == file.root)
+}

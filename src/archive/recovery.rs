@@ -1,0 +1,105 @@
+//! Settling what writers that died have left behind.
+
+use std::collections::BTreeSet;
+
+use super::shared::Shared;
+use crate::{
+    catalog::{CatalogWriter, ExtentRecord},
+    error::{HostError, OpenError, VolumeError},
+    host::{ArchiveLayout, SeenSession, SessionLife, SessionState, glance_at_sessions, sessions},
+    units::{ExtentId, SessionId},
+};
+
+/// What opening an archive for writing has settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[must_use]
+pub struct RecoveryReport {
+    /// Writers that had died.
+    pub dead_sessions: u64,
+    /// Extents that were taken back from them; their committed files are untouched.
+    pub extents_released: u64,
+}
+
+/// Says whether a writer has died without ending its session.
+pub(super) fn has_dead_session(layout: &ArchiveLayout) -> Result<bool, HostError> {
+    // Only a glance: a lock that is held for a moment would look like a life to a writer that recovers.
+    Ok(glance_at_sessions(&layout.sessions())?
+        .iter()
+        .any(|seen| seen.life == SessionLife::Dead))
+}
+
+/// Takes back what dead writers have reserved: nothing of their unfinished commits stays, and nothing leaks.
+pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
+    let owned = shared
+        .catalog
+        .read()?
+        .extents()?
+        .iter()
+        .any(|extent| extent.owner.is_some());
+    if !owned && !has_dead_session(&shared.layout)? {
+        return Ok(RecoveryReport::default());
+    }
+    let mut writer = shared.catalog.write()?;
+    // A session exists before its first transaction, and ours excludes theirs: whoever owns an extent now is listed
+    // here while it lives.
+    let seen = sessions(&shared.layout.sessions())?;
+    let live: BTreeSet<SessionId> = seen
+        .iter()
+        .filter(|session| matches!(session.state, SessionState::Live(_)))
+        .map(|session| session.id)
+        .collect();
+    let mut extents_released = 0;
+    for extent in writer.extents()? {
+        if extent.owner.is_some_and(|owner| !live.contains(&owner)) {
+            release_unfinished(shared, &mut writer, &extent)?;
+            extents_released += 1;
+        }
+    }
+    writer.commit()?;
+    let mut dead_sessions = 0;
+    for session in seen {
+        let SeenSession { state, .. } = session;
+        if let SessionState::Dead(dead) = state {
+            dead.remove()?;
+            dead_sessions += 1;
+        }
+    }
+    Ok(RecoveryReport {
+        dead_sessions,
+        extents_released,
+    })
+}
+
+/// Takes one extent back from a commit that will never be published: its bytes go first, its row after them, so that a
+/// crash in between finds the row and does it again.
+pub(super) fn release_unfinished(
+    shared: &Shared,
+    writer: &mut CatalogWriter,
+    extent: &ExtentRecord,
+) -> Result<(), OpenError> {
+    let volume = shared.volumes.get(extent.volume);
+    if extent.end_bytes == 0 {
+        // Made by that commit, so nothing of it was ever published.
+        match volume.map(|volume| volume.remove_extent(extent.id)) {
+            None | Some(Ok(()) | Err(VolumeError::Missing { .. })) => {}
+            Some(Err(error)) => return Err(error.into()),
+        }
+        writer.remove_extent(extent.id)?;
+        return Ok(());
+    }
+    let state = match volume.map(|volume| cut_back(volume.as_ref(), extent.id, extent.end_bytes)) {
+        Some(Ok(())) => extent.state,
+        // Damaged meanwhile: nothing is appended to it any more, what it holds is a matter for scrub.
+        None | Some(Err(_)) => crate::catalog::ExtentState::Sealed,
+    };
+    writer.put_extent(&ExtentRecord {
+        owner: None,
+        state,
+        ..extent.clone()
+    })?;
+    Ok(())
+}
+
+fn cut_back(volume: &dyn crate::volume::Volume, extent: ExtentId, end_bytes: u64) -> Result<(), VolumeError> {
+    volume.resume_extent(extent, end_bytes).map(drop)
+}

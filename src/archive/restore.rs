@@ -1,0 +1,244 @@
+//! Getting a stored file back onto the host, verified.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{
+    commit::strip_range,
+    observer::{Event, Observer},
+    read::{BlockReader, LostColumn, check_root},
+    shared::{Shared, strip_len_bytes},
+};
+use crate::{
+    catalog::{BlockRecord, FileRecord},
+    error::{HostError, ReadError, RestoreError},
+    host::{Durability, Existing, RestoreFile, RestoreTarget},
+    merkle::RootHash,
+    plan::{ColumnSet, Strip, strips_of_block},
+    units::{BlockIndex, ByteRange, ColumnIndex, FileName, ShardIndex, to_u64, to_usize},
+};
+
+/// How a file is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoreOptions {
+    /// What happens to a file that stands in the way.
+    pub existing: Existing,
+    /// Whether the restored file is on disk when the call returns.
+    pub durability: Durability,
+}
+
+impl Default for RestoreOptions {
+    fn default() -> Self {
+        Self {
+            existing: Existing::Refuse,
+            durability: Durability::Synced,
+        }
+    }
+}
+
+/// What was restored.
+#[derive(Debug)]
+#[must_use]
+pub struct RestoreReceipt {
+    /// The file.
+    pub name: FileName,
+    /// Its length in bytes.
+    pub len_bytes: u64,
+    /// Its root, which the restored bytes were verified against.
+    pub root: RootHash,
+    /// What the target file system would not take of permissions and times; the bytes are all there.
+    pub not_kept: Vec<HostError>,
+}
+
+/// Restores a file beneath a directory: under a temporary name until every byte of it is right.
+pub(super) fn restore(
+    shared: &Arc<Shared>,
+    file: &FileRecord,
+    blocks: &[BlockRecord],
+    (target, options): (&RestoreTarget, &RestoreOptions),
+    observer: &dyn Observer,
+) -> Result<RestoreReceipt, RestoreError> {
+    let len_bytes = file.geometry.len_bytes();
+    let output = target.create(&file.name, len_bytes, options.existing)?;
+    let work = Work {
+        shared,
+        file,
+        output: &output,
+        observer,
+        cursor: Mutex::new(Cursor {
+            shared,
+            file,
+            blocks: blocks.iter(),
+            current: None,
+            is_stopped: false,
+        }),
+    };
+    let results = shared.workers.broadcast(|_| work.run());
+    drop(work);
+    results.into_iter().collect::<Result<(), RestoreError>>()?;
+    // Each leaf matched its table; now the tables must be those of the file that was committed.
+    if !check_root(shared, file, blocks.iter().cloned().map(Ok), observer)? {
+        return Err(ReadError::RootMismatch {
+            name: file.name.clone(),
+        }
+        .into());
+    }
+    let restored = output.finish(file.modified_at, file.mode, options.durability)?;
+    Ok(RestoreReceipt {
+        name: file.name.clone(),
+        len_bytes,
+        root: file.root,
+        not_kept: restored.not_kept,
+    })
+}
+
+struct Work<'a> {
+    shared: &'a Shared,
+    file: &'a FileRecord,
+    output: &'a RestoreFile,
+    observer: &'a dyn Observer,
+    cursor: Mutex<Cursor<'a>>,
+}
+
+impl Work<'_> {
+    fn run(&self) -> Result<(), RestoreError> {
+        let result = self.run_until_stopped();
+        if result.is_err() {
+            self.cursor
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_stopped = true;
+        }
+        result
+    }
+
+    fn run_until_stopped(&self) -> Result<(), RestoreError> {
+        let shape = self.file.geometry.shape();
+        let row_len = to_usize(strip_len_bytes(shape).max(self.file.geometry.leaf().bytes()));
+        let rows = if shape.is_replication() {
+            1
+        } else {
+            usize::from(shape.total())
+        };
+        let mut buffer = self.shared.pool.take(row_len * rows).map_err(ReadError::from)?;
+        loop {
+            let next = self.cursor.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((block, strip)) = next else { return Ok(()) };
+            let bytes = if shape.is_replication() {
+                self.copy_replica(&block, &strip, &mut buffer)?
+            } else {
+                self.copy_columns(&block, &strip, &mut buffer, row_len)?
+            };
+            self.observer.event(Event::Progress { bytes });
+        }
+    }
+
+    fn copy_replica(
+        &self,
+        block: &BlockReader,
+        strip: &Strip,
+        buffer: &mut [u8],
+    ) -> Result<u64, RestoreError> {
+        let first = ShardIndex::new(0);
+        let len = block.run_len(first, strip.columns.clone());
+        block
+            .read_run(first, strip.columns.clone(), &mut buffer[..len], self.observer)
+            .map_err(|lost| self.lost(block, first, lost))?;
+        self.output
+            .write_at(file_offset(block, first, strip), &buffer[..len])?;
+        Ok(to_u64(len))
+    }
+
+    fn copy_columns(
+        &self,
+        block: &BlockReader,
+        strip: &Strip,
+        buffer: &mut [u8],
+        row_len: usize,
+    ) -> Result<u64, RestoreError> {
+        let geometry = block.geometry();
+        let data: Vec<ShardIndex> = (0..geometry.shape().data()).map(ShardIndex::new).collect();
+        let mut rows: Vec<&mut [u8]> = buffer
+            .chunks_mut(row_len)
+            .take(usize::from(geometry.shape().total()))
+            .collect();
+        let mut bad = vec![ColumnSet::default(); rows.len()];
+        for (shard, row) in data.iter().zip(rows.iter_mut()) {
+            let len = block.run_len(*shard, strip.columns.clone());
+            if len > 0 {
+                let end = strip.columns.end.min(geometry.leaf_count(*shard));
+                bad[shard.as_usize()] =
+                    block.read_verified(*shard, strip.columns.start..end, &mut row[..len], self.observer);
+            }
+        }
+        if bad.iter().any(|columns| !columns.is_empty()) {
+            let lost = block.repair_rows(strip.columns.clone(), &mut rows, &mut bad, self.observer);
+            if let Some(lost) = lost.first() {
+                let shard = data
+                    .iter()
+                    .find(|shard| bad[shard.as_usize()].contains(lost.column));
+                return Err(self.lost(block, *shard.expect("a lost column has a bad data leaf"), *lost));
+            }
+        }
+        let mut bytes = 0;
+        for (shard, row) in data.iter().zip(&rows) {
+            if let Some(range) = strip_range(geometry, *shard, strip) {
+                self.output
+                    .write_at(file_offset(block, *shard, strip), &row[..to_usize(range.len())])?;
+                bytes += range.len();
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn lost(&self, block: &BlockReader, shard: ShardIndex, lost: LostColumn) -> RestoreError {
+        let range: ByteRange = block
+            .geometry()
+            .leaf_range_in_file(shard, lost.column)
+            .expect("a data leaf is lost");
+        let error = ReadError::Lost {
+            name: self.file.name.clone(),
+            range,
+            block: block.record().index,
+            bad: lost.bad,
+            tolerated: block.geometry().shape().parity(),
+        };
+        error.into()
+    }
+}
+
+fn file_offset(block: &BlockReader, shard: ShardIndex, strip: &Strip) -> u64 {
+    let first = block
+        .geometry()
+        .leaf_range_in_file(shard, ColumnIndex::new(strip.columns.start));
+    first.expect("the shard has a leaf in the strip").start()
+}
+
+/// Deals the strips of a file in order.
+struct Cursor<'a> {
+    shared: &'a Arc<Shared>,
+    file: &'a FileRecord,
+    blocks: std::slice::Iter<'a, BlockRecord>,
+    current: Option<(Arc<BlockReader>, std::vec::IntoIter<Strip>)>,
+    is_stopped: bool,
+}
+
+impl Cursor<'_> {
+    fn next(&mut self) -> Option<(Arc<BlockReader>, Strip)> {
+        loop {
+            if self.is_stopped {
+                return None;
+            }
+            if let Some((block, strips)) = &mut self.current
+                && let Some(strip) = strips.next()
+            {
+                return Some((Arc::clone(block), strip));
+            }
+            let record = self.blocks.next()?.clone();
+            let index: BlockIndex = record.index;
+            let strip_len = strip_len_bytes(record.geometry.shape());
+            let strips: Vec<Strip> = strips_of_block(index, &record.geometry, strip_len).collect();
+            let block = BlockReader::new(Arc::clone(self.shared), self.file.name.clone(), record);
+            self.current = Some((Arc::new(block), strips.into_iter()));
+        }
+    }
+}

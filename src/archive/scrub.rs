@@ -1,0 +1,126 @@
+//! Reading and verifying everything that is stored, in disk order.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{
+    inspect::{Feed, FileDamage, Inspection, Task, inspect},
+    observer::Observer,
+    read::BlockReader,
+    shared::Shared,
+};
+use crate::{
+    error::{CatalogDamage, CatalogError, CatalogTable, ScrubError},
+    units::{ExtentId, FileName},
+};
+
+/// Shards that are looked up at a time; between two lookups no transaction is held.
+const PAGE_LEN: usize = 256;
+
+/// What a scrub or a verification has read and found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[must_use]
+pub struct ScrubReport {
+    /// Files that were looked at.
+    pub files: u64,
+    /// Blocks that were read.
+    pub blocks: u64,
+    /// Bytes that were read from the volumes.
+    pub bytes_read: u64,
+    /// Shards that are damaged.
+    pub damaged_shards: u64,
+    /// Files with damage, in the order of names; those that have lost bytes say which.
+    pub damage: Vec<FileDamage>,
+}
+
+impl ScrubReport {
+    pub(super) fn new(files: u64, inspection: Inspection, observer: &dyn Observer) -> Self {
+        let damage = inspection.damage.report(observer);
+        Self {
+            files,
+            blocks: inspection.blocks,
+            bytes_read: inspection.bytes_read,
+            damaged_shards: damage.iter().map(|file| file.damaged_shards).sum(),
+            damage,
+        }
+    }
+
+    /// Adds what was found elsewhere, in files that are named later.
+    pub(super) fn add(&mut self, other: Self) {
+        self.files += other.files;
+        self.blocks += other.blocks;
+        self.bytes_read += other.bytes_read;
+        self.damaged_shards += other.damaged_shards;
+        self.damage.extend(other.damage);
+    }
+
+    /// Returns the number of files that are damaged and can be decoded completely.
+    pub fn files_degraded(&self) -> usize {
+        self.damage.iter().filter(|file| file.lost.is_empty()).count()
+    }
+
+    /// Returns the number of files that have lost bytes.
+    pub fn files_lost(&self) -> usize {
+        self.damage.iter().filter(|file| !file.lost.is_empty()).count()
+    }
+}
+
+/// Reads and verifies every stored shard.
+pub(super) fn scrub(shared: &Arc<Shared>, observer: &dyn Observer) -> Result<ScrubReport, ScrubError> {
+    let files = shared.catalog.read()?.totals()?.files;
+    let feed = DiskOrder {
+        shared: Arc::clone(shared),
+        page: VecDeque::new(),
+        after: None,
+        is_done: false,
+    };
+    let inspection = inspect(shared, feed, observer)?;
+    Ok(ScrubReport::new(files, inspection, observer))
+}
+
+/// Every shard of the archive, extent by extent, from the start of each to its end.
+struct DiskOrder {
+    shared: Arc<Shared>,
+    page: VecDeque<Task>,
+    after: Option<(ExtentId, u64)>,
+    is_done: bool,
+}
+
+impl Feed for DiskOrder {
+    fn next(&mut self) -> Result<Option<Task>, ScrubError> {
+        if self.page.is_empty() && !self.is_done {
+            self.fetch()?;
+        }
+        Ok(self.page.pop_front())
+    }
+}
+
+impl DiskOrder {
+    /// Looks up the next shards and their blocks in one short transaction.
+    fn fetch(&mut self) -> Result<(), ScrubError> {
+        let reader = self.shared.catalog.read()?;
+        let places = reader.shards_page(self.after, PAGE_LEN)?;
+        self.is_done = places.len() < PAGE_LEN;
+        let mut last_file = None;
+        for place in places {
+            self.after = Some((place.extent, place.offset));
+            // One transaction sees the shard and its block, so neither can have been removed in between.
+            let missing = || CatalogError::Damaged {
+                table: CatalogTable::ExtentShards,
+                detail: CatalogDamage::MissingRow,
+            };
+            let record = reader.block_by_owner(place.owner)?.ok_or_else(missing)?;
+            let name: FileName = match &last_file {
+                Some((file, name)) if *file == record.file => FileName::clone(name),
+                _ => reader.file(record.file)?.ok_or_else(missing)?.name,
+            };
+            last_file = Some((record.file, name.clone()));
+            let block = Arc::new(BlockReader::new(Arc::clone(&self.shared), name.clone(), record));
+            self.page.push_back(Task {
+                block,
+                name,
+                shard: place.shard,
+            });
+        }
+        Ok(())
+    }
+}

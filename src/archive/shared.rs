@@ -1,0 +1,153 @@
+//! What every operation of one open archive shares.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{
+    buffer::BufferPool,
+    catalog::{Access, Catalog},
+    error::{CommitError, HostError, OpenError},
+    geometry::Policy,
+    host::{ArchiveLayout, Clock, Session, SessionInfo, random_bytes},
+    units::{ArchiveId, SessionId, Timestamp, to_usize},
+};
+
+use super::{Resources, volumes::Volumes};
+
+/// Bytes of each shard that one strip holds, for codes with more than one data shard.
+pub(super) const CODED_STRIP_LEN_BYTES: u64 = 256 * 1024;
+
+/// Bytes that one strip holds of a replicated block.
+pub(super) const REPLICA_STRIP_LEN_BYTES: u64 = 1024 * 1024;
+
+/// The parts of an open archive; `Archive`, snapshots and readers hold it together.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) layout: ArchiveLayout,
+    pub(super) catalog: Catalog,
+    pub(super) access: Access,
+    pub(super) volumes: Volumes,
+    pub(super) pool: BufferPool,
+    pub(super) workers: rayon::ThreadPool,
+    pub(super) clock: Arc<dyn Clock>,
+    /// The session of this process, made by its first commit.
+    session: Mutex<Option<Session>>,
+}
+
+/// What is needed to put the parts together.
+pub(super) struct SharedParts {
+    pub(super) layout: ArchiveLayout,
+    pub(super) catalog: Catalog,
+    pub(super) access: Access,
+    pub(super) volumes: Volumes,
+    pub(super) resources: Resources,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Shared {
+    pub(super) fn new(parts: SharedParts) -> Result<Self, OpenError> {
+        let threads = match parts.resources.threads {
+            // One more than there are processors: a worker that waits for the disk leaves its processor idle.
+            0 => std::thread::available_parallelism().map_or(2, usize::from) + 1,
+            threads => threads,
+        };
+        let policy = parts.catalog.archive().policy;
+        let strip = to_usize(strip_buffer_len_bytes(&policy));
+        let budget_bytes = parts.resources.memory_bytes.max(strip);
+        // A worker without a buffer would only wait for one.
+        let threads = threads.min(budget_bytes / strip).max(1);
+        let workers = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("bfdb-worker-{index}"))
+            .build()
+            .map_err(|_source| OpenError::Threads { threads })?;
+        Ok(Self {
+            layout: parts.layout,
+            catalog: parts.catalog,
+            access: parts.access,
+            volumes: parts.volumes,
+            pool: BufferPool::new(budget_bytes),
+            workers,
+            clock: parts.clock,
+            session: Mutex::new(None),
+        })
+    }
+
+    pub(super) fn archive_id(&self) -> ArchiveId {
+        self.catalog.archive().id
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.catalog.archive().policy
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Returns the session of this process; the first call makes it, so that its lock is held before its first
+    /// transaction.
+    pub(super) fn session(&self) -> Result<SessionId, CommitError> {
+        if self.access == Access::Read {
+            return Err(CommitError::ReadOnly);
+        }
+        let mut slot = self.session_slot();
+        if let Some(session) = slot.as_ref() {
+            return Ok(session.id());
+        }
+        let made = self
+            .make_session()
+            .map_err(|source| CommitError::Host { source })?;
+        let id = made.id();
+        *slot = Some(made);
+        Ok(id)
+    }
+
+    fn make_session(&self) -> Result<Session, HostError> {
+        let id = SessionId::new(u64::from_le_bytes(random_bytes()?));
+        Session::create(
+            &self.layout.sessions(),
+            id,
+            &SessionInfo::of_this_process("write", self.clock.as_ref()),
+        )
+    }
+
+    /// Ends the session, if one was made, and closes the catalog.
+    pub(super) fn close(self) -> Result<(), crate::error::CloseError> {
+        let session = self.session.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.catalog.close()?;
+        session.map_or(Ok(()), Session::end)?;
+        Ok(())
+    }
+
+    fn session_slot(&self) -> MutexGuard<'_, Option<Session>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the memory that one worker needs for one strip of the widest code.
+fn strip_buffer_len_bytes(policy: &Policy) -> u64 {
+    let parts = policy.parts();
+    let shapes = [parts.tiny_shape, parts.segmented_shape, parts.blocked_shape];
+    let longest = |shape: crate::units::CodeShape| {
+        let strip = strip_len_bytes(shape).max(policy.leaf().bytes());
+        if shape.is_replication() {
+            strip
+        } else {
+            strip * u64::from(shape.total())
+        }
+    };
+    shapes
+        .map(longest)
+        .into_iter()
+        .max()
+        .expect("there are three shapes")
+}
+
+/// Returns how many bytes of each shard one strip holds.
+pub(super) fn strip_len_bytes(shape: crate::units::CodeShape) -> u64 {
+    if shape.is_replication() {
+        REPLICA_STRIP_LEN_BYTES
+    } else {
+        CODED_STRIP_LEN_BYTES
+    }
+}

@@ -1,0 +1,277 @@
+//! One consistent view of what is stored.
+
+use std::sync::Arc;
+
+use super::{
+    FileReader, RestoreOptions, RestoreReceipt, ScrubReport, observer::Observer, restore::restore,
+    shared::Shared, verify::verify,
+};
+use crate::{
+    catalog::{BlockRecord, FileRecord, Totals},
+    error::{CatalogError, ReadError, RestoreError, ScrubError, VolumeError},
+    geometry::Tier,
+    host::RestoreTarget,
+    merkle::RootHash,
+    units::{BlockIndex, CodeShape, Epoch, ExtentId, FileId, FileName, Timestamp, VolumeId},
+};
+
+/// Files that a listing looks up at a time.
+const PAGE_LEN: usize = 1024;
+
+/// A view of the archive.
+///
+/// It pins no database transaction: a listing looks up its files page by page, and a file that is removed meanwhile is
+/// simply not listed any more. Readers that were opened go on, since removed bytes stay until they are compacted.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    shared: Arc<Shared>,
+    epoch: Epoch,
+}
+
+/// What is known about a stored file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileInfo {
+    /// The name.
+    pub name: FileName,
+    /// The version.
+    pub file: FileId,
+    /// Length in bytes.
+    pub len_bytes: u64,
+    /// How it is protected.
+    pub tier: Tier,
+    /// The code of each of its blocks.
+    pub shape: CodeShape,
+    /// How many blocks it has; an empty file has none.
+    pub block_count: u64,
+    /// BLAKE3 of the content, what `b3sum` prints.
+    pub root: RootHash,
+    /// Bytes that it takes on the volumes.
+    pub stored_bytes: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// When the content was last changed, as the source said.
+    pub modified_at: Timestamp,
+    /// When it was committed.
+    pub committed_at: Timestamp,
+}
+
+/// Where the shards of a block lie, in shard order; `None` for data shards behind the end of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockPlaces {
+    /// The block of the file.
+    pub block: BlockIndex,
+    /// Volume, extent and offset of the frame of each shard.
+    pub shards: Vec<Option<(VolumeId, ExtentId, u64)>>,
+}
+
+/// A volume and its room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeInfo {
+    /// The volume.
+    pub id: VolumeId,
+    /// Where it lies: below the archive, or absolute; bytes of a path.
+    pub path: Vec<u8>,
+    /// Bytes that are free there.
+    pub free_bytes: u64,
+}
+
+impl Snapshot {
+    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, CatalogError> {
+        let epoch = shared.catalog.read()?.epoch()?;
+        Ok(Self { shared, epoch })
+    }
+
+    /// Returns how many publications the archive had seen when the view was taken.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Returns counts and bytes of everything that is stored, at a cost that does not grow with it.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot be read.
+    pub fn totals(&self) -> Result<Totals, CatalogError> {
+        self.shared.catalog.read()?.totals()
+    }
+
+    /// Returns the volumes and their room.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot be read; the room of a volume that is not there is 0.
+    pub fn volumes(&self) -> Result<Vec<VolumeInfo>, CatalogError> {
+        let free = |id| {
+            let volume = self.shared.volumes.get(id);
+            let free: Option<Result<u64, VolumeError>> = volume.map(|volume| volume.free_bytes());
+            free.and_then(Result::ok).unwrap_or(0)
+        };
+        let records = self.shared.catalog.read()?.volumes()?;
+        let info = |record: crate::catalog::VolumeRecord| VolumeInfo {
+            free_bytes: free(record.id),
+            id: record.id,
+            path: record.path,
+        };
+        Ok(records.into_iter().map(info).collect())
+    }
+
+    /// Returns what is known about a file, or `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot be read.
+    pub fn file(&self, name: &FileName) -> Result<Option<FileInfo>, CatalogError> {
+        Ok(self
+            .shared
+            .catalog
+            .read()?
+            .file_by_name(name)?
+            .map(FileInfo::from))
+    }
+
+    /// Lists the file that `prefix` names and everything below it, in the order of names; `None` lists all.
+    ///
+    /// A prefix matches whole parts: `a/b` does not list `a/bc`.
+    pub fn files(&self, prefix: Option<&FileName>) -> Files {
+        Files {
+            shared: Arc::clone(&self.shared),
+            prefix: prefix.cloned(),
+            after: None,
+            page: Vec::new().into_iter(),
+            is_done: false,
+        }
+    }
+
+    /// Opens a file for reading; `observer` is told of damage that is met.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`] when there is no file of that name.
+    pub fn open_file(&self, name: &FileName, observer: Arc<dyn Observer>) -> Result<FileReader, ReadError> {
+        let (file, blocks) = self.blocks_of(name)?;
+        Ok(FileReader::new(Arc::clone(&self.shared), file, blocks, observer))
+    }
+
+    /// Returns where the shards of a file lie.
+    ///
+    /// # Errors
+    /// [`ReadError::NotFound`] when there is no file of that name.
+    pub fn places(&self, name: &FileName) -> Result<Vec<BlockPlaces>, ReadError> {
+        let (_, blocks) = self.blocks_of(name)?;
+        let places = |record: BlockRecord| BlockPlaces {
+            block: record.index,
+            shards: record
+                .shards
+                .iter()
+                .map(|shard| {
+                    let shard = shard.as_ref()?;
+                    Some((
+                        self.shared.volumes.of_extent(shard.extent).id(),
+                        shard.extent,
+                        shard.offset,
+                    ))
+                })
+                .collect(),
+        };
+        Ok(blocks.into_iter().map(places).collect())
+    }
+
+    /// Restores a file beneath `target` under its own name.
+    ///
+    /// When this returns, every byte was verified against the root and, unless asked otherwise, is on disk. Permission
+    /// bits and modification time are those of the source.
+    ///
+    /// # Errors
+    /// [`RestoreError`]; nothing is left under the name of the file then, and what stood there still stands.
+    pub fn restore(
+        &self,
+        name: &FileName,
+        target: &RestoreTarget,
+        options: &RestoreOptions,
+        observer: &dyn Observer,
+    ) -> Result<RestoreReceipt, RestoreError> {
+        let (file, blocks) = self.blocks_of(name)?;
+        restore(&self.shared, &file, &blocks, (target, options), observer)
+    }
+
+    /// Reads and verifies all shards of the files that `prefix` names or that lie below it, and their roots.
+    ///
+    /// # Errors
+    /// [`ScrubError::NotFound`] when there are none. Damage is not an error but in the report.
+    pub fn verify(
+        &self,
+        prefix: Option<&FileName>,
+        observer: &dyn Observer,
+    ) -> Result<ScrubReport, ScrubError> {
+        verify(&self.shared, prefix, observer)
+    }
+
+    fn blocks_of(&self, name: &FileName) -> Result<(FileRecord, Vec<BlockRecord>), ReadError> {
+        // One transaction: the list is of one version of the file.
+        let reader = self.shared.catalog.read()?;
+        let Some(file) = reader.file_by_name(name)? else {
+            return Err(ReadError::NotFound { name: name.clone() });
+        };
+        let indexes = (0..file.geometry.block_count()).map(BlockIndex::new);
+        let blocks = indexes
+            .map(|index| reader.block(&file, index))
+            .collect::<Result<_, CatalogError>>()?;
+        Ok((file, blocks))
+    }
+}
+
+/// A listing, page by page.
+#[derive(Debug)]
+pub struct Files {
+    shared: Arc<Shared>,
+    prefix: Option<FileName>,
+    after: Option<FileName>,
+    page: std::vec::IntoIter<FileRecord>,
+    is_done: bool,
+}
+
+impl Files {
+    fn fetch(&mut self) -> Result<(), CatalogError> {
+        let reader = self.shared.catalog.read()?;
+        let page = reader.files_page(self.prefix.as_ref(), self.after.as_ref(), PAGE_LEN)?;
+        self.is_done = page.len() < PAGE_LEN;
+        if let Some(last) = page.last() {
+            self.after = Some(last.name.clone());
+        }
+        self.page = page.into_iter();
+        Ok(())
+    }
+}
+
+impl Iterator for Files {
+    type Item = Result<FileInfo, CatalogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(record) = self.page.next() {
+                return Some(Ok(record.into()));
+            }
+            if self.is_done {
+                return None;
+            }
+            if let Err(error) = self.fetch() {
+                self.is_done = true;
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
+impl From<FileRecord> for FileInfo {
+    fn from(record: FileRecord) -> Self {
+        Self {
+            file: record.id,
+            len_bytes: record.geometry.len_bytes(),
+            tier: record.geometry.tier(),
+            shape: record.geometry.shape(),
+            block_count: record.geometry.block_count(),
+            root: record.root,
+            stored_bytes: record.stored_bytes,
+            mode: record.mode,
+            modified_at: record.modified_at,
+            committed_at: record.committed_at,
+            name: record.name,
+        }
+    }
+}

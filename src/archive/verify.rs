@@ -1,0 +1,133 @@
+//! Reading and verifying named files: every shard, parity included, and the root.
+
+use std::sync::Arc;
+
+use super::{
+    inspect::{Feed, Task, inspect},
+    observer::Observer,
+    read::{BlockReader, check_root},
+    scrub::ScrubReport,
+    shared::Shared,
+};
+use crate::{
+    catalog::FileRecord,
+    error::{ReadError, ScrubError},
+    units::{BlockIndex, FileName, ShardIndex},
+};
+
+/// Files that are looked up at a time.
+const PAGE_LEN: usize = 256;
+
+/// Verifies every file that `prefix` names or that lies below it; `None` is all of them.
+pub(super) fn verify(
+    shared: &Arc<Shared>,
+    prefix: Option<&FileName>,
+    observer: &dyn Observer,
+) -> Result<ScrubReport, ScrubError> {
+    let mut report = ScrubReport::default();
+    let mut after: Option<FileName> = None;
+    loop {
+        let page = shared
+            .catalog
+            .read()?
+            .files_page(prefix, after.as_ref(), PAGE_LEN)?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.name.clone());
+        report.add(verify_files(shared, &page, observer)?);
+    }
+    match prefix {
+        Some(name) if report.files == 0 => Err(ScrubError::NotFound { name: name.clone() }),
+        _ => Ok(report),
+    }
+}
+
+fn verify_files(
+    shared: &Arc<Shared>,
+    files: &[FileRecord],
+    observer: &dyn Observer,
+) -> Result<ScrubReport, ScrubError> {
+    let feed = FileOrder {
+        shared: Arc::clone(shared),
+        files: files.to_vec().into(),
+        current: None,
+    };
+    let inspection = inspect(shared, feed, observer)?;
+    let count = u64::try_from(files.len()).expect("a page is short");
+    let report = ScrubReport::new(count, inspection, observer);
+    for file in files {
+        // Where bytes are lost a table may be lost too; the report names the loss already.
+        let has_lost = report
+            .damage
+            .iter()
+            .any(|damage| damage.name == file.name && !damage.lost.is_empty());
+        if !has_lost {
+            check_file_root(shared, file)?;
+        }
+    }
+    Ok(report)
+}
+
+fn check_file_root(shared: &Arc<Shared>, file: &FileRecord) -> Result<(), ScrubError> {
+    let reader = shared.catalog.read()?;
+    let indexes = (0..file.geometry.block_count()).map(BlockIndex::new);
+    let blocks = indexes.map(|index| reader.block(file, index).map_err(ReadError::from));
+    match check_root(shared, file, blocks, &()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ScrubError::RootMismatch {
+            name: file.name.clone(),
+        }),
+        Err(ReadError::Catalog { source }) => Err(source.into()),
+        Err(other) => unreachable!("folding tables reads the catalog only, not {other}"),
+    }
+}
+
+/// Every shard of some files, in file order.
+struct FileOrder {
+    shared: Arc<Shared>,
+    files: std::collections::VecDeque<FileRecord>,
+    current: Option<(FileRecord, u64, std::vec::IntoIter<Task>)>,
+}
+
+impl Feed for FileOrder {
+    fn next(&mut self) -> Result<Option<Task>, ScrubError> {
+        loop {
+            if let Some((file, next_block, tasks)) = &mut self.current {
+                if let Some(task) = tasks.next() {
+                    return Ok(Some(task));
+                }
+                if *next_block < file.geometry.block_count() {
+                    *tasks = block_tasks(&self.shared, file, BlockIndex::new(*next_block))?;
+                    *next_block += 1;
+                    continue;
+                }
+            }
+            let Some(file) = self.files.pop_front() else {
+                return Ok(None);
+            };
+            self.current = Some((file, 0, Vec::new().into_iter()));
+        }
+    }
+}
+
+fn block_tasks(
+    shared: &Arc<Shared>,
+    file: &FileRecord,
+    index: BlockIndex,
+) -> Result<std::vec::IntoIter<Task>, ScrubError> {
+    let record = shared.catalog.read()?.block(file, index)?;
+    let block = Arc::new(BlockReader::new(Arc::clone(shared), file.name.clone(), record));
+    let present: Vec<ShardIndex> = block
+        .geometry()
+        .shards()
+        .filter(|shard| block.geometry().is_present(*shard))
+        .collect();
+    let tasks: Vec<Task> = present
+        .into_iter()
+        .map(|shard| Task {
+            block: Arc::clone(&block),
+            name: file.name.clone(),
+            shard,
+        })
+        .collect();
+    Ok(tasks.into_iter())
+}

@@ -1,0 +1,306 @@
+//! Errors of the operations on an archive.
+
+use std::{io, path::PathBuf};
+
+use super::{BufferError, CatalogError, FormatError, HostError, VolumeError};
+use crate::units::{BlockIndex, ByteRange, Epoch, FileName, VolumeId};
+
+/// Why an archive was not made or opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Nothing is there.
+    #[error("no archive at {}", path.display())]
+    NotFound {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Something else is there.
+    #[error("{} is not an archive: it holds neither a catalog nor volumes", path.display())]
+    NotAnArchive {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// An archive, or what is left of one, is there already.
+    #[error("{} already holds an archive or what is left of one", path.display())]
+    Exists {
+        /// Where it should have been made.
+        path: PathBuf,
+    },
+    /// Volumes are there, the catalog is gone.
+    #[error("the catalog of {} is missing, its volumes are there", path.display())]
+    CatalogMissing {
+        /// The archive.
+        path: PathBuf,
+    },
+    /// The catalog is older than what the volume knows: an old copy was put back.
+    #[error(
+        "the catalog is at epoch {catalog}, volume {volume} has seen {seen}: an old catalog was put back"
+    )]
+    CatalogStale {
+        /// Epoch of the catalog.
+        catalog: Epoch,
+        /// Epoch in the slots of the volume.
+        seen: Epoch,
+        /// The volume.
+        volume: VolumeId,
+    },
+    /// A volume belongs to another archive, or is another volume.
+    #[error("the volume at {} is {found}, not {expected}", path.display())]
+    VolumeForeign {
+        /// Where the volume lies.
+        path: PathBuf,
+        /// Identity that the catalog records.
+        expected: VolumeId,
+        /// Identity that the volume has.
+        found: VolumeId,
+    },
+    /// The slots of a volume cannot be read.
+    #[error("the slots of the volume at {} cannot be read", path.display())]
+    VolumeSlots {
+        /// Where the volume lies.
+        path: PathBuf,
+        /// What is wrong with them.
+        #[source]
+        source: FormatError,
+    },
+    /// The catalog failed.
+    #[error("the catalog cannot be used")]
+    Catalog {
+        /// Why.
+        #[from]
+        source: CatalogError,
+    },
+    /// A volume failed.
+    #[error("a volume cannot be used")]
+    Volume {
+        /// Why.
+        #[from]
+        source: VolumeError,
+    },
+    /// The host failed.
+    #[error("the archive directory cannot be used")]
+    Host {
+        /// Why.
+        #[from]
+        source: HostError,
+    },
+    /// No worker threads could be had.
+    #[error("{threads} worker threads cannot be started")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+    },
+}
+
+/// Why a file was not committed or removed; the archive is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// The name is taken by other content.
+    #[error(
+        "{name} is stored already with {stored_len_bytes} other bytes, the source has {source_len_bytes}"
+    )]
+    NameTaken {
+        /// The name.
+        name: FileName,
+        /// Length of what is stored.
+        stored_len_bytes: u64,
+        /// Length of the source.
+        source_len_bytes: u64,
+    },
+    /// No file of that name is stored.
+    #[error("no file named {name} in this archive")]
+    NotFound {
+        /// The name.
+        name: FileName,
+    },
+    /// The archive was opened for reading.
+    #[error("the archive is open for reading only")]
+    ReadOnly,
+    /// The source lies in the archive or in one of its volumes.
+    #[error("{} lies inside the archive itself", path.display())]
+    SourceInsideArchive {
+        /// The source.
+        path: PathBuf,
+    },
+    /// A stream did not have the length it was announced with.
+    #[error("the source of {name} was announced with {promised} bytes and ended after {found}")]
+    SourceLength {
+        /// The name.
+        name: FileName,
+        /// Length announced.
+        promised: u64,
+        /// Bytes read; one more than announced when it goes on behind.
+        found: u64,
+    },
+    /// A stream cannot be read.
+    #[error("reading the source of {name} failed")]
+    SourceRead {
+        /// The name.
+        name: FileName,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A source file cannot be read, or changed meanwhile.
+    #[error("the source cannot be stored")]
+    Source {
+        /// Why.
+        #[source]
+        source: HostError,
+    },
+    /// There is not enough room.
+    #[error("{name} needs {needed_bytes} bytes on volume {volume}, {free_bytes} are free")]
+    Full {
+        /// The name.
+        name: FileName,
+        /// The volume.
+        volume: VolumeId,
+        /// Bytes that the commit would take.
+        needed_bytes: u64,
+        /// Bytes that are free.
+        free_bytes: u64,
+    },
+    /// A volume failed.
+    #[error("writing to a volume failed")]
+    Volume {
+        /// Why.
+        #[from]
+        source: VolumeError,
+    },
+    /// The catalog failed.
+    #[error("the catalog cannot be changed")]
+    Catalog {
+        /// Why.
+        #[from]
+        source: CatalogError,
+    },
+    /// The memory budget does not hold one strip.
+    #[error("memory for data in flight cannot be had")]
+    Memory {
+        /// Why.
+        #[from]
+        source: BufferError,
+    },
+    /// The host failed.
+    #[error("the archive directory cannot be used")]
+    Host {
+        /// Why.
+        #[source]
+        source: HostError,
+    },
+}
+
+/// Why bytes were not delivered; none that are wrong ever are.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// No file of that name is stored.
+    #[error("no file named {name} in this archive")]
+    NotFound {
+        /// The name.
+        name: FileName,
+    },
+    /// More shards are damaged than the code survives.
+    #[error(
+        "bytes {range} of {name} are lost: block {block} has {bad} bad shards there, its code survives {tolerated}"
+    )]
+    Lost {
+        /// The file.
+        name: FileName,
+        /// The first bytes asked for that are lost.
+        range: ByteRange,
+        /// The block.
+        block: BlockIndex,
+        /// Bad shards in that column.
+        bad: u16,
+        /// Bad shards that the code survives.
+        tolerated: u16,
+    },
+    /// All leaves are right, yet they do not fold to the root: the record of the file is wrong.
+    #[error("the blocks of {name} do not fold to its root")]
+    RootMismatch {
+        /// The file.
+        name: FileName,
+    },
+    /// The catalog failed.
+    #[error("the catalog cannot be read")]
+    Catalog {
+        /// Why.
+        #[from]
+        source: CatalogError,
+    },
+    /// The memory budget does not hold one strip.
+    #[error("memory for data in flight cannot be had")]
+    Memory {
+        /// Why.
+        #[from]
+        source: BufferError,
+    },
+}
+
+/// Why a file was not restored; what stood at its place still stands there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The bytes could not be read.
+    #[error("the stored file cannot be read")]
+    Read {
+        /// Why.
+        #[from]
+        source: ReadError,
+    },
+    /// The target could not be written.
+    #[error("the restored file cannot be written")]
+    Host {
+        /// Why.
+        #[from]
+        source: HostError,
+    },
+}
+
+/// Why a scrub or a verification did not run; damage is not an error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScrubError {
+    /// No file of that name or below it is stored.
+    #[error("no file named {name} in this archive, nor anything below it")]
+    NotFound {
+        /// The name.
+        name: FileName,
+    },
+    /// The catalog failed.
+    #[error("the catalog cannot be read")]
+    Catalog {
+        /// Why.
+        #[from]
+        source: CatalogError,
+    },
+    /// All leaves are right, yet they do not fold to the root: the record of the file is wrong.
+    #[error("the blocks of {name} do not fold to its root")]
+    RootMismatch {
+        /// The file.
+        name: FileName,
+    },
+}
+
+/// Why an archive was not closed cleanly; everything that was acknowledged is stored all the same.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// The catalog failed.
+    #[error("the catalog cannot be closed")]
+    Catalog {
+        /// Why.
+        #[from]
+        source: CatalogError,
+    },
+    /// The session file could not be removed.
+    #[error("the session cannot be ended")]
+    Host {
+        /// Why.
+        #[from]
+        source: HostError,
+    },
+}

@@ -1,0 +1,13 @@
+//! The library as an application sees it: real directories, small policies, one module per capability.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    clippy::missing_assert_message,
+    reason = "tests touch files, paint patterns by position, and their names say what is asserted"
+)]
+
+mod bad_input;
+mod damage;
+mod round_trip;
+mod support;
+mod writers;
