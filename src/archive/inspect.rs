@@ -160,7 +160,9 @@ impl Damage {
                 }),
             }
         }
-        files.iter_mut().for_each(|file| ByteRange::merge(&mut file.lost));
+        for file in &mut files {
+            ByteRange::merge(&mut file.lost);
+        }
         files
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::shared::Shared;
 use crate::{
     catalog::{CatalogWriter, ExtentRecord},
-    error::{HostError, OpenError, VolumeError},
+    error::{CatalogError, CommitError, HostError, OpenError, VolumeError},
     host::{ArchiveLayout, SeenSession, SessionLife, SessionState, glance_at_sessions, sessions},
     units::{ExtentId, SessionId},
 };
@@ -76,7 +76,7 @@ pub(super) fn release_unfinished(
     shared: &Shared,
     writer: &mut CatalogWriter,
     extent: &ExtentRecord,
-) -> Result<(), OpenError> {
+) -> Result<(), ReleaseError> {
     let volume = shared.volumes.get(extent.volume);
     if extent.end_bytes == 0 {
         // Made by that commit, so nothing of it was ever published.
@@ -98,6 +98,43 @@ pub(super) fn release_unfinished(
         ..extent.clone()
     })?;
     Ok(())
+}
+
+/// Why an extent was not taken back.
+#[derive(Debug)]
+pub(super) enum ReleaseError {
+    Volume(VolumeError),
+    Catalog(CatalogError),
+}
+
+impl From<VolumeError> for ReleaseError {
+    fn from(source: VolumeError) -> Self {
+        Self::Volume(source)
+    }
+}
+
+impl From<CatalogError> for ReleaseError {
+    fn from(source: CatalogError) -> Self {
+        Self::Catalog(source)
+    }
+}
+
+impl From<ReleaseError> for OpenError {
+    fn from(error: ReleaseError) -> Self {
+        match error {
+            ReleaseError::Volume(source) => source.into(),
+            ReleaseError::Catalog(source) => source.into(),
+        }
+    }
+}
+
+impl From<ReleaseError> for CommitError {
+    fn from(error: ReleaseError) -> Self {
+        match error {
+            ReleaseError::Volume(source) => source.into(),
+            ReleaseError::Catalog(source) => source.into(),
+        }
+    }
 }
 
 fn cut_back(volume: &dyn crate::volume::Volume, extent: ExtentId, end_bytes: u64) -> Result<(), VolumeError> {

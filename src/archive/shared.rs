@@ -46,8 +46,8 @@ pub(super) struct SharedParts {
 impl Shared {
     pub(super) fn new(parts: SharedParts) -> Result<Self, OpenError> {
         let threads = match parts.resources.threads {
-            // One more than there are processors: a worker that waits for the disk leaves its processor idle.
-            0 => std::thread::available_parallelism().map_or(2, usize::from) + 1,
+            // Two for each processor: a worker that waits for the disk leaves its processor to another.
+            0 => std::thread::available_parallelism().map_or(2, usize::from) * 2,
             threads => threads,
         };
         let policy = parts.catalog.archive().policy;

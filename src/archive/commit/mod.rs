@@ -5,6 +5,7 @@ mod columns;
 mod input;
 mod reservation;
 mod stream;
+mod strip;
 
 use std::{io::Read, path::Path};
 
@@ -180,10 +181,11 @@ fn settle_failure(
     {
         // Only the catalog itself can tell. Where it cannot be read either, nothing is given back: the next writing
         // open finds the extents owned by a dead session, or finds the file.
-        match shared.catalog.read()?.file_by_name(name)? {
-            Some(record) if record.id == reservation.file() => return Ok(CommitReceipt::of(&record)),
-            Some(_) | None => return Err(error),
-        }
+        let found = shared.catalog.read().and_then(|reader| reader.file_by_name(name));
+        return match found {
+            Ok(Some(record)) if record.id == reservation.file() => Ok(CommitReceipt::of(&record)),
+            Ok(_) | Err(_) => Err(error),
+        };
     }
     reservation.give_back(shared)?;
     Err(error)
@@ -241,7 +243,9 @@ fn hash_source(
             let hash = |(index, bytes)| hash_data_leaf(kind, offset + to_u64(index) * leaf.bytes(), bytes);
             leaves.map(hash).collect()
         });
-        hashes.into_iter().for_each(|hash| folder.push(hash));
+        for hash in hashes {
+            folder.push(hash);
+        }
         offset += len;
         observer.event(Event::Progress { bytes: len });
     }

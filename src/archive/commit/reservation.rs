@@ -18,8 +18,8 @@ use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 use super::block::{BlockIdentity, BlockInFlight, FrameTarget};
 use crate::{
     archive::{recovery::release_unfinished, shared::Shared, volumes::announce_epoch},
-    catalog::{BlockRecord, CatalogWriter, ExtentRecord, ExtentState, FileRecord},
-    error::{CommitError, OpenError, VolumeError},
+    catalog::{BlockRecord, ExtentRecord, ExtentState, FileRecord},
+    error::{CommitError, VolumeError},
     format::{EXTENT_HEADER_LEN_BYTES, ExtentHeader, ExtentIdentity, FrameLayout},
     geometry::{BlockGeometry, FileGeometry, lanes_for_block},
     plan::{ExtentUse, LaneLayout, LanePosition},
@@ -255,20 +255,12 @@ impl Reservation {
             if let Some(extent) = writer.extent(taken.extent)?
                 && extent.owner == Some(self.session)
             {
-                release(shared, &mut writer, &extent)?;
+                release_unfinished(shared, &mut writer, &extent)?;
             }
         }
         writer.commit()?;
         Ok(())
     }
-}
-
-fn release(shared: &Shared, writer: &mut CatalogWriter, extent: &ExtentRecord) -> Result<(), CommitError> {
-    release_unfinished(shared, writer, extent).map_err(|error| match error {
-        OpenError::Volume { source } => source.into(),
-        OpenError::Catalog { source } => source.into(),
-        other => unreachable!("releasing touches a volume and the catalog only, not {other}"),
-    })
 }
 
 fn fresh_extent(taken: &ExtentUse, volume: VolumeId) -> ExtentRecord {

@@ -1,7 +1,7 @@
 //! The pipeline in shard order, for streams and codes with more than one data shard.
 //!
 //! A stream passes once, so the segments of a block are not there side by side: each is hashed, written and added to the
-//! parity accumulators as it goes by. Memory is one segment and next_pow2(m) accumulators of its length, whatever the
+//! parity accumulators as it goes by. Memory is one segment and `next_pow2(m)` accumulators of its length, whatever the
 //! length of the stream.
 
 use std::sync::{Mutex, PoisonError};
@@ -40,113 +40,86 @@ pub(super) fn write_stream(
     let mut parity = SlicedParity::default();
     // The whole block is one strip here.
     while let Some((block, _)) = dealer.next_block(|_, _| vec![()]) {
-        let slices = ParitySlices::of(&block);
-        parity.clear(&block, &slices);
+        parity.clear(&block);
         for shard in (0..shape.data()).map(ShardIndex::new) {
             let len = block.geometry.shard_len_bytes(shard);
             if len > 0 {
-                pass_segment(shared, stream, &block, &slices, &parity, (shard, len))?;
+                let mut segment = shared.pool.take(to_usize(len))?;
+                stream.read_next(&mut segment)?;
+                shared.workers.install(|| parity.pass(&block, shard, &segment))?;
                 observer.event(Event::Progress { bytes: len });
             }
         }
-        shared.workers.install(|| parity.write(&block, &slices))?;
+        shared.workers.install(|| parity.write(&block))?;
         assert!(block.finish_strip(), "a block of a stream is one strip");
         completed.add(block.complete(shared, &mut encoder)?);
     }
     Ok(completed.finish())
 }
 
-/// Reads one segment and deals with it slice by slice, on all workers.
-fn pass_segment(
-    shared: &Shared,
-    stream: &StreamInput<'_>,
-    block: &BlockInFlight,
-    slices: &ParitySlices,
-    parity: &SlicedParity,
-    (shard, len): (ShardIndex, u64),
-) -> Result<(), CommitError> {
-    let mut buffer = shared.pool.take(to_usize(len))?;
-    stream.read_next(&mut buffer)?;
-    let leaf_len = to_usize(block.geometry.leaf().bytes());
-    let columns = slices.len_bytes / leaf_len;
-    shared.workers.install(|| {
-        buffer
-            .par_chunks(slices.len_bytes)
-            .enumerate()
-            .try_for_each(|(index, bytes)| {
-                let first = u32::try_from(index * columns).expect("columns are 32 bits");
-                block.hash_leaves(shard, ColumnIndex::new(first), bytes);
-                parity.add(index, shard, bytes);
-                block.write(shard, to_u64(index * slices.len_bytes), bytes)
-            })
-    })
-}
-
-/// How the parity of a block is cut, so that several workers can add to it at once.
-struct ParitySlices {
-    /// Length of every slice but the last, a multiple of the leaf.
-    len_bytes: usize,
-    /// Lengths of all slices.
-    lens: Vec<usize>,
-}
-
-impl ParitySlices {
-    fn of(block: &BlockInFlight) -> Self {
-        let geometry = &block.geometry;
-        let len_bytes = to_usize(CODED_STRIP_LEN_BYTES.max(geometry.leaf().bytes()));
-        let total: u64 = geometry
-            .columns()
-            .map(|column| geometry.slice_len_bytes(column))
-            .sum();
-        let total = to_usize(total);
-        let lens = (0..total.div_ceil(len_bytes))
-            .map(|index| len_bytes.min(total - index * len_bytes))
-            .collect();
-        Self { len_bytes, lens }
-    }
-}
-
-/// Parity in the making, one accumulator for each slice.
+/// Parity in the making, cut into slices so that several workers can add to it at once.
 #[derive(Default)]
 struct SlicedParity {
+    /// Length of every slice but the last, a multiple of the leaf.
+    slice_len: usize,
     slices: Vec<Mutex<ParityAccumulator>>,
 }
 
 impl SlicedParity {
     /// Makes room for the parity of a block; accumulators of the last one are used again.
-    fn clear(&mut self, block: &BlockInFlight, slices: &ParitySlices) {
-        let shape = block.geometry.shape();
-        self.slices.truncate(slices.lens.len());
-        for (slot, &len) in self.slices.iter_mut().zip(&slices.lens) {
-            slot.get_mut().unwrap_or_else(PoisonError::into_inner).clear(len);
+    fn clear(&mut self, block: &BlockInFlight) {
+        let geometry = &block.geometry;
+        self.slice_len = to_usize(CODED_STRIP_LEN_BYTES.max(geometry.leaf().bytes()));
+        let total: u64 = geometry
+            .columns()
+            .map(|column| geometry.slice_len_bytes(column))
+            .sum();
+        let total = to_usize(total);
+        let count = total.div_ceil(self.slice_len);
+        let len = |index: usize| self.slice_len.min(total - index * self.slice_len);
+        self.slices.truncate(count);
+        for (index, slot) in self.slices.iter_mut().enumerate() {
+            slot.get_mut()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear(len(index));
         }
-        for &len in &slices.lens[self.slices.len()..] {
-            self.slices.push(Mutex::new(ParityAccumulator::new(shape, len)));
-        }
+        let more = (self.slices.len()..count)
+            .map(|index| Mutex::new(ParityAccumulator::new(geometry.shape(), len(index))));
+        let more: Vec<_> = more.collect();
+        self.slices.extend(more);
     }
 
-    fn add(&self, index: usize, shard: ShardIndex, bytes: &[u8]) {
-        self.slices[index]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .add(shard, 0, bytes);
+    /// Hashes, adds and writes one segment, slice by slice.
+    fn pass(&self, block: &BlockInFlight, shard: ShardIndex, segment: &[u8]) -> Result<(), CommitError> {
+        segment
+            .par_chunks(self.slice_len)
+            .enumerate()
+            .try_for_each(|(index, bytes)| {
+                block.hash_leaves(shard, self.first_column(block, index), bytes);
+                self.slices[index]
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .add(shard, 0, bytes);
+                block.write(shard, to_u64(index * self.slice_len), bytes)
+            })
     }
 
     /// Hashes and writes the finished parity.
-    fn write(&self, block: &BlockInFlight, slices: &ParitySlices) -> Result<(), CommitError> {
-        let columns = slices.len_bytes / to_usize(block.geometry.leaf().bytes());
+    fn write(&self, block: &BlockInFlight) -> Result<(), CommitError> {
         let data_shards = block.geometry.shape().data();
         self.slices.par_iter().enumerate().try_for_each(|(index, slot)| {
             let accumulator = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            let first = u32::try_from(index * columns).expect("columns are 32 bits");
-            for (row, bytes) in (data_shards..)
-                .map(ShardIndex::new)
-                .zip(accumulator.parity().map(|parity| parity.1))
-            {
-                block.hash_leaves(row, ColumnIndex::new(first), bytes);
-                block.write(row, to_u64(index * slices.len_bytes), bytes)?;
+            let parity = accumulator.parity().map(|(_, bytes)| bytes);
+            for (row, bytes) in (data_shards..).map(ShardIndex::new).zip(parity) {
+                block.hash_leaves(row, self.first_column(block, index), bytes);
+                block.write(row, to_u64(index * self.slice_len), bytes)?;
             }
             Ok(())
         })
+    }
+
+    fn first_column(&self, block: &BlockInFlight, slice: usize) -> ColumnIndex {
+        let columns = self.slice_len / to_usize(block.geometry.leaf().bytes());
+        ColumnIndex::new(u32::try_from(slice * columns).expect("columns are 32 bits"))
     }
 }

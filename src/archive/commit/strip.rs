@@ -1,0 +1,161 @@
+//! One worker's bench: a strip is read, hashed, encoded and written while its bytes are in cache.
+
+use super::{
+    block::{BlockInFlight, strip_range},
+    input::{Input, StreamInput},
+};
+use crate::{
+    archive::shared::{Shared, strip_len_bytes},
+    buffer::AlignedBuffer,
+    codec::ColumnEncoder,
+    error::CommitError,
+    geometry::{BlockGeometry, FileGeometry},
+    host::SourceFile,
+    plan::Strip,
+    units::{ColumnIndex, ShardIndex, to_usize},
+};
+
+/// Bytes of a replicated block that are read and hashed at a time: they stay in the cache of a core in between.
+const REPLICA_RUN_LEN_BYTES: usize = 256 * 1024;
+
+/// Working space for one strip: a row for each shard that differs, and the encoder.
+pub(super) struct StripBench {
+    buffer: AlignedBuffer,
+    row_len: usize,
+    encoder: ColumnEncoder,
+}
+
+impl StripBench {
+    pub(super) fn new(shared: &Shared, geometry: &FileGeometry) -> Result<Self, CommitError> {
+        let shape = geometry.shape();
+        let row_len = to_usize(strip_len_bytes(shape).max(geometry.leaf().bytes()));
+        // Replicas are written from one row.
+        let rows = if shape.is_replication() {
+            1
+        } else {
+            usize::from(shape.total())
+        };
+        let buffer = shared.pool.take(row_len * rows)?;
+        Ok(Self {
+            buffer,
+            row_len,
+            encoder: ColumnEncoder::new(shape),
+        })
+    }
+
+    /// Returns the row that a stream is read into.
+    pub(super) fn row(&mut self) -> &mut [u8] {
+        &mut self.buffer[..self.row_len]
+    }
+
+    /// Returns the encoder, for what completes a block.
+    pub(super) fn encoder(&mut self) -> &mut ColumnEncoder {
+        &mut self.encoder
+    }
+
+    /// Stores a strip: from a file it is read here, of a stream it stands in the row already.
+    pub(super) fn write(
+        &mut self,
+        block: &BlockInFlight,
+        strip: &Strip,
+        input: &Input<'_>,
+    ) -> Result<(), CommitError> {
+        match input {
+            Input::File(file) if block.geometry.shape().is_replication() => {
+                self.write_replicas(block, strip, Some(file))
+            }
+            Input::File(file) => self.write_columns(block, strip, file),
+            Input::Stream(StreamInput { .. }) => self.write_replicas(block, strip, None),
+        }
+    }
+
+    /// Hashes a strip and writes it to every replica.
+    fn write_replicas(
+        &mut self,
+        block: &BlockInFlight,
+        strip: &Strip,
+        file: Option<&SourceFile>,
+    ) -> Result<(), CommitError> {
+        let geometry = &block.geometry;
+        let first = ShardIndex::new(0);
+        let (offset, len) = data_range(geometry, first, strip).expect("every strip has data");
+        let leaf_len = to_usize(geometry.leaf().bytes());
+        let run_len = REPLICA_RUN_LEN_BYTES.max(leaf_len);
+        let mut offset = offset;
+        let mut column = strip.columns.start;
+        for run in self.buffer[..len].chunks_mut(run_len) {
+            if let Some(file) = file {
+                read(file, offset, run)?;
+            }
+            block.hash_leaves(first, ColumnIndex::new(column), run);
+            offset += crate::units::to_u64(run.len());
+            column += u32::try_from(run.len().div_ceil(leaf_len)).expect("a run is short");
+        }
+        let start = strip_range(geometry, first, strip)
+            .expect("every strip has data")
+            .start();
+        geometry
+            .shards()
+            .try_for_each(|shard| block.write(shard, start, &self.buffer[..len]))
+    }
+
+    /// Reads, hashes and encodes a strip column by column, then writes each row.
+    fn write_columns(
+        &mut self,
+        block: &BlockInFlight,
+        strip: &Strip,
+        file: &SourceFile,
+    ) -> Result<(), CommitError> {
+        let geometry = &block.geometry;
+        let data_shards = usize::from(geometry.shape().data());
+        let (data, parity) = self.buffer.split_at_mut(self.row_len * data_shards);
+        let mut start = 0;
+        for column in strip.columns() {
+            let slice_len = to_usize(geometry.slice_len_bytes(column));
+            let mut slices: Vec<&[u8]> = Vec::with_capacity(data_shards);
+            for (row, shard) in data.chunks_mut(self.row_len).zip(geometry.shards()) {
+                let Some(range) = geometry.leaf_range_in_file(shard, column) else {
+                    slices.push(&[]);
+                    continue;
+                };
+                let leaf = &mut row[start..start + to_usize(range.len())];
+                read(file, range.start(), leaf)?;
+                block.hash_leaves(shard, column, leaf);
+                slices.push(leaf);
+            }
+            let mut outputs: Vec<&mut [u8]> = parity
+                .chunks_mut(self.row_len)
+                .map(|row| &mut row[start..start + slice_len])
+                .collect();
+            self.encoder.encode(slice_len, &slices, &mut outputs);
+            for (slice, shard) in outputs.iter().zip(geometry.shards().skip(data_shards)) {
+                block.hash_leaves(shard, column, slice);
+            }
+            start += slice_len;
+        }
+        let offset = u64::from(strip.columns.start) * geometry.leaf().bytes();
+        for (row, shard) in self.buffer.chunks(self.row_len).zip(geometry.shards()) {
+            let len = if geometry.is_data(shard) {
+                data_range(geometry, shard, strip).map_or(0, |range| range.1)
+            } else {
+                start
+            };
+            if len > 0 {
+                block.write(shard, offset, &row[..len])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read(file: &SourceFile, offset: u64, into: &mut [u8]) -> Result<(), CommitError> {
+    file.read_at(offset, into)
+        .map_err(|source| CommitError::Source { source })
+}
+
+/// Returns which bytes of the file a strip of a data shard holds: offset and length.
+pub(super) fn data_range(geometry: &BlockGeometry, shard: ShardIndex, strip: &Strip) -> Option<(u64, usize)> {
+    let first = geometry.leaf_range_in_file(shard, ColumnIndex::new(strip.columns.start))?;
+    let len = strip_range(geometry, shard, strip)?.len();
+    Some((first.start(), to_usize(len)))
+}
