@@ -136,9 +136,9 @@ fn open_volumes(
             io_mode: options.resources.io,
             ..LocalVolumeOptions::default()
         });
-        match newest_slot(&local)? {
-            Ok(slot) if slot.volume == record.id && slot.archive == catalog.archive().id => {}
-            Ok(slot) => {
+        match (newest_slot(&local), options.access) {
+            (Ok(Ok(slot)), _) if slot.volume == record.id && slot.archive == catalog.archive().id => {}
+            (Ok(Ok(slot)), _) => {
                 return Err(OpenError::VolumeForeign {
                     path,
                     expected: record.id,
@@ -146,8 +146,9 @@ fn open_volumes(
                 });
             }
             // A reader needs no slot: every leaf is verified anyway.
-            Err(_) if options.access == Access::Read => {}
-            Err(source) => return Err(OpenError::VolumeSlots { path, source }),
+            (Ok(Err(_)) | Err(_), Access::Read) => {}
+            (Ok(Err(source)), Access::Write) => return Err(OpenError::VolumeSlots { path, source }),
+            (Err(source), Access::Write) => return Err(source.into()),
         }
         volumes.push(Arc::new(local));
     }

@@ -19,6 +19,12 @@ pub(super) const CODED_STRIP_LEN_BYTES: u64 = 256 * 1024;
 /// Bytes that one strip holds of a replicated block.
 pub(super) const REPLICA_STRIP_LEN_BYTES: u64 = 1024 * 1024;
 
+/// Bytes that a caller reads or compares at a time, outside the workers.
+pub(super) const STAGING_LEN_BYTES: u64 = 4 << 20;
+
+/// Callers that may hold such a piece at the same time; others wait.
+const STAGING_BUFFERS: u64 = 4;
+
 /// The parts of an open archive; `Archive`, snapshots and readers hold it together.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -26,7 +32,10 @@ pub(super) struct Shared {
     pub(super) catalog: Catalog,
     pub(super) access: Access,
     pub(super) volumes: Volumes,
+    /// Memory of the workers. Only they wait for it, and none waits while it holds some.
     pub(super) pool: BufferPool,
+    /// Memory of callers, who wait for workers while they hold it; so it is never what a worker waits for.
+    pub(super) staging: BufferPool,
     pub(super) workers: rayon::ThreadPool,
     pub(super) clock: Arc<dyn Clock>,
     /// The session of this process, made by its first commit.
@@ -66,6 +75,7 @@ impl Shared {
             access: parts.access,
             volumes: parts.volumes,
             pool: BufferPool::new(budget_bytes),
+            staging: BufferPool::new(to_usize(STAGING_LEN_BYTES * STAGING_BUFFERS)),
             workers,
             clock: parts.clock,
             session: Mutex::new(None),

@@ -287,6 +287,52 @@ fn an_archive_takes_the_bytes_that_its_receipts_say() {
     );
 }
 
+/// Streams were once read on the workers, which then waited for themselves when the stream was a reader of the same
+/// archive.
+#[test]
+fn a_stored_file_can_be_committed_again_from_its_own_reader() {
+    let store = Store::new();
+    let content = painted(SEGMENTED_BELOW * 3, 15);
+    store.put("file", &content);
+    let reader = store
+        .archive
+        .snapshot()
+        .unwrap()
+        .open_file(&name("file"), Arc::new(()))
+        .unwrap();
+    let len = reader.len();
+    store
+        .archive
+        .commit(
+            &name("copy"),
+            reader,
+            len,
+            &bfdb::archive::CommitOptions::default(),
+        )
+        .unwrap();
+    assert!(store.get("copy").unwrap() == content);
+}
+
+/// What a reader holds ahead once came from the budget of the workers, so that enough idle readers kept everyone
+/// waiting for ever.
+#[test]
+fn any_number_of_idle_readers_keeps_nobody_waiting() {
+    let store = Store::new();
+    let content = painted(SEGMENTED_BELOW * 2, 16);
+    store.put("file", &content);
+    let snapshot = store.archive.snapshot().unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        let mut reader = snapshot.open_file(&name("file"), Arc::new(())).unwrap();
+        let mut half = vec![0; content.len() / 2];
+        reader.read_exact(&mut half).unwrap();
+        idle.push(reader);
+    }
+    store.put("more", &content);
+    assert!(store.get("more").unwrap() == content);
+    drop(idle);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 

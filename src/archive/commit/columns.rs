@@ -1,8 +1,7 @@
-//! The pipeline in column order: strips of all shards at once, by several workers.
+//! The pipeline in column order, for files: strips of all shards at once, by several workers.
 //!
 //! Each worker takes the next strip, reads its slice of every segment, hashes the leaves, encodes the columns and hands
-//! the slices to the extents, while the bytes are in cache. For replicated blocks the strips are contiguous pieces of the
-//! file, so a stream can be stored this way too; for codes with more data shards the source must be a file.
+//! the slices to the extents, while the bytes are in cache.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +10,6 @@ use std::{
 
 use super::{
     block::{BlockInFlight, WrittenBlock},
-    input::Input,
     reservation::{BlockDealer, Reservation},
     strip::{StripBench, data_range},
 };
@@ -24,6 +22,7 @@ use crate::{
     codec::ColumnEncoder,
     error::CommitError,
     geometry::{BlockGeometry, FileGeometry},
+    host::SourceFile,
     merkle::{RootFolder, RootHash},
     plan::{Strip, strips_of_block},
     units::{BlockIndex, ShardIndex, to_u64},
@@ -40,12 +39,12 @@ pub(super) struct WrittenFile {
 pub(super) fn write_file(
     shared: &Shared,
     reservation: &Reservation,
-    input: &Input<'_>,
+    file: &SourceFile,
     observer: &dyn Observer,
 ) -> Result<WrittenFile, CommitError> {
     let pipeline = Pipeline {
         shared,
-        input,
+        file,
         observer,
         geometry: *reservation.geometry(),
         cursor: Mutex::new(Cursor::new(reservation)),
@@ -61,16 +60,16 @@ pub(super) fn write_file(
     Ok(completed.finish())
 }
 
-struct Pipeline<'a, 'i> {
+struct Pipeline<'a> {
     shared: &'a Shared,
-    input: &'a Input<'i>,
+    file: &'a SourceFile,
     observer: &'a dyn Observer,
     geometry: FileGeometry,
     cursor: Mutex<Cursor<'a>>,
     completed: Mutex<Completed>,
 }
 
-impl<'a> Pipeline<'a, '_> {
+impl<'a> Pipeline<'a> {
     /// Works strip after strip until none is left or one has failed, here or elsewhere.
     fn work(&self) -> Result<(), CommitError> {
         let result = self.work_until_stopped();
@@ -82,25 +81,16 @@ impl<'a> Pipeline<'a, '_> {
 
     fn work_until_stopped(&self) -> Result<(), CommitError> {
         let mut bench = StripBench::new(self.shared, &self.geometry)?;
-        while let Some((block, strip)) = self.claim(&mut bench)? {
-            bench.write(&block, &strip, self.input)?;
+        while let Some((block, strip)) = self.claim() {
+            bench.write(&block, &strip, self.file)?;
             self.finish_strip(&block, &strip, bench.encoder())?;
         }
         Ok(())
     }
 
-    /// Takes the next strip; of a stream its bytes are read in the same breath, since they come only once.
-    fn claim(&self, bench: &mut StripBench) -> Result<Option<(Arc<BlockInFlight>, Strip)>, CommitError> {
-        let Input::Stream(stream) = self.input else {
-            return Ok(self.cursor().next());
-        };
-        let claim = || {
-            let (block, strip) = self.cursor().next()?;
-            let len = data_range(&block.geometry, ShardIndex::new(0), &strip).map_or(0, |range| range.1);
-            Some(((block, strip), len))
-        };
-        let claimed = stream.claim_and_read(bench.row(), claim)?;
-        Ok(claimed.map(|(work, _)| work))
+    /// Takes the next strip.
+    fn claim(&self) -> Option<(Arc<BlockInFlight>, Strip)> {
+        self.cursor().next()
     }
 
     fn finish_strip(

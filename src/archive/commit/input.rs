@@ -40,25 +40,6 @@ impl<'a> StreamInput<'a> {
         }
     }
 
-    /// Claims a piece of work and reads its bytes, with nobody in between: pieces and bytes stay in step.
-    ///
-    /// `claim` says how many of the next bytes belong to the piece; `None` ends the work.
-    pub(super) fn claim_and_read<T>(
-        &self,
-        into: &mut [u8],
-        claim: impl FnOnce() -> Option<(T, usize)>,
-    ) -> Result<Option<(T, usize)>, CommitError> {
-        let mut state = self
-            .state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some((work, len)) = claim() else {
-            return Ok(None);
-        };
-        self.read_locked(&mut state, &mut into[..len])?;
-        Ok(Some((work, len)))
-    }
-
     /// Reads the next bytes, all of them or an error.
     pub(super) fn read_next(&self, into: &mut [u8]) -> Result<(), CommitError> {
         let mut state = self

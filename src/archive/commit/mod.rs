@@ -16,7 +16,10 @@ use self::{
     input::{Input, StreamInput},
     reservation::Reservation,
 };
-use super::{CommitOptions, Event, Observer, shared::Shared};
+use super::{
+    CommitOptions, Event, Observer,
+    shared::{STAGING_LEN_BYTES, Shared},
+};
 use crate::{
     catalog::FileRecord,
     error::{CatalogError, CommitError},
@@ -25,9 +28,6 @@ use crate::{
     merkle::{DataLeaves, RootFolder, RootHash, hash_data_leaf},
     units::{FileId, FileName, LeafLen, to_u64, to_usize},
 };
-
-/// Bytes that are hashed at a time when a source is only compared.
-const COMPARE_LEN_BYTES: usize = 4 << 20;
 
 /// What a commit of a file came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,8 +187,10 @@ fn settle_failure(
             Ok(_) | Err(_) => Err(error),
         };
     }
-    reservation.give_back(shared)?;
-    Err(error)
+    // What cannot be given back stays owned by this session, and the next writing open after its end takes it back.
+    match reservation.give_back(shared) {
+        Ok(()) | Err(_) => Err(error),
+    }
 }
 
 fn write(
@@ -198,10 +200,8 @@ fn write(
     observer: &dyn Observer,
 ) -> Result<WrittenFile, CommitError> {
     match input {
-        Input::Stream(stream) if !reservation.geometry().shape().is_replication() => {
-            stream::write_stream(shared, reservation, stream, observer)
-        }
-        Input::Stream(_) | Input::File(_) => columns::write_file(shared, reservation, input, observer),
+        Input::Stream(stream) => stream::write_stream(shared, reservation, stream, observer),
+        Input::File(file) => columns::write_file(shared, reservation, file, observer),
     }
 }
 
@@ -230,7 +230,7 @@ fn hash_source(
     let len_bytes = source.identity().len_bytes;
     let kind = DataLeaves::of_file(len_bytes, leaf);
     let mut folder = RootFolder::new(leaf);
-    let mut buffer = shared.pool.take(COMPARE_LEN_BYTES)?;
+    let mut buffer = shared.staging.take(to_usize(STAGING_LEN_BYTES))?;
     let mut offset = 0;
     while offset < len_bytes {
         let len = to_u64(buffer.len()).min(len_bytes - offset);

@@ -33,6 +33,10 @@ use crate::{
 /// Extents are sealed at this length; a longer frame gets one of its own.
 const EXTENT_LIMIT_BYTES: u64 = 1 << 30;
 
+/// Extents of one lane that one commit fills at most: they are all open until it is synced, so a very long file gets longer
+/// extents instead of more.
+const EXTENTS_PER_LANE: u64 = 4;
+
 /// Times that a commit is planned anew because an open extent turned out to be damaged.
 const ATTEMPTS: u32 = 64;
 
@@ -66,10 +70,10 @@ impl Reservation {
                 Ok(()) => return Ok(reservation),
                 Err(error) => {
                     // Giving back seals what is damaged, so that the next attempt goes elsewhere.
-                    reservation.give_back(shared)?;
+                    let given_back = reservation.give_back(shared);
                     let is_damage =
                         matches!(error, VolumeError::Missing { .. } | VolumeError::Truncated { .. });
-                    if !is_damage || attempt == ATTEMPTS {
+                    if !is_damage || attempt == ATTEMPTS || given_back.is_err() {
                         return Err(error.into());
                     }
                     attempt += 1;
@@ -98,14 +102,15 @@ impl Reservation {
             lanes_for_block(geometry.shape(), &written)
         };
         // Which extents are new does not depend on their numbers, so a first walk counts them.
-        let (_, counted) = walk_layout(&geometry, &lanes, &positions, Vec::new());
+        let limit = extent_limit(&geometry, &lanes, &positions);
+        let (_, counted) = walk_layout(&geometry, &lanes, &positions, (limit, Vec::new()));
         check_room(name, volume.as_ref(), &counted)?;
         let new_extents = counted
             .iter()
             .filter(|taken| taken.is_new)
             .map(|_| writer.allocate_extent_id())
             .collect();
-        let (start, uses) = walk_layout(&geometry, &lanes, &positions, new_extents);
+        let (start, uses) = walk_layout(&geometry, &lanes, &positions, (limit, new_extents));
         let known: BTreeMap<ExtentId, &ExtentRecord> =
             extents.iter().map(|extent| (extent.id, extent)).collect();
         for taken in &uses {
@@ -303,19 +308,29 @@ fn lane_positions(extents: &[ExtentRecord], lane_count: u16) -> (Vec<Option<Lane
     (positions, written)
 }
 
+/// Returns the length at which this commit leaves an extent for a new one.
+fn extent_limit(geometry: &FileGeometry, lanes: &[LaneIndex], positions: &[Option<LanePosition>]) -> u64 {
+    let (_, unlimited) = walk_layout(geometry, lanes, positions, (u64::MAX / 2, Vec::new()));
+    let longest = unlimited
+        .iter()
+        .map(|taken| taken.end_bytes - taken.start_bytes)
+        .max()
+        .unwrap_or(0);
+    EXTENT_LIMIT_BYTES.max(
+        longest
+            .div_ceil(EXTENTS_PER_LANE)
+            .next_multiple_of(EXTENT_LIMIT_BYTES),
+    )
+}
+
 /// Places every frame of a file and returns the layout it began with and the extents it took.
 fn walk_layout(
     geometry: &FileGeometry,
     lanes: &[LaneIndex],
     positions: &[Option<LanePosition>],
-    new_extents: Vec<ExtentId>,
+    (limit, new_extents): (u64, Vec<ExtentId>),
 ) -> (LaneLayout, Vec<ExtentUse>) {
-    let start = LaneLayout::new(
-        positions,
-        new_extents,
-        EXTENT_LIMIT_BYTES,
-        to_u64(EXTENT_HEADER_LEN_BYTES),
-    );
+    let start = LaneLayout::new(positions, new_extents, limit, to_u64(EXTENT_HEADER_LEN_BYTES));
     let mut walk = start.clone();
     geometry
         .blocks()

@@ -1,8 +1,9 @@
-//! The pipeline in shard order, for streams and codes with more than one data shard.
+//! The pipeline in shard order, for streams.
 //!
 //! A stream passes once, so the segments of a block are not there side by side: each is hashed, written and added to the
-//! parity accumulators as it goes by. Memory is one segment and `next_pow2(m)` accumulators of its length, whatever the
-//! length of the stream.
+//! parity accumulators as it goes by. Memory is one piece of a segment and m accumulators as long as a segment, whatever
+//! the length of the stream. The stream is read on the caller's thread: one that is slow, or that reads from this very
+//! archive, keeps no worker waiting.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     archive::{
         observer::{Event, Observer},
-        shared::{CODED_STRIP_LEN_BYTES, Shared},
+        shared::{CODED_STRIP_LEN_BYTES, STAGING_LEN_BYTES, Shared},
     },
     codec::{ColumnEncoder, ParityAccumulator},
     error::CommitError,
@@ -38,16 +39,23 @@ pub(super) fn write_stream(
     let mut completed = Completed::new(reservation.geometry());
     let mut encoder = ColumnEncoder::new(shape);
     let mut parity = SlicedParity::default();
+    let mut buffer = shared.staging.take(to_usize(STAGING_LEN_BYTES))?;
     // The whole block is one strip here.
     while let Some((block, _)) = dealer.next_block(|_, _| vec![()]) {
         parity.clear(&block);
         for shard in (0..shape.data()).map(ShardIndex::new) {
             let len = block.geometry.shard_len_bytes(shard);
-            if len > 0 {
-                let mut segment = shared.pool.take(to_usize(len))?;
-                stream.read_next(&mut segment)?;
-                shared.workers.install(|| parity.pass(&block, shard, &segment))?;
-                observer.event(Event::Progress { bytes: len });
+            let mut offset = 0;
+            while offset < len {
+                let piece = &mut buffer[..to_usize((len - offset).min(STAGING_LEN_BYTES))];
+                stream.read_next(piece)?;
+                shared
+                    .workers
+                    .install(|| parity.pass(&block, shard, offset, piece))?;
+                offset += to_u64(piece.len());
+                observer.event(Event::Progress {
+                    bytes: to_u64(piece.len()),
+                });
             }
         }
         shared.workers.install(|| parity.write(&block))?;
@@ -75,7 +83,12 @@ impl SlicedParity {
             .map(|column| geometry.slice_len_bytes(column))
             .sum();
         let total = to_usize(total);
-        let count = total.div_ceil(self.slice_len);
+        // Replicas need no parity.
+        let count = if geometry.shape().is_replication() {
+            0
+        } else {
+            total.div_ceil(self.slice_len)
+        };
         let len = |index: usize| self.slice_len.min(total - index * self.slice_len);
         self.slices.truncate(count);
         for (index, slot) in self.slices.iter_mut().enumerate() {
@@ -89,18 +102,32 @@ impl SlicedParity {
         self.slices.extend(more);
     }
 
-    /// Hashes, adds and writes one segment, slice by slice.
-    fn pass(&self, block: &BlockInFlight, shard: ShardIndex, segment: &[u8]) -> Result<(), CommitError> {
-        segment
+    /// Hashes, adds and writes a piece of a segment, slice by slice; `offset` is a multiple of the slice.
+    fn pass(
+        &self,
+        block: &BlockInFlight,
+        shard: ShardIndex,
+        offset: u64,
+        piece: &[u8],
+    ) -> Result<(), CommitError> {
+        let first = to_usize(offset) / self.slice_len;
+        piece
             .par_chunks(self.slice_len)
-            .enumerate()
-            .try_for_each(|(index, bytes)| {
-                block.hash_leaves(shard, self.first_column(block, index), bytes);
-                self.slices[index]
+            .zip(first..first + piece.len().div_ceil(self.slice_len))
+            .try_for_each(|(bytes, slice)| {
+                let at = to_u64(slice * self.slice_len);
+                block.hash_leaves(shard, self.first_column(block, slice), bytes);
+                if block.geometry.shape().is_replication() {
+                    return block
+                        .geometry
+                        .shards()
+                        .try_for_each(|replica| block.write(replica, at, bytes));
+                }
+                self.slices[slice]
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .add(shard, 0, bytes);
-                block.write(shard, to_u64(index * self.slice_len), bytes)
+                block.write(shard, at, bytes)
             })
     }
 

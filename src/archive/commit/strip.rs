@@ -1,9 +1,6 @@
 //! One worker's bench: a strip is read, hashed, encoded and written while its bytes are in cache.
 
-use super::{
-    block::{BlockInFlight, strip_range},
-    input::{Input, StreamInput},
-};
+use super::block::{BlockInFlight, strip_range};
 use crate::{
     archive::shared::{Shared, strip_len_bytes},
     buffer::AlignedBuffer,
@@ -12,7 +9,7 @@ use crate::{
     geometry::{BlockGeometry, FileGeometry},
     host::SourceFile,
     plan::Strip,
-    units::{ColumnIndex, ShardIndex, to_usize},
+    units::{ColumnIndex, ShardIndex, to_u64, to_usize},
 };
 
 /// Bytes of a replicated block that are read and hashed at a time: they stay in the cache of a core in between.
@@ -43,38 +40,31 @@ impl StripBench {
         })
     }
 
-    /// Returns the row that a stream is read into.
-    pub(super) fn row(&mut self) -> &mut [u8] {
-        &mut self.buffer[..self.row_len]
-    }
-
     /// Returns the encoder, for what completes a block.
     pub(super) fn encoder(&mut self) -> &mut ColumnEncoder {
         &mut self.encoder
     }
 
-    /// Stores a strip: from a file it is read here, of a stream it stands in the row already.
+    /// Stores a strip of a file.
     pub(super) fn write(
         &mut self,
         block: &BlockInFlight,
         strip: &Strip,
-        input: &Input<'_>,
+        file: &SourceFile,
     ) -> Result<(), CommitError> {
-        match input {
-            Input::File(file) if block.geometry.shape().is_replication() => {
-                self.write_replicas(block, strip, Some(file))
-            }
-            Input::File(file) => self.write_columns(block, strip, file),
-            Input::Stream(StreamInput { .. }) => self.write_replicas(block, strip, None),
+        if block.geometry.shape().is_replication() {
+            self.write_replicas(block, strip, file)
+        } else {
+            self.write_columns(block, strip, file)
         }
     }
 
-    /// Hashes a strip and writes it to every replica.
+    /// Reads and hashes a strip and writes it to every replica.
     fn write_replicas(
         &mut self,
         block: &BlockInFlight,
         strip: &Strip,
-        file: Option<&SourceFile>,
+        file: &SourceFile,
     ) -> Result<(), CommitError> {
         let geometry = &block.geometry;
         let first = ShardIndex::new(0);
@@ -84,11 +74,9 @@ impl StripBench {
         let mut offset = offset;
         let mut column = strip.columns.start;
         for run in self.buffer[..len].chunks_mut(run_len) {
-            if let Some(file) = file {
-                read(file, offset, run)?;
-            }
+            read(file, offset, run)?;
             block.hash_leaves(first, ColumnIndex::new(column), run);
-            offset += crate::units::to_u64(run.len());
+            offset += to_u64(run.len());
             column += u32::try_from(run.len().div_ceil(leaf_len)).expect("a run is short");
         }
         let start = strip_range(geometry, first, strip)

@@ -15,7 +15,6 @@ pub(super) use root::check_root;
 
 use super::{observer::Observer, shared::Shared};
 use crate::{
-    buffer::AlignedBuffer,
     catalog::{BlockRecord, FileRecord},
     error::ReadError,
     units::{BlockIndex, ByteRange, ColumnIndex, FileName, ShardIndex, to_u64, to_usize},
@@ -34,7 +33,7 @@ const RUN_LEN_BYTES: u64 = 512 * 1024;
 ///
 /// Every leaf is verified before a byte of it is returned. Bad leaves are decoded from the rest of their column; what
 /// cannot be decoded is an error that names the lost bytes, never a wrong byte. A reader holds the block list of its file
-/// and pins no database transaction.
+/// and at most 8 MiB that were read ahead, and pins no database transaction.
 pub struct FileReader {
     inner: Arc<ReaderCore>,
     position: u64,
@@ -56,7 +55,7 @@ struct ReaderCore {
 struct Window {
     start: u64,
     len: u64,
-    buffer: Option<AlignedBuffer>,
+    buffer: Vec<u8>,
     /// How much to fetch next; doubles while reads are sequential.
     next_len: u64,
 }
@@ -125,7 +124,7 @@ impl FileReader {
         if !self.window.holds(self.position) {
             self.fill_window()?;
         }
-        let buffer = self.window.buffer.as_ref().expect("a filled window has a buffer");
+        let buffer = &self.window.buffer;
         let start = to_usize(self.position - self.window.start);
         let bytes = &buffer[start..to_usize(self.window.len)];
         let count = bytes.len().min(into.len());
@@ -151,17 +150,11 @@ impl FileReader {
         let end = (self.position / leaf * leaf + wanted.next_multiple_of(leaf)).min(block.range().end());
         let len = end - self.position;
         let capacity = to_usize(wanted.next_multiple_of(leaf));
-        if self
-            .window
+        // Not from the budget: idle readers would keep others waiting for ever.
+        self.window
             .buffer
-            .as_ref()
-            .is_none_or(|buffer| buffer.len() < capacity)
-        {
-            // The old one goes back first: a window must not wait for itself.
-            self.window.buffer = None;
-            self.window.buffer = Some(self.inner.shared.pool.take(capacity)?);
-        }
-        let buffer = self.window.buffer.as_mut().expect("just taken");
+            .resize(capacity.max(self.window.buffer.len()), 0);
+        let buffer = &mut self.window.buffer;
         self.window.start = self.position;
         self.window.len = 0;
         match self.inner.read_range(self.position, &mut buffer[..to_usize(len)]) {
