@@ -4,7 +4,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    missing_docs,
     reason = "a benchmark makes its own files and stops when anything fails"
 )]
 
@@ -56,12 +55,17 @@ impl Bench {
         Self { dir, source, options }
     }
 
-    fn committed(&self) -> Archive {
+    /// Makes an empty archive where the last one was.
+    fn empty(&self) -> Archive {
         let root = self.dir.path().join("a.bfdb");
         if root.exists() {
             fs::remove_dir_all(&root).unwrap();
         }
-        let archive = Archive::create(&root, &self.options).unwrap();
+        Archive::create(&root, &self.options).unwrap()
+    }
+
+    fn committed(&self) -> Archive {
+        let archive = self.empty();
         drop(archive.commit_path(&name(), &self.source, &()).unwrap());
         archive
     }
