@@ -5,7 +5,7 @@ use crate::{catalog::Access, geometry::Policy, units::Timestamp, volume::IoMode}
 /// What an operation may use of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
-    /// Threads that hash, encode and do I/O; 0 is two for each processor, since I/O blocks.
+    /// Threads that hash, encode and do I/O; 0 is four for each processor, since I/O blocks.
     pub threads: usize,
     /// Memory for data in flight, in bytes; what is too little for one strip of the widest code is raised to that.
     pub memory_bytes: usize,
