@@ -1,0 +1,144 @@
+//! Values of options and arguments: names, sizes and ranges.
+
+use std::{ffi::OsString, fmt::Write as _, os::unix::ffi::OsStrExt as _};
+
+use bfdb::units::{ByteRange, FileName, FileNameError};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
+/// Returns the parser of names as they are printed: `\\` is a backslash, `\xNN` a byte. Bytes that are not UTF-8 may also be
+/// given as they are.
+pub(crate) fn name_parser() -> impl TypedValueParser<Value = FileName> {
+    OsStringValueParser::new().try_map(|typed| name(&typed))
+}
+
+fn name(typed: &OsString) -> Result<FileName, FileNameError> {
+    let mut text = String::with_capacity(typed.len());
+    for chunk in typed.as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            write!(text, "\\x{byte:02x}").expect("writing to a string does not fail");
+        }
+    }
+    text.parse()
+}
+
+/// Part of a file as it was asked for, half-open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AskedRange {
+    start: u64,
+    /// `None` is the end of the file.
+    end: Option<u64>,
+}
+
+impl AskedRange {
+    /// Returns the range in a file of `len_bytes` bytes, or `None` when it goes beyond the end.
+    pub(crate) fn within(self, len_bytes: u64) -> Option<ByteRange> {
+        let end = self.end.unwrap_or(len_bytes);
+        if end > len_bytes {
+            return None;
+        }
+        ByteRange::new(self.start, end)
+    }
+}
+
+/// Parses `A..B`; a bound that is left out is that of the file.
+pub(crate) fn range(text: &str) -> Result<AskedRange, String> {
+    let wrong = || "a range is A..B, in bytes: from A up to B, B not included".to_owned();
+    let (start, end) = text.split_once("..").ok_or_else(wrong)?;
+    let number = |digits: &str| {
+        if digits.is_empty() {
+            return Ok(None);
+        }
+        let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let parsed = if is_plain { digits.parse().ok() } else { None };
+        parsed.map(Some).ok_or_else(wrong)
+    };
+    let start = number(start)?.unwrap_or(0);
+    let end = number(end)?;
+    if end.is_some_and(|end| end < start) {
+        return Err("a range ends behind its start".to_owned());
+    }
+    Ok(AskedRange { start, end })
+}
+
+/// Parses a count of bytes with an optional suffix `K`, `M`, `G` or `T`, with or without `iB`.
+pub(crate) fn memory(text: &str) -> Result<usize, String> {
+    let wrong = || "a size is a number with an optional suffix K, M, G or T (powers of 1024)".to_owned();
+    let digits_end = text
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, suffix) = text.split_at(digits_end);
+    let suffix = suffix.to_ascii_uppercase();
+    let shift = match suffix.strip_suffix("IB").unwrap_or(&suffix) {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: usize = digits.parse().map_err(|_error| wrong())?;
+    let bytes = number.checked_mul(1 << shift);
+    bytes
+        .filter(|&bytes| bytes > 0)
+        .ok_or_else(|| "that is no memory that a machine has".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    #[test]
+    fn ranges_are_half_open_and_stay_within_the_file() {
+        let within = |text: &str, len| {
+            let range = range(text).ok()?.within(len)?;
+            Some((range.start(), range.end()))
+        };
+        assert_eq!(within("0..5", 5), Some((0, 5)));
+        assert_eq!(within("2..2", 5), Some((2, 2)));
+        assert_eq!(within("3..", 5), Some((3, 5)));
+        assert_eq!(within("..3", 5), Some((0, 3)));
+        assert_eq!(within("0..6", 5), None, "beyond the end");
+        assert_eq!(within("6..", 5), None, "behind the end");
+        for text in [
+            "5..2",
+            "5",
+            "a..b",
+            "-1..2",
+            "+1..2",
+            "1...2",
+            "1..99999999999999999999",
+        ] {
+            assert!(range(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_take_suffixes_of_powers_of_1024() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("64K", 64 << 10),
+            ("64k", 64 << 10),
+            ("3MiB", 3 << 20),
+            ("2G", 2 << 30),
+            ("1T", 1 << 40),
+        ] {
+            assert_eq!(memory(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "K", "0", "1.5G", "1B", "1KB", "-1", "99999999T", "1 G"] {
+            assert!(memory(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_taken_as_they_print_and_as_they_are() {
+        let parsed =
+            |bytes: &[u8]| name(&OsString::from_vec(bytes.to_vec())).map(|name| name.as_bytes().to_vec());
+        assert_eq!(parsed(b"a\xff"), Ok(b"a\xff".to_vec()));
+        assert_eq!(parsed(b"a\\xff"), Ok(b"a\xff".to_vec()));
+        assert_eq!(parsed(b"a\\\\b"), Ok(b"a\\b".to_vec()));
+        assert_eq!(parsed(b"../x"), Err(FileNameError::DotPart));
+    }
+}

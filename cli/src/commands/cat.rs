@@ -1,0 +1,108 @@
+//! `cat`: writes the bytes of a file to standard output.
+
+use std::{
+    io::{Seek as _, SeekFrom},
+    sync::Arc,
+};
+
+use bfdb::{
+    archive::{Archive, FileReader, Observer, Snapshot},
+    catalog::Access,
+    error::ReadError,
+    units::FileName,
+};
+
+use super::damage::{DamageLog, as_u64, read_failure};
+use crate::{
+    arguments::values::{self, AskedRange},
+    context::Context,
+    exit,
+    failure::Failure,
+};
+
+/// Bytes that are written at a time.
+const PIECE_LEN_BYTES: usize = 1 << 20;
+
+/// Write a file to standard output, verified
+///
+/// Every byte is verified before it is written; damage is decoded around with a warning. Where bytes are lost, everything
+/// before them is written, the exit code is 5, and all lost ranges of the file are listed on standard error.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    bfdb cat notes.txt\n  \
+    bfdb cat film.mkv --range 0..1048576 | file -     the first MiB")]
+pub(crate) struct Arguments {
+    /// Name of a file
+    #[arg(value_parser = values::name_parser())]
+    name: FileName,
+    /// Only the bytes from A up to B, B not included; a bound that is left out is that of the file
+    #[arg(long, value_name = "A..B", value_parser = values::range)]
+    range: Option<AskedRange>,
+}
+
+pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
+    context.with_archive(Access::Read, |archive| write(archive, arguments, context))
+}
+
+fn write(archive: &Archive, arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
+    let snapshot = archive
+        .snapshot()
+        .map_err(|error| context.catalog_failure(&error))?;
+    let name = &arguments.name;
+    let log = Arc::new(DamageLog::default());
+    let observer: Arc<dyn Observer> = Arc::<DamageLog>::clone(&log);
+    let failed = |error: &ReadError| read_failure(error, name, &snapshot, context);
+    let reader = snapshot
+        .open_file(name, observer)
+        .map_err(|error| failed(&error))?;
+    let len = reader.len();
+    let asked = arguments.range.map_or(Ok((0, len)), |range| {
+        let range = range.within(len).ok_or_else(|| {
+            let message = format!("{name} has {len} bytes, the range goes beyond its end");
+            Failure::usage(message)
+        })?;
+        Ok((range.start(), range.end()))
+    })?;
+    copy(reader, asked, &snapshot, context)?;
+    log.warn_about(name, context);
+    Ok(exit::SUCCESS)
+}
+
+fn copy(
+    mut reader: FileReader,
+    (start, end): (u64, u64),
+    snapshot: &Snapshot,
+    context: &Context,
+) -> Result<(), Failure> {
+    let name = reader.name().clone();
+    reader.seek(SeekFrom::Start(start)).map_err(|error| {
+        Failure::new(
+            exit::FAILED,
+            format!("{name} cannot be read from byte {start} on"),
+        )
+        .caused_by(&error)
+    })?;
+    let progress = context.progress("read", Some(end - start));
+    let mut piece = vec![0; PIECE_LEN_BYTES];
+    let mut left = end - start;
+    while left > 0 && !context.output.is_closed() {
+        let wanted = usize::try_from(left).map_or(PIECE_LEN_BYTES, |left| left.min(PIECE_LEN_BYTES));
+        let count = match reader.read_next(&mut piece[..wanted]) {
+            Ok(count) => count,
+            Err(error) => {
+                // Its window of memory goes back before the file is verified.
+                drop(reader);
+                context.output.flush();
+                return Err(read_failure(&error, &name, snapshot, context));
+            }
+        };
+        if count == 0 {
+            let message = format!("{name} ended {left} bytes before its end");
+            return Err(Failure::new(exit::FAILED, message));
+        }
+        context.output.bytes(&piece[..count]);
+        progress.add(as_u64(count));
+        left -= as_u64(count);
+    }
+    Ok(())
+}

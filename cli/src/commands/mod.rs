@@ -1,0 +1,67 @@
+//! The commands, a module each: arguments, what they ask of the library, and how the answer is shown.
+
+pub(crate) mod cat;
+pub(crate) mod commit;
+mod damage;
+mod entry;
+pub(crate) mod init;
+pub(crate) mod ls;
+pub(crate) mod restore;
+pub(crate) mod rm;
+pub(crate) mod scrub;
+pub(crate) mod stat;
+pub(crate) mod status;
+pub(crate) mod verify;
+
+use bfdb::units::FileName;
+
+use crate::{arguments::Command, context::Context, failure::Failure};
+
+/// Runs a command and returns its exit code.
+///
+/// # Errors
+/// What ended it before its end; what failed for one of several files is printed by the command itself.
+pub(crate) fn run(command: &Command, context: &Context) -> Result<u8, Failure> {
+    match command {
+        Command::Init(arguments) => init::run(arguments, context),
+        Command::Commit(arguments) => commit::run(arguments, context),
+        Command::Ls(arguments) => ls::run(arguments, context),
+        Command::Stat(arguments) => stat::run(arguments, context),
+        Command::Cat(arguments) => cat::run(arguments, context),
+        Command::Restore(arguments) => restore::run(arguments, context),
+        Command::Verify(arguments) => verify::run(arguments, context),
+        Command::Scrub(arguments) => scrub::run(arguments, context),
+        Command::Rm(arguments) => rm::run(arguments, context),
+        Command::Status(arguments) => status::run(arguments, context),
+    }
+}
+
+/// Drops every prefix that another one covers, so that no file is met twice.
+fn without_covered(prefixes: &[FileName]) -> Vec<&FileName> {
+    let mut kept: Vec<&FileName> = Vec::new();
+    for (index, prefix) in prefixes.iter().enumerate() {
+        let covers = |(other_index, other): (usize, &FileName)| {
+            // Of two equal ones the first stays.
+            prefix.is_within(other) && (prefix != other || other_index < index)
+        };
+        if !prefixes.iter().enumerate().any(covers) {
+            kept.push(prefix);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_within_another_or_given_twice_is_dropped() {
+        let names: Vec<FileName> = ["a/b", "c", "a", "a/bc", "c", "cd"]
+            .iter()
+            .map(|text| text.parse().expect("valid"))
+            .collect();
+        let kept: Vec<String> = without_covered(&names).iter().map(ToString::to_string).collect();
+        assert_eq!(kept, ["c", "a", "cd"]);
+    }
+}

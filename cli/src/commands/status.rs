@@ -1,0 +1,162 @@
+//! `status`: one screen about the archive.
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+
+use bfdb::{
+    archive::{Archive, VolumeInfo},
+    catalog::{Access, Totals},
+    error::CatalogError,
+    geometry::{Policy, Tier},
+};
+use serde::Serialize;
+
+use crate::{context::Context, exit, failure::Failure, text};
+
+const TIERS: [Tier; 3] = [Tier::Tiny, Tier::Segmented, Tier::Blocked];
+
+/// Show the state of the archive
+///
+/// Files, bytes, volumes, tolerance and the next command to type. The catalog is asked, no file data is read: `healthy`
+/// means that nothing is known to be damaged, and `scrub` is how one comes to know.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    bfdb status\n  \
+    bfdb status --json               one JSON object")]
+pub(crate) struct Arguments {}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "summary")]
+struct Status {
+    archive: String,
+    path: String,
+    state: &'static str,
+    files: u64,
+    bytes: u64,
+    stored_bytes: u64,
+    /// What is stored beyond the bytes of the files, as a share of them.
+    overhead: Option<f64>,
+    tolerance: Vec<Tolerance>,
+    volumes: Vec<VolumeLine>,
+    pending_commits: u64,
+    suggest: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Tolerance {
+    tier: u8,
+    files: u64,
+    bytes: u64,
+    data_shards: u16,
+    parity_shards: u16,
+    /// Shards of each block that may be lost.
+    shards: u16,
+}
+
+#[derive(Debug, Serialize)]
+struct VolumeLine {
+    id: String,
+    path: String,
+    free_bytes: u64,
+}
+
+pub(crate) fn run(_: &Arguments, context: &Context) -> Result<u8, Failure> {
+    context.with_archive(Access::Read, |archive| {
+        let status = Status::of(archive, context).map_err(|error| context.catalog_failure(&error))?;
+        context.output.json(&status);
+        for line in status.lines() {
+            context.output.line(&line);
+        }
+        Ok(exit::SUCCESS)
+    })
+}
+
+impl Status {
+    fn of(archive: &Archive, context: &Context) -> Result<Self, CatalogError> {
+        let snapshot = archive.snapshot()?;
+        let totals = snapshot.totals()?;
+        let next = if totals.files == 0 {
+            context.command("commit FILE", &[])
+        } else {
+            context.command("scrub", &[])
+        };
+        let volume = |volume: VolumeInfo| VolumeLine {
+            id: volume.id.to_string(),
+            path: text::path(&context.archive().join(OsStr::from_bytes(&volume.path))),
+            free_bytes: volume.free_bytes,
+        };
+        Ok(Self {
+            archive: archive.id().to_string(),
+            path: context.archive_text(),
+            state: "healthy",
+            files: totals.files,
+            bytes: totals.bytes,
+            stored_bytes: totals.stored_bytes,
+            overhead: overhead(&totals),
+            tolerance: TIERS
+                .iter()
+                .map(|&tier| Tolerance::of(tier, archive.policy(), &totals))
+                .collect(),
+            volumes: snapshot.volumes()?.into_iter().map(volume).collect(),
+            pending_commits: 0,
+            suggest: vec![next],
+        })
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let row = |label: &str, value: String| format!("{label:<9} {value}");
+        let overhead = self.overhead.map_or_else(String::new, |overhead| {
+            format!(", {:.0} % overhead", overhead * 100.0)
+        });
+        let (bytes, stored) = (text::size(self.bytes), text::size(self.stored_bytes));
+        let mut lines = vec![
+            row("archive", format!("{} ({})", self.path, self.archive)),
+            row("state", format!("{}: nothing is known to be damaged", self.state)),
+            row(
+                "files",
+                format!("{}, {bytes} stored as {stored}{overhead}", self.files),
+            ),
+        ];
+        for tier in &self.tolerance {
+            let total = tier.data_shards + tier.parity_shards;
+            lines.push(row(
+                &format!("tier {}", tier.tier),
+                format!(
+                    "{}, {}; any {} of the {total} shards of a block may be lost",
+                    text::count(tier.files, "file"),
+                    text::size(tier.bytes),
+                    tier.shards
+                ),
+            ));
+        }
+        for volume in &self.volumes {
+            let free = text::size(volume.free_bytes);
+            lines.push(row(
+                "volume",
+                format!("{}, {free} free ({})", volume.path, volume.id),
+            ));
+        }
+        for command in &self.suggest {
+            lines.push(row("next", command.clone()));
+        }
+        lines
+    }
+}
+
+impl Tolerance {
+    fn of(tier: Tier, policy: &Policy, totals: &Totals) -> Self {
+        let (shape, sums) = (policy.shape(tier), totals.tier(tier));
+        Self {
+            tier: tier.number(),
+            files: sums.files,
+            bytes: sums.bytes,
+            data_shards: shape.data(),
+            parity_shards: shape.parity(),
+            shards: shape.parity(),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share is shown with a few digits")]
+fn overhead(totals: &Totals) -> Option<f64> {
+    (totals.bytes > 0).then(|| totals.stored_bytes as f64 / totals.bytes as f64 - 1.0)
+}

@@ -1,0 +1,252 @@
+//! `verify`: reads and verifies named files, and what `scrub` shares with it: findings, lost ranges, sums.
+
+use bfdb::{
+    archive::{Archive, Event, Observer, ScrubReport, Snapshot},
+    catalog::Access,
+    error::{CatalogError, ScrubError},
+    units::{ByteRange, FileName},
+};
+use serde::Serialize;
+
+use super::{
+    damage::{FindingLine, as_u64, finding_text},
+    without_covered,
+};
+use crate::{
+    arguments::values,
+    context::Context,
+    exit,
+    failure::{Failure, as_pairs, scrub_error},
+    progress::{Progress, Stopwatch},
+    text,
+};
+
+/// Files that commands are suggested for; the findings name all of them.
+const SUGGESTED_FILES: usize = 5;
+
+/// Read and verify files
+///
+/// Reads every shard, parity included, of the files that NAME names or that lie below it; all files when none is given.
+/// Nothing is changed. Damage is listed shard by shard; where bytes are lost, exactly which.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    bfdb verify photo.cr3\n  \
+    bfdb verify 2024 --json          findings as JSON lines\n\n\
+    Exit codes: 0 no damage, 4 every byte can still be read, 5 bytes are lost.")]
+pub(crate) struct Arguments {
+    /// Names of files, or of directories above them
+    #[arg(value_name = "NAME|PREFIX", value_parser = values::name_parser())]
+    names: Vec<FileName>,
+}
+
+pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
+    context.with_archive(Access::Read, |archive| {
+        let names = without_covered(&arguments.names);
+        let inspection = Inspection::begin(archive, &names, context)?;
+        let mut outcome = Outcome::default();
+        if arguments.names.is_empty() {
+            inspection.verify(archive, None, &mut outcome)?;
+        }
+        for prefix in names {
+            inspection.verify(archive, Some(prefix), &mut outcome)?;
+        }
+        Ok(inspection.finish(outcome))
+    })
+}
+
+/// A scrub or a verification while it runs: shows findings as they come.
+pub(super) struct Inspection<'a> {
+    context: &'a Context<'a>,
+    progress: Progress<'a>,
+    stopwatch: Stopwatch,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) report: ScrubReport,
+    /// The worst that a part failed with.
+    code: u8,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "lost")]
+struct LostLine {
+    name: String,
+    #[serde(serialize_with = "as_pairs")]
+    ranges: Vec<ByteRange>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "summary")]
+struct Summary {
+    files: u64,
+    blocks: u64,
+    bytes_read: u64,
+    damaged_shards: u64,
+    files_degraded: u64,
+    files_lost: u64,
+    repaired_shards: u64,
+    complete: bool,
+    suggest: Vec<String>,
+    seconds: f64,
+}
+
+impl Observer for Inspection<'_> {
+    fn event(&self, event: Event<'_>) {
+        self.progress.event(event);
+        if let Event::Damage(finding) = event {
+            self.context.output.json(&FindingLine::of(finding));
+            self.context.output.line(&finding_text(finding));
+        }
+    }
+}
+
+impl<'a> Inspection<'a> {
+    /// Begins with what `names` name or what lies below them; none is everything.
+    pub(super) fn begin(
+        archive: &Archive,
+        names: &[&FileName],
+        context: &'a Context<'a>,
+    ) -> Result<Self, Failure> {
+        let snapshot = archive
+            .snapshot()
+            .map_err(|error| context.catalog_failure(&error))?;
+        let total = context.total_for_progress(|| stored_bytes(&snapshot, names).ok());
+        Ok(Self {
+            context,
+            progress: context.progress("verified", total),
+            stopwatch: Stopwatch::start(),
+        })
+    }
+
+    /// Verifies what one prefix names. That there is nothing, or that one record is wrong, does not stop the rest.
+    fn verify(
+        &self,
+        archive: &Archive,
+        prefix: Option<&FileName>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Failure> {
+        let snapshot = archive.snapshot().map_err(ScrubError::from);
+        match snapshot.and_then(|snapshot| snapshot.verify(prefix, self)) {
+            Ok(report) => outcome.add(report),
+            Err(error) => {
+                let failure = self.failure(&error);
+                if !matches!(
+                    error,
+                    ScrubError::NotFound { .. } | ScrubError::RootMismatch { .. }
+                ) {
+                    return Err(failure);
+                }
+                outcome.code = exit::worst(outcome.code, failure.code);
+                self.context.output.failure(&failure);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn failure(&self, error: &ScrubError) -> Failure {
+        self.context.failure(error, scrub_error(error))
+    }
+
+    /// Shows what is lost and the sums, and returns the exit code.
+    pub(super) fn finish(self, outcome: Outcome) -> u8 {
+        let Outcome { report, code } = outcome;
+        let (context, output) = (self.context, self.context.output);
+        drop(self.progress);
+        for file in report.damage.iter().filter(|file| !file.lost.is_empty()) {
+            output.json(&LostLine {
+                name: file.name.to_string(),
+                ranges: file.lost.clone(),
+            });
+            for range in &file.lost {
+                output.line(&format!("{}: bytes {range} are lost", file.name));
+            }
+        }
+        let suggest = suggestions(&report, context);
+        let (degraded, lost) = (report.files_degraded(), report.files_lost());
+        output.json(&Summary {
+            files: report.files,
+            blocks: report.blocks,
+            bytes_read: report.bytes_read,
+            damaged_shards: report.damaged_shards,
+            files_degraded: as_u64(degraded),
+            files_lost: as_u64(lost),
+            repaired_shards: 0,
+            complete: code == exit::SUCCESS,
+            suggest: suggest.clone(),
+            seconds: self.stopwatch.seconds(),
+        });
+        let read = format!(
+            "{}, {}, {} read in {}",
+            text::count(report.files, "file"),
+            text::count(report.blocks, "block"),
+            text::size(report.bytes_read),
+            text::duration(self.stopwatch.elapsed())
+        );
+        let found = found_text(&report);
+        output.summary(&format!("{read}: {found}"));
+        for command in &suggest {
+            output.summary(&format!("  try: {command}"));
+        }
+        let found = match (report.damaged_shards, lost) {
+            (0, 0) => exit::SUCCESS,
+            (_, 0) => exit::DAMAGED,
+            _ => exit::LOST,
+        };
+        exit::worst(code, found)
+    }
+}
+
+impl Outcome {
+    /// Adds the report of another part.
+    pub(super) fn add(&mut self, other: ScrubReport) {
+        let report = &mut self.report;
+        report.files += other.files;
+        report.blocks += other.blocks;
+        report.bytes_read += other.bytes_read;
+        report.damaged_shards += other.damaged_shards;
+        report.damage.extend(other.damage);
+    }
+}
+
+fn stored_bytes(snapshot: &Snapshot, names: &[&FileName]) -> Result<u64, CatalogError> {
+    if names.is_empty() {
+        return Ok(snapshot.totals()?.stored_bytes);
+    }
+    let files = names.iter().flat_map(|name| snapshot.files(Some(name)));
+    files.map(|file| Ok(file?.stored_bytes)).sum()
+}
+
+fn found_text(report: &ScrubReport) -> String {
+    if report.damaged_shards == 0 {
+        return "no damage".to_owned();
+    }
+    let mut found = vec![text::count(report.damaged_shards, "damaged shard")];
+    let (degraded, lost) = (as_u64(report.files_degraded()), as_u64(report.files_lost()));
+    if degraded > 0 {
+        let files = text::count(degraded, "file");
+        found.push(format!("{files} degraded, all bytes of which can be read"));
+    }
+    if lost > 0 {
+        found.push(format!("{} with lost bytes", text::count(lost, "file")));
+    }
+    found.join("; ")
+}
+
+/// Says how to get out what can still be read: whole files where nothing is lost, for the others the bytes around.
+fn suggestions(report: &ScrubReport, context: &Context) -> Vec<String> {
+    let suggest = |file: &bfdb::archive::FileDamage| {
+        let Some(first) = file.lost.first() else {
+            return context.command("restore -o DIR", &[&file.name]);
+        };
+        // What lies before the first loss, or behind it where there is nothing before.
+        let range = if first.start() > 0 {
+            format!("0..{}", first.start())
+        } else {
+            format!("{}..", first.end())
+        };
+        context.command(&format!("cat --range {range}"), &[&file.name])
+    };
+    report.damage.iter().take(SUGGESTED_FILES).map(suggest).collect()
+}

@@ -1,0 +1,108 @@
+//! What the errors of operations on an archive mean.
+
+use bfdb::error::{CatalogError, CloseError, CommitError, OpenError, ReadError, RestoreError, ScrubError};
+
+use super::{
+    Meaning,
+    host::{buffer_error, format_error, host_error, is_not_a_directory, volume_error},
+};
+
+pub(crate) fn open_error(error: &OpenError) -> Meaning {
+    match error {
+        OpenError::NotFound { .. } | OpenError::NotAnArchive { .. } => Meaning::NoArchive,
+        OpenError::CatalogMissing { .. } | OpenError::CatalogStale { .. } => Meaning::CatalogDamaged,
+        OpenError::VolumeSlots { source, .. } => format_error(source),
+        OpenError::Catalog { source } => catalog_error(source),
+        OpenError::Volume { source } => volume_error(source),
+        // What should be the directory of an archive is a file.
+        OpenError::Host { source } if is_not_a_directory(source) => Meaning::NoArchive,
+        OpenError::Host { source } => host_error(source),
+        OpenError::Exists { .. } | OpenError::VolumeForeign { .. } | OpenError::Threads { .. } => {
+            Meaning::Failed
+        }
+        _ => Meaning::Failed,
+    }
+}
+
+pub(crate) fn commit_error(error: &CommitError) -> Meaning {
+    match error {
+        CommitError::NotFound { .. } => Meaning::NoSuchName,
+        CommitError::Source { source } | CommitError::Host { source } => host_error(source),
+        CommitError::Volume { source } => volume_error(source),
+        CommitError::Catalog { source } => catalog_error(source),
+        CommitError::Memory { source } => buffer_error(source),
+        CommitError::NameTaken { .. }
+        | CommitError::ReadOnly
+        | CommitError::SourceInsideArchive { .. }
+        | CommitError::SourceLength { .. }
+        | CommitError::SourceRead { .. }
+        | CommitError::Full { .. }
+        | _ => Meaning::Failed,
+    }
+}
+
+pub(crate) fn read_error(error: &ReadError) -> Meaning {
+    match error {
+        ReadError::NotFound { .. } => Meaning::NoSuchName,
+        ReadError::Lost { .. } => Meaning::Lost,
+        // Every leaf is right: what does not fit is the record of the file, and that is the catalog's.
+        ReadError::RootMismatch { .. } => Meaning::CatalogDamaged,
+        ReadError::Catalog { source } => catalog_error(source),
+        ReadError::Memory { source } => buffer_error(source),
+        _ => Meaning::Failed,
+    }
+}
+
+pub(crate) fn restore_error(error: &RestoreError) -> Meaning {
+    match error {
+        RestoreError::Read { source } => read_error(source),
+        RestoreError::Host { source } => host_error(source),
+        _ => Meaning::Failed,
+    }
+}
+
+pub(crate) fn scrub_error(error: &ScrubError) -> Meaning {
+    match error {
+        ScrubError::NotFound { .. } => Meaning::NoSuchName,
+        ScrubError::RootMismatch { .. } => Meaning::CatalogDamaged,
+        ScrubError::Catalog { source } => catalog_error(source),
+        _ => Meaning::Failed,
+    }
+}
+
+pub(crate) fn close_error(error: &CloseError) -> Meaning {
+    match error {
+        CloseError::Catalog { source } => catalog_error(source),
+        CloseError::Host { source } => host_error(source),
+        _ => Meaning::Failed,
+    }
+}
+
+pub(crate) fn catalog_error(error: &CatalogError) -> Meaning {
+    match error {
+        CatalogError::Missing | CatalogError::Damaged { .. } => Meaning::CatalogDamaged,
+        CatalogError::Locked { .. } => Meaning::Locked,
+        CatalogError::NewerFormat { .. } => Meaning::NewerFormat,
+        CatalogError::Exists
+        | CatalogError::LocksUnsupported
+        | CatalogError::Io { .. }
+        | CatalogError::Refused { .. }
+        | CatalogError::MustReopen
+        | CatalogError::CommitOutcomeUnknown { .. }
+        | CatalogError::ReadOnly
+        | CatalogError::WriterOpen
+        | CatalogError::Incomplete
+        | CatalogError::NameTaken { .. }
+        | CatalogError::FileIdTaken { .. }
+        | CatalogError::BlockIdTaken { .. }
+        | CatalogError::BlockMismatch { .. }
+        | CatalogError::AddressTaken { .. }
+        | CatalogError::UnknownExtent { .. }
+        | CatalogError::BehindExtentEnd { .. }
+        | CatalogError::ExtentInUse { .. }
+        | CatalogError::UnknownVolume { .. }
+        | CatalogError::VolumeNumberTaken { .. }
+        | CatalogError::VolumePathTooLong { .. }
+        | _ => Meaning::Failed,
+    }
+}

@@ -1,0 +1,15 @@
+//! The commands, tried as a user does: the real program, real files, real archives, in directories of their own.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests make and change files of their own, also behind the engine's back"
+)]
+
+mod archives;
+mod commit;
+mod damage;
+mod harness;
+mod listing;
+mod options;
+mod reading;
+mod restore;
