@@ -132,7 +132,11 @@ fn open_volumes(
     let mut volumes: Vec<Arc<dyn Volume>> = Vec::new();
     for record in catalog.read()?.volumes()? {
         let path = layout.root().join(OsStr::from_bytes(&record.path));
-        let local = LocalVolume::open(&path, record.id)?.with_options(&LocalVolumeOptions {
+        let opened = match options.access {
+            Access::Write => LocalVolume::open(&path, record.id)?,
+            Access::Read => LocalVolume::open_without_slots(&path, record.id)?,
+        };
+        let local = opened.with_options(&LocalVolumeOptions {
             io_mode: options.resources.io,
             ..LocalVolumeOptions::default()
         });

@@ -1,6 +1,6 @@
 //! The volumes of an archive, by identity.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use crate::{
     error::{FormatError, VolumeError},
@@ -42,11 +42,17 @@ impl Volumes {
     }
 }
 
-/// Reads both slots of a volume and returns the newer one that is valid.
+/// Reads both slots of a volume and returns the newer one that is valid; a slot that is cut off is not, and does not hide
+/// the other.
 pub(super) fn newest_slot(volume: &dyn Volume) -> Result<Result<VolumeSlot, FormatError>, VolumeError> {
     let mut slots = [[0; SLOT_LEN_BYTES]; 2];
     for (index, bytes) in SlotIndex::BOTH.into_iter().zip(&mut slots) {
-        volume.read_slot(index, bytes)?;
+        match volume.read_slot(index, bytes) {
+            Err(VolumeError::ReadSlot { source, .. }) if source.kind() == io::ErrorKind::UnexpectedEof => {
+                bytes.fill(0);
+            }
+            read => read?,
+        }
     }
     Ok(VolumeSlot::newest(&slots[0], &slots[1]))
 }

@@ -114,6 +114,11 @@ pub(super) fn check(dir: &Path) -> Result<(), VolumeError> {
             source,
         });
     }
+    check_extents(dir)
+}
+
+/// Looks whether the directory of extents can be read.
+pub(super) fn check_extents(dir: &Path) -> Result<(), VolumeError> {
     let extents_dir = extents_dir(dir);
     match fs::read_dir(&extents_dir) {
         Ok(_) => Ok(()),

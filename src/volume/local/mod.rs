@@ -115,6 +115,20 @@ impl LocalVolume {
         ))
     }
 
+    /// Opens what is left of the volume in `dir` for reading: its slots may be gone, its extents are enough.
+    ///
+    /// # Errors
+    /// [`VolumeError::Directory`] when the directory of extents cannot be read.
+    pub fn open_without_slots(dir: &Path, id: VolumeId) -> Result<Self, VolumeError> {
+        layout::check_extents(dir)?;
+        Ok(Self::over(
+            dir,
+            id,
+            &LocalVolumeOptions::default(),
+            Arc::default(),
+        ))
+    }
+
     /// Changes how bytes are moved; writers made before keep their way.
     #[must_use]
     pub fn with_options(self, options: &LocalVolumeOptions) -> Self {
