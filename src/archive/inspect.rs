@@ -115,18 +115,14 @@ impl Inspection {
             map: DamageMap::new(*task.block.geometry()),
             findings: Vec::new(),
         });
-        if found.is_unreadable {
-            block.map.mark_shard(task.shard);
-        } else {
-            finding
-                .columns
-                .iter()
-                .for_each(|column| block.map.mark_leaf(task.shard, column));
-            if found.lost_table
-                && let Some(table) = task.block.geometry().table_column()
-            {
-                block.map.mark_leaf(task.shard, table);
-            }
+        finding
+            .columns
+            .iter()
+            .for_each(|column| block.map.mark_leaf(task.shard, column));
+        if found.lost_table
+            && let Some(table) = task.block.geometry().table_column()
+        {
+            block.map.mark_leaf(task.shard, table);
         }
         block.findings.push(finding);
     }
@@ -171,9 +167,7 @@ impl Damage {
 struct ShardFound {
     bytes_read: u64,
     finding: Option<Finding>,
-    /// Nothing of the shard can be told from wrong bytes.
-    is_unreadable: bool,
-    /// Neither copy of the leaf table is right.
+    /// The shard does not tell its leaf table: neither copy is right, and the payload is not whole either.
     lost_table: bool,
 }
 
@@ -189,8 +183,14 @@ impl Faults {
     }
 
     /// The part that matters most to a reader, and what is wrong with it.
+    ///
+    /// A payload that does not match and stands behind the intact header of another frame is not rotten but misplaced.
     fn worst(&self) -> Option<(DamagePart, DamageKind)> {
-        self.found.iter().copied().max()
+        let is_misplaced = self.found.contains(&(DamagePart::Header, DamageKind::Misplaced));
+        match self.found.iter().copied().max() {
+            Some((part, DamageKind::Checksum)) if is_misplaced => Some((part, DamageKind::Misplaced)),
+            worst => worst,
+        }
     }
 }
 
@@ -204,10 +204,11 @@ fn inspect_shard(shared: &Shared, task: &Task) -> ShardFound {
         read_tail(task, &layout, &mut faults),
     ];
     let stored = tables.into_iter().flatten().next();
-    let lost_table = stored.is_none();
     let leaves = block.geometry().leaf_count(task.shard);
     let mut bad = ColumnSet::default();
-    let mut is_unreadable = false;
+    let mut lost_table = false;
+    // One part that cannot be read hides the table beside it from the reads above, not from this one.
+    let is_table_lost = || stored.is_none() && !block.has_stored_table(task.shard);
     match block.hash_payload(task.shard) {
         Ok(found) => {
             let digest = block
@@ -215,11 +216,13 @@ fn inspect_shard(shared: &Shared, task: &Task) -> ShardFound {
                 .expect("only shards that are present are inspected")
                 .digest;
             if found.digest() != digest {
-                // The stored table says which leaves are wrong; without one another copy or the table column does.
-                match stored.as_ref().or_else(|| block.table(task.shard, &())) {
-                    Some(table) => bad = differing_columns(&found, table),
-                    None => is_unreadable = true,
-                }
+                // The stored table says which leaves are wrong; without one another copy or the table column does, and
+                // without those nothing of the shard can be told from wrong bytes.
+                bad = match stored.as_ref().or_else(|| block.table(task.shard, &())) {
+                    Some(table) => differing_columns(&found, table),
+                    None => ColumnSet::first(leaves),
+                };
+                lost_table = is_table_lost();
                 faults.add(DamagePart::Payload, DamageKind::Checksum);
             }
         }
@@ -231,19 +234,14 @@ fn inspect_shard(shared: &Shared, task: &Task) -> ShardFound {
                 let one = block.read_verified(task.shard, column..column + 1, &mut leaf, &());
                 bad.union_with(&one);
             }
-            is_unreadable = bad.iter().count() == to_usize(u64::from(leaves));
+            lost_table = is_table_lost();
             faults.add(DamagePart::Payload, kind_of(&error));
         }
     }
-    if is_unreadable {
-        bad = ColumnSet::first(leaves);
-    }
     let finding = faults.worst().map(|(part, kind)| finding(task, part, kind, bad));
-    let is_unreadable = is_unreadable && finding.is_some();
     ShardFound {
         bytes_read: layout.total_len_bytes(),
         finding,
-        is_unreadable,
         lost_table,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{
     commit::strip_range,
     observer::{Event, Observer},
-    read::{BlockReader, LostColumn, check_root},
+    read::{BlockReader, LostLeaf, check_root},
     shared::{Shared, strip_len_bytes},
 };
 use crate::{
@@ -142,7 +142,7 @@ impl Work<'_> {
         let len = block.run_len(first, strip.columns.clone());
         block
             .read_run(first, strip.columns.clone(), &mut buffer[..len], self.observer)
-            .map_err(|lost| self.lost(block, first, lost))?;
+            .map_err(|lost| self.lost(block, lost))?;
         self.output
             .write_at(file_offset(block, first, strip), &buffer[..len])?;
         Ok(to_u64(len))
@@ -172,11 +172,9 @@ impl Work<'_> {
         }
         if bad.iter().any(|columns| !columns.is_empty()) {
             let lost = block.repair_rows(strip.columns.clone(), &mut rows, &mut bad, self.observer);
-            if let Some(lost) = lost.first() {
-                let shard = data
-                    .iter()
-                    .find(|shard| bad[shard.as_usize()].contains(lost.column));
-                return Err(self.lost(block, *shard.expect("a lost column has a bad data leaf"), *lost));
+            // In file order, so that the first lost byte of the strip is the one that is named.
+            if let Some(first) = lost.iter().min_by_key(|lost| (lost.shard, lost.column)) {
+                return Err(self.lost(block, *first));
             }
         }
         let mut bytes = 0;
@@ -190,10 +188,10 @@ impl Work<'_> {
         Ok(bytes)
     }
 
-    fn lost(&self, block: &BlockReader, shard: ShardIndex, lost: LostColumn) -> RestoreError {
+    fn lost(&self, block: &BlockReader, lost: LostLeaf) -> RestoreError {
         let range: ByteRange = block
             .geometry()
-            .leaf_range_in_file(shard, lost.column)
+            .leaf_range_in_file(lost.shard, lost.column)
             .expect("a data leaf is lost");
         let error = ReadError::Lost {
             name: self.file.name.clone(),

@@ -151,7 +151,8 @@ impl DamageMap {
     /// Decides what can be read.
     ///
     /// A column decodes when at most m of its leaves are bad. Where more than m leaf tables are gone, the tables cannot
-    /// be decoded either, and no leaf of the data shards concerned can be told from a wrong one.
+    /// be decoded either: no leaf of the data shards concerned can be told from a wrong one, neither as it is stored nor
+    /// as it is decoded, so all of them are lost.
     pub fn verdict(&self) -> BlockVerdict {
         let tolerated = self.geometry.shape().parity();
         let table = self.geometry.table_column();
@@ -159,11 +160,13 @@ impl DamageMap {
         let mut worst = bad_tables;
         let mut lost = Vec::new();
         let tables_decode = bad_tables <= tolerated;
+        let is_unproven = |shard: ShardIndex| {
+            let has_lost_table = |table| self.bad_columns(shard).contains(table);
+            !tables_decode && self.geometry.is_data(shard) && table.is_some_and(has_lost_table)
+        };
         let is_bad = |shard: ShardIndex, column| {
-            let bad = self.bad_columns(shard);
-            let lost_table = table.is_some_and(|table| self.geometry.is_data(shard) && bad.contains(table));
             let has_leaf = column < ColumnIndex::new(self.geometry.leaf_count(shard));
-            has_leaf && (bad.contains(column) || (!tables_decode && lost_table))
+            has_leaf && (self.bad_columns(shard).contains(column) || is_unproven(shard))
         };
         for column in self.geometry.columns() {
             let bad: Vec<_> = self
@@ -173,12 +176,10 @@ impl DamageMap {
                 .collect();
             let count = u16::try_from(bad.len()).expect("a block has at most 256 shards");
             worst = worst.max(count);
-            if count > tolerated {
-                lost.extend(
-                    bad.iter()
-                        .filter_map(|shard| self.geometry.leaf_range_in_file(*shard, column)),
-                );
-            }
+            let gone = bad
+                .iter()
+                .filter(|shard| count > tolerated || is_unproven(**shard));
+            lost.extend(gone.filter_map(|shard| self.geometry.leaf_range_in_file(*shard, column)));
         }
         if !lost.is_empty() {
             ByteRange::merge(&mut lost);
@@ -238,12 +239,13 @@ mod tests {
                 .filter(|&shard| column.get() < geometry.leaf_count(shard))
                 .filter(|&shard| map.bad_columns(shard).contains(column) || table_gone(shard))
                 .collect();
-            if bad.len() > parity {
-                lost.extend(
-                    bad.into_iter()
-                        .filter_map(|shard| geometry.leaf_range_in_file(shard, column)),
-                );
-            }
+            let is_lost = |shard: &ShardIndex| bad.len() > parity || table_gone(*shard);
+            lost.extend(
+                bad.iter()
+                    .copied()
+                    .filter(is_lost)
+                    .filter_map(|shard| geometry.leaf_range_in_file(shard, column)),
+            );
         }
         ByteRange::merge(&mut lost);
         lost

@@ -8,9 +8,11 @@ use std::{
 };
 
 use bfdb::{
-    archive::{Archive, ArchiveOptions, CommitOptions, Event, Finding, Observer, OpenOptions},
+    archive::{
+        Archive, ArchiveOptions, CommitOptions, Event, Finding, Observer, OpenOptions, RecoveryReport,
+    },
     catalog::Access,
-    error::ReadError,
+    error::{OpenError, ReadError},
     geometry::{Policy, PolicyParts},
     units::{CodeShape, FileName, LeafLen},
 };
@@ -153,15 +155,15 @@ impl Store {
 }
 
 pub fn open(root: &Path, access: Access) -> Archive {
-    Archive::open(
-        root,
-        &OpenOptions {
-            access,
-            ..OpenOptions::default()
-        },
-    )
-    .unwrap()
-    .0
+    try_open(root, access).unwrap().0
+}
+
+pub fn try_open(root: &Path, access: Access) -> Result<(Archive, RecoveryReport), OpenError> {
+    let options = OpenOptions {
+        access,
+        ..OpenOptions::default()
+    };
+    Archive::open(root, &options)
 }
 
 pub fn get(archive: &Archive, file: &str) -> Result<Vec<u8>, ReadError> {

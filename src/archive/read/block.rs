@@ -42,10 +42,13 @@ pub(in crate::archive) struct BlockReader {
     decoded: Mutex<BTreeMap<(ShardIndex, ColumnIndex), Vec<u8>>>,
 }
 
-/// A column with more bad leaves than parity.
+/// A data leaf that cannot be had: its column has more bad leaves than parity, or more tables are gone than that, its own
+/// among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::archive) struct LostColumn {
+pub(in crate::archive) struct LostLeaf {
+    pub(in crate::archive) shard: ShardIndex,
     pub(in crate::archive) column: ColumnIndex,
+    /// Bad leaves in the column, or lost tables in the table column.
     pub(in crate::archive) bad: u16,
 }
 
@@ -78,7 +81,7 @@ impl BlockReader {
         columns: Range<u32>,
         into: &mut [u8],
         observer: &dyn Observer,
-    ) -> Result<(), LostColumn> {
+    ) -> Result<(), LostLeaf> {
         let bad = self.read_verified(shard, columns.clone(), into, observer);
         if bad.is_empty() {
             return Ok(());
@@ -153,14 +156,14 @@ impl BlockReader {
     /// Decodes the bad columns of a strip in place.
     ///
     /// `rows` holds one slice per shard, data first, each with the leaves of `columns` one after another; `bad` says which
-    /// leaves of which row are not right. Good parity is read into its rows here. Returns the columns that stay lost.
+    /// leaves of which row are not right. Good parity is read into its rows here. Returns the leaves that stay lost.
     pub(in crate::archive) fn repair_rows(
         &self,
         columns: Range<u32>,
         rows: &mut [&mut [u8]],
         bad: &mut [ColumnSet],
         observer: &dyn Observer,
-    ) -> Vec<LostColumn> {
+    ) -> Vec<LostLeaf> {
         let geometry = *self.geometry();
         let data_shards = usize::from(geometry.shape().data());
         for (index, row) in rows.iter_mut().enumerate().skip(data_shards) {
@@ -174,7 +177,11 @@ impl BlockReader {
             let is_bad = |index: usize| {
                 bad[index].contains(column) && column.get() < geometry.leaf_count(shard_at(index))
             };
-            if !(0..data_shards).any(is_bad) {
+            let wanted: Vec<ShardIndex> = (0..data_shards)
+                .filter(|index| is_bad(*index))
+                .map(shard_at)
+                .collect();
+            if wanted.is_empty() {
                 continue;
             }
             let start = to_usize(u64::from(column.get() - columns.start) * geometry.leaf().bytes());
@@ -194,13 +201,12 @@ impl BlockReader {
                     })
                 })
                 .collect();
-            match self.decode(&mut decoder, column, &present, observer) {
-                Ok(restored) => {
-                    for (shard, bytes) in restored {
-                        rows[shard.as_usize()][start..start + bytes.len()].copy_from_slice(&bytes);
-                    }
-                }
-                Err(column) => lost.push(column),
+            let restored = self.decode(&mut decoder, column, &present, observer);
+            let is_restored = |shard: &ShardIndex| restored.iter().any(|leaf| leaf.0 == *shard);
+            let gone = wanted.into_iter().filter(|shard| !is_restored(shard));
+            lost.extend(gone.map(|shard| self.lost_leaf(shard, column, &present, observer)));
+            for (shard, bytes) in restored {
+                rows[shard.as_usize()][start..start + bytes.len()].copy_from_slice(&bytes);
             }
         }
         self.give_decoder(decoder);
@@ -222,17 +228,24 @@ impl BlockReader {
         if let Some(table) = self.stored_table(shard, observer) {
             return Some(table);
         }
-        let elsewhere = if self.geometry().shape().is_replication() {
-            let others = self.geometry().shards().filter(|other| *other != shard);
-            others
-                .into_iter()
+        if self.geometry().shape().is_replication() {
+            // All replicas have one table: any copy of it serves, and so does any payload that is whole.
+            let others = || self.geometry().shards().filter(move |other| *other != shard);
+            return others()
                 .find_map(|other| self.stored_table(other, observer))
-        } else if self.geometry().is_data(shard) {
-            self.decode_table(shard, observer)
-        } else {
-            None
-        };
-        elsewhere.or_else(|| self.recompute_table(shard))
+                .or_else(|| self.recompute_table(shard))
+                .or_else(|| others().find_map(|other| self.recompute_table(other)));
+        }
+        let decoded = self
+            .geometry()
+            .is_data(shard)
+            .then(|| self.decode_table(shard, observer));
+        decoded.flatten().or_else(|| self.recompute_table(shard))
+    }
+
+    /// Says whether a copy of the table of a shard can be read from its frame; a shard of one leaf needs none.
+    pub(in crate::archive) fn has_stored_table(&self, shard: ShardIndex) -> bool {
+        self.geometry().leaf_count(shard) == 1 || self.stored_table(shard, &()).is_some()
     }
 
     /// Reads the two copies of a table; either serves when it matches the digest.
@@ -298,7 +311,10 @@ impl BlockReader {
         }
         let table = match self.geometry().leaf_count(other) {
             1 => LeafTable::from_single(&self.shard(other)?.digest),
-            _ => self.stored_table(other, observer)?,
+            // A shard that has lost both copies but no byte of its payload still tells what its table was.
+            _ => self
+                .stored_table(other, observer)
+                .or_else(|| self.recompute_table(other))?,
         };
         if self.geometry().is_data(other) {
             return Some(table.to_bytes());
@@ -350,7 +366,7 @@ impl BlockReader {
         column: ColumnIndex,
         into: &mut [u8],
         observer: &dyn Observer,
-    ) -> Result<(), LostColumn> {
+    ) -> Result<(), LostLeaf> {
         let kept = self
             .decoded
             .lock()
@@ -378,15 +394,22 @@ impl BlockReader {
         let mut decoder = self.take_decoder();
         let restored = self.decode(&mut decoder, column, &present, observer);
         self.give_decoder(decoder);
+        let mut is_restored = false;
         let mut kept = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
-        for (other, bytes) in restored? {
+        for (other, bytes) in restored {
             if other == shard {
                 into.copy_from_slice(&bytes);
+                is_restored = true;
             } else {
                 kept.insert((other, column), bytes);
             }
         }
-        Ok(())
+        drop(kept);
+        if is_restored {
+            Ok(())
+        } else {
+            Err(self.lost_leaf(shard, column, &present, observer))
+        }
     }
 
     /// Returns the verified leaf of a shard in a column, the empty slice for an absent one, `None` for a bad one.
@@ -406,21 +429,15 @@ impl BlockReader {
             .then_some(bytes)
     }
 
-    /// Decodes one column and returns the missing data leaves, each checked against its hash.
+    /// Decodes one column and returns the missing data leaves that match their hash; none when too many are missing.
     fn decode(
         &self,
         decoder: &mut ColumnDecoder,
         column: ColumnIndex,
         present: &[Option<&[u8]>],
         observer: &dyn Observer,
-    ) -> Result<Vec<(ShardIndex, Vec<u8>)>, LostColumn> {
+    ) -> Vec<(ShardIndex, Vec<u8>)> {
         let geometry = self.geometry();
-        // Only where fewer than k slices are there, and then every shard was asked for its own.
-        let missing = present.iter().filter(|slice| slice.is_none()).count();
-        let lost = LostColumn {
-            column,
-            bad: u16::try_from(missing).expect("at most 256 shards"),
-        };
         let slice_len = to_usize(geometry.slice_len_bytes(column));
         let mut restored = Vec::new();
         let decoded = decoder.decode(slice_len, present, |shard, bytes| {
@@ -428,16 +445,43 @@ impl BlockReader {
                 restored.push((shard, bytes[..to_usize(range.len())].to_vec()));
             }
         });
+        if decoded.is_err() {
+            return Vec::new();
+        }
         // Verified shards decode to right bytes, unless parity was wrong when it was hashed: so what comes out is checked
-        // like everything else, and what cannot be checked is lost.
-        let is_right = |(shard, bytes): &(ShardIndex, Vec<u8>)| {
+        // like everything else, leaf by leaf, and what cannot be checked is not used.
+        restored.retain(|(shard, bytes)| {
             self.table(*shard, observer)
                 .is_some_and(|table| table.get(column) == Some(&self.hash(*shard, column, bytes)))
+        });
+        restored
+    }
+
+    /// Says why a leaf stays lost.
+    fn lost_leaf(
+        &self,
+        shard: ShardIndex,
+        column: ColumnIndex,
+        present: &[Option<&[u8]>],
+        observer: &dyn Observer,
+    ) -> LostLeaf {
+        let missing = present.iter().filter(|slice| slice.is_none()).count();
+        let bad = if missing <= usize::from(self.geometry().shape().parity())
+            && self.table(shard, observer).is_none()
+        {
+            // The column decodes, but nothing is left to check this leaf with.
+            let slices = self.geometry().shards();
+            1 + slices
+                .filter(|other| *other != shard && self.table_column_slice(*other, shard, &()).is_none())
+                .count()
+        } else {
+            missing
         };
-        if decoded.is_err() || !restored.iter().all(is_right) {
-            return Err(lost);
+        LostLeaf {
+            shard,
+            column,
+            bad: u16::try_from(bad).expect("at most 256 shards"),
         }
-        Ok(restored)
     }
 
     fn hash(&self, shard: ShardIndex, column: ColumnIndex, bytes: &[u8]) -> LeafHash {

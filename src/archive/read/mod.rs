@@ -10,7 +10,7 @@ use std::{
 
 use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
 
-pub(super) use block::{BlockReader, LostColumn, kind_of};
+pub(super) use block::{BlockReader, LostLeaf, kind_of};
 pub(super) use root::check_root;
 
 use super::{observer::Observer, shared::Shared};
