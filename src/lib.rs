@@ -1,4 +1,48 @@
-//! bfdb, an embedded, self-healing archive engine.
+//! bfdb, an embedded, self-healing archive engine: files of any size on ordinary disks, every byte verified whenever it is
+//! read, and decoded from the rest where it is damaged.
+//!
+//! An [`Archive`] is a directory with a catalog and a volume. A commit stores one file, wholly or not at all: cut into
+//! shards and leaves, encoded with parity, synced, and only then named in the catalog. A [`FileReader`] is `Read` and
+//! `Seek`; it returns right bytes or an error that names the lost ones, never wrong bytes. What bytes mean on disk is
+//! written down in docs/format.md and docs/catalog.md, when they are durable in docs/durability.md.
+//!
+//! ```
+//! use std::{io::{Read as _, Seek as _, SeekFrom}, sync::Arc};
+//! use bfdb::{Archive, ArchiveOptions, CommitOptions, FileName};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let dir = tempfile::tempdir()?;
+//! let archive = Archive::create(&dir.path().join("photos.bfdb"), &ArchiveOptions::default())?;
+//! let name: FileName = "2024/iceland.raw".parse()?;
+//! let bytes = b"forty thousand waterfalls";
+//! let receipt = archive.commit(&name, &bytes[..], 25, &CommitOptions::default())?; // durable from here on
+//! assert_eq!(receipt.root.to_string(), blake3::hash(bytes).to_string()); // what b3sum prints
+//!
+//! let mut reader = archive.snapshot()?.open_file(&name, Arc::new(()))?;
+//! reader.seek(SeekFrom::Start(15))?;
+//! let mut tail = String::new();
+//! reader.read_to_string(&mut tail)?;
+//! assert_eq!(tail, "waterfalls");
+//! # drop(reader);
+//! archive.close()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The house, from the roof down; who may use whom is checked by `tests/tidy.rs`:
+//!
+//! ```text
+//! roof        archive                             open, commit, read, restore, verify, scrub, remove
+//! floor 2     catalog                             what is stored, in one database file
+//! floor 1     volume, buffer, host                bytes on disks; memory; everything else of the host
+//! ground      plan                                where frames go, what damage means
+//! ground      geometry, codec, merkle, format     arithmetic, Reed-Solomon, BLAKE3 trees, byte layouts
+//! ground      units, error                        numbers that never mix, errors with their numbers
+//! ```
+//!
+//! The library is synchronous. It prints nothing, ends no process and reads no environment variable, with one exception
+//! that is not its own: where a damaged catalog makes the database panic, the panic is caught, and the hook of the process
+//! may print it.
 
 pub mod archive;
 pub mod buffer;
@@ -12,3 +56,14 @@ pub mod merkle;
 pub mod plan;
 pub mod units;
 pub mod volume;
+
+pub use archive::{
+    Archive, ArchiveOptions, CommitOptions, CommitOutcome, CommitReceipt, Event, FileInfo, FileReader,
+    Finding, Observer, OpenOptions, RecoveryReport, Removal, Resources, RestoreOptions, RestoreReceipt,
+    ScrubReport, Snapshot,
+};
+pub use catalog::Access;
+pub use geometry::{Policy, Tier};
+pub use host::RestoreTarget;
+pub use merkle::RootHash;
+pub use units::FileName;
