@@ -42,6 +42,15 @@ pub fn same_device(a: &Path, b: &Path) -> Result<bool, HostError> {
     Ok(device(a)? == device(b)?)
 }
 
+/// Returns the length of a file in bytes.
+///
+/// # Errors
+/// [`HostError::Io`] when it is not there.
+pub fn file_len_bytes(path: &Path) -> Result<u64, HostError> {
+    let metadata = fs::metadata(path).map_err(HostError::io(HostOperation::Inspect, path))?;
+    Ok(metadata.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,13 +82,4 @@ mod tests {
         assert!(!same_device(directory.path(), Path::new("/proc")).expect("both there"));
         assert!(same_device(directory.path(), &directory.path().join("missing")).is_err());
     }
-}
-
-/// Returns the length of a file in bytes.
-///
-/// # Errors
-/// [`HostError::Io`] when it is not there.
-pub fn file_len_bytes(path: &Path) -> Result<u64, HostError> {
-    let metadata = fs::metadata(path).map_err(HostError::io(HostOperation::Inspect, path))?;
-    Ok(metadata.len())
 }

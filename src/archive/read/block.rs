@@ -1,4 +1,4 @@
-//! Reading one block: leaf tables, verified leaves, and decoding around damage.
+//! Reading one block: verified leaves, and what is told of the others.
 
 use core::ops::Range;
 use std::{
@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use super::columns::LostLeaf;
 use crate::{
     archive::{
         commit::leaf_kind,
@@ -17,13 +18,10 @@ use crate::{
     error::VolumeError,
     format::FrameLayout,
     geometry::BlockGeometry,
-    merkle::{HASH_LEN_BYTES, LeafHash, LeafTable, hash_data_leaf, hash_parity_leaf},
+    merkle::{LeafHash, LeafTable, hash_data_leaf, hash_parity_leaf},
     plan::ColumnSet,
-    units::{ByteRange, ColumnIndex, FileName, ShardIndex, VolumeId, to_u64, to_usize},
+    units::{ColumnIndex, FileName, ShardIndex, VolumeId, to_u64, to_usize},
 };
-
-/// Payload bytes that are read at a time where a whole shard is hashed.
-const HASH_RUN_LEN_BYTES: u64 = 1 << 20;
 
 /// A block, ready to be read by several workers.
 ///
@@ -34,22 +32,12 @@ pub(in crate::archive) struct BlockReader {
     name: FileName,
     record: BlockRecord,
     /// Leaf tables as they were first needed; `None` inside for one that cannot be had.
-    tables: Vec<OnceLock<Option<LeafTable>>>,
+    pub(super) tables: Vec<OnceLock<Option<LeafTable>>>,
     /// Shards that were reported as damaged, so that each is reported once.
     reported: Mutex<Vec<bool>>,
-    decoders: Mutex<Vec<ColumnDecoder>>,
+    pub(super) decoders: Mutex<Vec<ColumnDecoder>>,
     /// Leaves that were decoded beside the wanted one, kept until they are read; at most m segments.
-    decoded: Mutex<BTreeMap<(ShardIndex, ColumnIndex), Vec<u8>>>,
-}
-
-/// A data leaf that cannot be had: its column has more bad leaves than parity, or more tables are gone than that, its own
-/// among them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::archive) struct LostLeaf {
-    pub(in crate::archive) shard: ShardIndex,
-    pub(in crate::archive) column: ColumnIndex,
-    /// Bad leaves in the column, or lost tables in the table column.
-    pub(in crate::archive) bad: u16,
+    pub(super) decoded: Mutex<BTreeMap<(ShardIndex, ColumnIndex), Vec<u8>>>,
 }
 
 impl BlockReader {
@@ -109,7 +97,7 @@ impl BlockReader {
         let all = columns.clone().map(ColumnIndex::new);
         let (Some(record), Some(table)) = (self.shard(shard), self.table(shard, observer)) else {
             all.for_each(|column| bad.insert(column));
-            self.report(shard, DamagePart::Table, DamageKind::Missing, &bad, observer);
+            self.report(shard, (DamagePart::Table, DamageKind::Missing), &bad, observer);
             return bad;
         };
         let mut kind = DamageKind::Checksum;
@@ -148,343 +136,12 @@ impl BlockReader {
             }
         }
         if !bad.is_empty() {
-            self.report(shard, DamagePart::Payload, kind, &bad, observer);
+            self.report(shard, (DamagePart::Payload, kind), &bad, observer);
         }
         bad
     }
 
-    /// Decodes the bad columns of a strip in place.
-    ///
-    /// `rows` holds one slice per shard, data first, each with the leaves of `columns` one after another; `bad` says which
-    /// leaves of which row are not right. Good parity is read into its rows here. Returns the leaves that stay lost.
-    pub(in crate::archive) fn repair_rows(
-        &self,
-        columns: Range<u32>,
-        rows: &mut [&mut [u8]],
-        bad: &mut [ColumnSet],
-        observer: &dyn Observer,
-    ) -> Vec<LostLeaf> {
-        let geometry = *self.geometry();
-        let data_shards = usize::from(geometry.shape().data());
-        for (index, row) in rows.iter_mut().enumerate().skip(data_shards) {
-            let shard = shard_at(index);
-            let len = self.run_len(shard, columns.clone());
-            bad[index] = self.read_verified(shard, columns.clone(), &mut row[..len], observer);
-        }
-        let mut decoder = self.take_decoder();
-        let mut lost = Vec::new();
-        for column in columns.clone().map(ColumnIndex::new) {
-            let is_bad = |index: usize| {
-                bad[index].contains(column) && column.get() < geometry.leaf_count(shard_at(index))
-            };
-            let wanted: Vec<ShardIndex> = (0..data_shards)
-                .filter(|index| is_bad(*index))
-                .map(shard_at)
-                .collect();
-            if wanted.is_empty() {
-                continue;
-            }
-            let start = to_usize(u64::from(column.get() - columns.start) * geometry.leaf().bytes());
-            let present: Vec<Option<&[u8]>> = rows
-                .iter()
-                .enumerate()
-                .map(|(index, row)| {
-                    let len = geometry
-                        .leaf_range(shard_at(index), column)
-                        .map_or(0, |range| to_usize(range.len()));
-                    (!is_bad(index)).then(|| {
-                        if len == 0 {
-                            &[][..]
-                        } else {
-                            &row[start..start + len]
-                        }
-                    })
-                })
-                .collect();
-            let restored = self.decode(&mut decoder, column, &present, observer);
-            let is_restored = |shard: &ShardIndex| restored.iter().any(|leaf| leaf.0 == *shard);
-            let gone = wanted.into_iter().filter(|shard| !is_restored(shard));
-            lost.extend(gone.map(|shard| self.lost_leaf(shard, column, &present, observer)));
-            for (shard, bytes) in restored {
-                rows[shard.as_usize()][start..start + bytes.len()].copy_from_slice(&bytes);
-            }
-        }
-        self.give_decoder(decoder);
-        lost
-    }
-
-    /// Returns the leaf table of a shard, from wherever it can be had and proven.
-    pub(in crate::archive) fn table(&self, shard: ShardIndex, observer: &dyn Observer) -> Option<&LeafTable> {
-        self.tables[shard.as_usize()]
-            .get_or_init(|| self.find_table(shard, observer))
-            .as_ref()
-    }
-
-    fn find_table(&self, shard: ShardIndex, observer: &dyn Observer) -> Option<LeafTable> {
-        let record = self.shard(shard)?;
-        if self.geometry().leaf_count(shard) == 1 {
-            return Some(LeafTable::from_single(&record.digest));
-        }
-        if let Some(table) = self.stored_table(shard, observer) {
-            return Some(table);
-        }
-        if self.geometry().shape().is_replication() {
-            // All replicas have one table: any copy of it serves, and so does any payload that is whole.
-            let others = || self.geometry().shards().filter(move |other| *other != shard);
-            return others()
-                .find_map(|other| self.stored_table(other, observer))
-                .or_else(|| self.recompute_table(shard))
-                .or_else(|| others().find_map(|other| self.recompute_table(other)));
-        }
-        let decoded = self
-            .geometry()
-            .is_data(shard)
-            .then(|| self.decode_table(shard, observer));
-        decoded.flatten().or_else(|| self.recompute_table(shard))
-    }
-
-    /// Says whether a copy of the table of a shard can be read from its frame; a shard of one leaf needs none.
-    pub(in crate::archive) fn has_stored_table(&self, shard: ShardIndex) -> bool {
-        self.geometry().leaf_count(shard) == 1 || self.stored_table(shard, &()).is_some()
-    }
-
-    /// Reads the two copies of a table; either serves when it matches the digest.
-    fn stored_table(&self, shard: ShardIndex, observer: &dyn Observer) -> Option<LeafTable> {
-        let record = self.shard(shard)?;
-        let layout = self.layout(shard);
-        let entries = to_usize(u64::from(self.geometry().leaf_count(shard)));
-        let mut bytes = vec![0; entries * HASH_LEN_BYTES];
-        for offset in [layout.table_a(), layout.table_b()]
-            .into_iter()
-            .flatten()
-            .map(ByteRange::start)
-        {
-            let read = self.read_at(record, offset, &mut bytes);
-            let table = match &read {
-                Ok(()) => LeafTable::parse_verified(&bytes, entries, &record.digest),
-                Err(_) => None,
-            };
-            if table.is_some() {
-                return table;
-            }
-            let kind = read.err().map_or(DamageKind::Checksum, |error| kind_of(&error));
-            self.report(shard, DamagePart::Table, kind, &ColumnSet::default(), observer);
-        }
-        None
-    }
-
-    /// Decodes the table of a data shard from the table column.
-    fn decode_table(&self, shard: ShardIndex, observer: &dyn Observer) -> Option<LeafTable> {
-        let column = self.geometry().table_column()?;
-        let digest = self.shard(shard)?.digest;
-        let slices: Vec<Option<Vec<u8>>> = self
-            .geometry()
-            .shards()
-            .map(|other| self.table_column_slice(other, shard, observer))
-            .collect();
-        let present: Vec<Option<&[u8]>> = slices.iter().map(Option::as_deref).collect();
-        let mut found = None;
-        let mut decoder = self.take_decoder();
-        let slice_len = to_usize(self.geometry().slice_len_bytes(column));
-        let entries = to_usize(u64::from(self.geometry().leaf_count(shard)));
-        let decoded = decoder.decode(slice_len, &present, |restored, bytes| {
-            if restored == shard {
-                found = LeafTable::parse_verified(&bytes[..entries * HASH_LEN_BYTES], entries, &digest);
-            }
-        });
-        self.give_decoder(decoder);
-        decoded.ok().and(found)
-    }
-
-    /// Returns a shard's slice of the table column: its own table, or what parity keeps of them.
-    fn table_column_slice(
-        &self,
-        other: ShardIndex,
-        wanted: ShardIndex,
-        observer: &dyn Observer,
-    ) -> Option<Vec<u8>> {
-        if other == wanted {
-            return None;
-        }
-        if !self.geometry().is_present(other) {
-            return Some(Vec::new());
-        }
-        let table = match self.geometry().leaf_count(other) {
-            1 => LeafTable::from_single(&self.shard(other)?.digest),
-            // A shard that has lost both copies but no byte of its payload still tells what its table was.
-            _ => self
-                .stored_table(other, observer)
-                .or_else(|| self.recompute_table(other))?,
-        };
-        if self.geometry().is_data(other) {
-            return Some(table.to_bytes());
-        }
-        let column = self.geometry().table_column()?;
-        let range = self.geometry().leaf_range(other, column)?;
-        let mut bytes = vec![0; to_usize(range.len())];
-        self.read_payload(self.shard(other)?, other, range.start(), &mut bytes)
-            .ok()?;
-        (table.get(column) == Some(&hash_parity_leaf(&bytes))).then_some(bytes)
-    }
-
-    /// Hashes a whole shard; when the digest of the hashes is right, so is every leaf, whatever became of the tables.
-    fn recompute_table(&self, shard: ShardIndex) -> Option<LeafTable> {
-        let table = self.hash_payload(shard).ok()?;
-        (table.digest() == self.shard(shard)?.digest).then_some(table)
-    }
-
-    /// Returns the hashes that the stored payload of a shard has, right or wrong.
-    pub(in crate::archive) fn hash_payload(&self, shard: ShardIndex) -> Result<LeafTable, VolumeError> {
-        let record = self
-            .shard(shard)
-            .expect("only shards that are present are hashed");
-        let geometry = self.geometry();
-        let leaves_each =
-            u32::try_from((HASH_RUN_LEN_BYTES / geometry.leaf().bytes()).max(1)).expect("at most 1024");
-        let mut hashes = Vec::with_capacity(to_usize(u64::from(geometry.leaf_count(shard))));
-        let mut bytes = Vec::new();
-        let mut first = 0;
-        while first < geometry.leaf_count(shard) {
-            let run = first..first.saturating_add(leaves_each).min(geometry.leaf_count(shard));
-            bytes.resize(self.run_len(shard, run.clone()), 0);
-            let base = self.leaf_start(shard, run.start);
-            self.read_payload(record, shard, base, &mut bytes)?;
-            for column in run.clone().map(ColumnIndex::new) {
-                let range = geometry.leaf_range(shard, column).expect("below the leaf count");
-                let start = to_usize(range.start() - base);
-                hashes.push(self.hash(shard, column, &bytes[start..start + to_usize(range.len())]));
-            }
-            first = run.end;
-        }
-        Ok(LeafTable::new(hashes))
-    }
-
-    /// Brings one leaf back from the other shards of its column.
-    fn recover_leaf(
-        &self,
-        shard: ShardIndex,
-        column: ColumnIndex,
-        into: &mut [u8],
-        observer: &dyn Observer,
-    ) -> Result<(), LostLeaf> {
-        let kept = self
-            .decoded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&(shard, column));
-        if let Some(bytes) = kept {
-            into.copy_from_slice(&bytes);
-            return Ok(());
-        }
-        let enough = usize::from(self.geometry().shape().data());
-        let mut good = 0;
-        let slices: Vec<Option<Vec<u8>>> = self
-            .geometry()
-            .shards()
-            .map(|other| {
-                let is_wanted = other != shard && good < enough;
-                let slice = is_wanted
-                    .then(|| self.column_slice(other, column, observer))
-                    .flatten();
-                good += usize::from(slice.is_some());
-                slice
-            })
-            .collect();
-        let present: Vec<Option<&[u8]>> = slices.iter().map(Option::as_deref).collect();
-        let mut decoder = self.take_decoder();
-        let restored = self.decode(&mut decoder, column, &present, observer);
-        self.give_decoder(decoder);
-        let mut is_restored = false;
-        let mut kept = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
-        for (other, bytes) in restored {
-            if other == shard {
-                into.copy_from_slice(&bytes);
-                is_restored = true;
-            } else {
-                kept.insert((other, column), bytes);
-            }
-        }
-        drop(kept);
-        if is_restored {
-            Ok(())
-        } else {
-            Err(self.lost_leaf(shard, column, &present, observer))
-        }
-    }
-
-    /// Returns the verified leaf of a shard in a column, the empty slice for an absent one, `None` for a bad one.
-    fn column_slice(
-        &self,
-        shard: ShardIndex,
-        column: ColumnIndex,
-        observer: &dyn Observer,
-    ) -> Option<Vec<u8>> {
-        let Some(range) = self.geometry().leaf_range(shard, column) else {
-            return Some(Vec::new());
-        };
-        let mut bytes = vec![0; to_usize(range.len())];
-        let run = column.get()..column.get() + 1;
-        self.read_verified(shard, run, &mut bytes, observer)
-            .is_empty()
-            .then_some(bytes)
-    }
-
-    /// Decodes one column and returns the missing data leaves that match their hash; none when too many are missing.
-    fn decode(
-        &self,
-        decoder: &mut ColumnDecoder,
-        column: ColumnIndex,
-        present: &[Option<&[u8]>],
-        observer: &dyn Observer,
-    ) -> Vec<(ShardIndex, Vec<u8>)> {
-        let geometry = self.geometry();
-        let slice_len = to_usize(geometry.slice_len_bytes(column));
-        let mut restored = Vec::new();
-        let decoded = decoder.decode(slice_len, present, |shard, bytes| {
-            if let Some(range) = geometry.leaf_range(shard, column) {
-                restored.push((shard, bytes[..to_usize(range.len())].to_vec()));
-            }
-        });
-        if decoded.is_err() {
-            return Vec::new();
-        }
-        // Verified shards decode to right bytes, unless parity was wrong when it was hashed: so what comes out is checked
-        // like everything else, leaf by leaf, and what cannot be checked is not used.
-        restored.retain(|(shard, bytes)| {
-            self.table(*shard, observer)
-                .is_some_and(|table| table.get(column) == Some(&self.hash(*shard, column, bytes)))
-        });
-        restored
-    }
-
-    /// Says why a leaf stays lost.
-    fn lost_leaf(
-        &self,
-        shard: ShardIndex,
-        column: ColumnIndex,
-        present: &[Option<&[u8]>],
-        observer: &dyn Observer,
-    ) -> LostLeaf {
-        let missing = present.iter().filter(|slice| slice.is_none()).count();
-        let bad = if missing <= usize::from(self.geometry().shape().parity())
-            && self.table(shard, observer).is_none()
-        {
-            // The column decodes, but nothing is left to check this leaf with.
-            let slices = self.geometry().shards();
-            1 + slices
-                .filter(|other| *other != shard && self.table_column_slice(*other, shard, &()).is_none())
-                .count()
-        } else {
-            missing
-        };
-        LostLeaf {
-            shard,
-            column,
-            bad: u16::try_from(bad).expect("at most 256 shards"),
-        }
-    }
-
-    fn hash(&self, shard: ShardIndex, column: ColumnIndex, bytes: &[u8]) -> LeafHash {
+    pub(super) fn hash(&self, shard: ShardIndex, column: ColumnIndex, bytes: &[u8]) -> LeafHash {
         hash_leaf_of(self.geometry(), shard, column, bytes)
     }
 
@@ -510,12 +167,12 @@ impl BlockReader {
         to_usize(last.end() - self.leaf_start(shard, columns.start))
     }
 
-    fn leaf_start(&self, shard: ShardIndex, column: u32) -> u64 {
+    pub(super) fn leaf_start(&self, shard: ShardIndex, column: u32) -> u64 {
         let range = self.geometry().leaf_range(shard, ColumnIndex::new(column));
         range.expect("a run begins within its shard").start()
     }
 
-    fn read_payload(
+    pub(super) fn read_payload(
         &self,
         record: &ShardRecord,
         shard: ShardIndex,
@@ -543,11 +200,10 @@ impl BlockReader {
     }
 
     /// Tells of damage, once for each shard.
-    fn report(
+    pub(super) fn report(
         &self,
         shard: ShardIndex,
-        part: DamagePart,
-        kind: DamageKind,
+        (part, kind): (DamagePart, DamageKind),
         columns: &ColumnSet,
         observer: &dyn Observer,
     ) {
@@ -568,18 +224,6 @@ impl BlockReader {
             };
             observer.event(Event::Damage(&finding));
         }
-    }
-
-    fn take_decoder(&self) -> ColumnDecoder {
-        let kept = self.decoders.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.unwrap_or_else(|| ColumnDecoder::new(self.geometry().shape()))
-    }
-
-    fn give_decoder(&self, decoder: ColumnDecoder) {
-        self.decoders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(decoder);
     }
 }
 
@@ -603,14 +247,11 @@ pub(in crate::archive) fn hash_leaf_of(
 
 /// Returns what kind of damage a failed read is.
 pub(in crate::archive) const fn kind_of(error: &VolumeError) -> DamageKind {
-    match error {
-        VolumeError::Missing { .. } | VolumeError::Truncated { .. } => DamageKind::Missing,
-        _ => DamageKind::IoError,
+    if error.is_absent() {
+        DamageKind::Missing
+    } else {
+        DamageKind::IoError
     }
-}
-
-fn shard_at(index: usize) -> ShardIndex {
-    ShardIndex::new(u16::try_from(index).expect("shards are 16 bits"))
 }
 
 impl core::fmt::Debug for BlockReader {

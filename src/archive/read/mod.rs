@@ -1,8 +1,11 @@
 //! Reading stored files: every byte verified before a caller sees it, damage decoded around.
 
 mod block;
+mod columns;
 mod root;
+mod tables;
 
+use core::ops::Range;
 use std::{
     io::{self, Read, Seek, SeekFrom},
     sync::{Arc, Mutex, PoisonError},
@@ -10,7 +13,8 @@ use std::{
 
 use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
 
-pub(super) use block::{BlockReader, LostLeaf, kind_of};
+pub(super) use block::{BlockReader, kind_of};
+pub(super) use columns::LostLeaf;
 pub(super) use root::check_root;
 
 use super::{observer::Observer, shared::Shared};
@@ -204,13 +208,17 @@ impl ReaderCore {
             let (shard, columns, range) = run_at(block, offset);
             let len = to_usize((range.end() - offset).min(to_u64(rest.len())));
             let (now, later) = rest.split_at_mut(len);
-            runs.push((shard, columns, range, offset, now));
+            runs.push(Run {
+                shard,
+                columns,
+                range,
+                offset,
+                into: now,
+            });
             rest = later;
             offset += to_u64(len);
         }
-        let read = |(shard, columns, range, offset, into): Run<'_>| {
-            self.read_run(block, shard, columns, range, (offset, into))
-        };
+        let read = |run: Run<'_>| self.read_run(block, run);
         if let [_] = runs.as_slice() {
             return runs.into_iter().try_for_each(read);
         }
@@ -222,40 +230,35 @@ impl ReaderCore {
         results.into_iter().collect()
     }
 
-    fn read_run(
-        &self,
-        block: &BlockReader,
-        shard: ShardIndex,
-        columns: core::ops::Range<u32>,
-        range: ByteRange,
-        (offset, into): (u64, &mut [u8]),
-    ) -> Result<(), ReadError> {
+    fn read_run(&self, block: &BlockReader, run: Run<'_>) -> Result<(), ReadError> {
+        let Run {
+            shard,
+            columns,
+            range,
+            offset,
+            into,
+        } = run;
         let observer = self.observer.as_ref();
-        let is_whole = offset == range.start() && to_u64(into.len()) == range.len();
-        let result = if is_whole {
+        let wanted = ByteRange::at(offset, to_u64(into.len())).expect("within the file");
+        let result = if wanted == range {
             block.read_run(shard, columns, into, observer)
         } else {
             // Only the leaves that are touched, and of those only the part that is asked for.
             let leaf = block.geometry().leaf().bytes();
-            let first =
-                columns.start + u32::try_from((offset - range.start()) / leaf).expect("columns are 32 bits");
-            let last = (offset + to_u64(into.len()) - 1 - range.start()) / leaf;
-            let end = columns.start + u32::try_from(last).expect("columns are 32 bits") + 1;
-            let mut leaves = vec![0; block.run_len(shard, first..end)];
-            block
-                .read_run(shard, first..end, &mut leaves, observer)
-                .map(|()| {
-                    let start = to_usize((offset - range.start()) % leaf);
-                    into.copy_from_slice(&leaves[start..start + into.len()]);
-                })
+            let column_of = |byte: u64| {
+                columns.start + u32::try_from((byte - range.start()) / leaf).expect("columns are 32 bits")
+            };
+            let touched = column_of(offset)..column_of(wanted.end() - 1) + 1;
+            let mut leaves = vec![0; block.run_len(shard, touched.clone())];
+            block.read_run(shard, touched, &mut leaves, observer).map(|()| {
+                let start = to_usize((offset - range.start()) % leaf);
+                into.copy_from_slice(&leaves[start..start + into.len()]);
+            })
         };
         result.map_err(|lost| {
-            let leaf = block
-                .geometry()
-                .leaf_range_in_file(shard, lost.column)
-                .expect("only data leaves are read");
-            let asked = ByteRange::at(offset, to_u64(into.len())).expect("within the file");
-            self.lost(block, leaf.intersection(asked).unwrap_or(leaf), lost.bad)
+            let leaf = block.geometry().leaf_range_in_file(shard, lost.column);
+            let leaf = leaf.expect("only data leaves are read");
+            self.lost(block, leaf.intersection(wanted).unwrap_or(leaf), lost.bad)
         })
     }
 
@@ -287,11 +290,19 @@ impl ReaderCore {
     }
 }
 
-/// A piece of work: shard, columns, the bytes of the file that they hold, and what of it is wanted where.
-type Run<'a> = (ShardIndex, core::ops::Range<u32>, ByteRange, u64, &'a mut [u8]);
+/// A piece of work: leaves of one shard that follow each other, and what of their bytes is wanted.
+struct Run<'a> {
+    shard: ShardIndex,
+    columns: Range<u32>,
+    /// The bytes of the file that the leaves hold.
+    range: ByteRange,
+    /// First byte wanted, in the file.
+    offset: u64,
+    into: &'a mut [u8],
+}
 
-/// Returns the run of leaves of one shard that holds the byte at `offset`: shard, columns and bytes of the file.
-fn run_at(block: &BlockReader, offset: u64) -> (ShardIndex, core::ops::Range<u32>, ByteRange) {
+/// Returns the leaves of one shard around the byte at `offset`: shard, columns and the bytes of the file that they hold.
+fn run_at(block: &BlockReader, offset: u64) -> (ShardIndex, Range<u32>, ByteRange) {
     let geometry = block.geometry();
     let place = geometry.locate(offset);
     let each = u32::try_from((RUN_LEN_BYTES / geometry.leaf().bytes()).max(1)).expect("at most 512");

@@ -3,7 +3,7 @@
 use super::document::document_table;
 use reed_solomon_simd::{
     engine::DefaultEngine,
-    rate::{HighRateEncoder, RateEncoder},
+    rate::{HighRateEncoder, RateEncoder as _},
 };
 
 const POLYNOMIAL: u32 = 0x1002D;

@@ -234,7 +234,11 @@ fn example_bytes_of_the_document_are_what_is_written_and_read() {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from_digit(digit.into(), 16).expect("a digit"))
+        .collect()
 }
 
 #[test]

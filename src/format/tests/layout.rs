@@ -5,7 +5,7 @@ use crate::format::{
     EXTENT_HEADER_LEN_BYTES, FRAME_FOOTER_LEN_BYTES, FRAME_HEADER_LEN_BYTES, FrameLayout,
     LARGE_PAYLOAD_LEN_BYTES, MAX_FRAME_LEAVES,
 };
-use crate::units::to_u64;
+use crate::units::{ByteRange, to_u64};
 use proptest::prelude::{any, prop_assert_eq, proptest};
 
 const KIB: u64 = 1024;
@@ -29,7 +29,7 @@ fn check_layout(payload_len_bytes: u64, leaf_count: u32) {
     };
     for table in [layout.table_a(), layout.table_b()] {
         assert_eq!(
-            table.map(|table| table.len()),
+            table.map(ByteRange::len),
             (leaf_count > 1).then_some(table_len),
             "{what}"
         );

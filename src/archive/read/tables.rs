@@ -1,0 +1,167 @@
+//! Leaf tables: from wherever they can be had and proven.
+//!
+//! A table counts only when it matches the digest of the catalog. It stands twice in the frame of its shard; replicas all
+//! have the same one; data shards of a coded block have theirs in the table column as well; and a payload that is whole
+//! proves its own.
+
+use super::BlockReader;
+use crate::{
+    archive::observer::{DamageKind, DamagePart, Observer},
+    error::VolumeError,
+    merkle::{HASH_LEN_BYTES, LeafTable, hash_parity_leaf},
+    plan::ColumnSet,
+    units::{ByteRange, ColumnIndex, ShardIndex, to_usize},
+};
+
+use super::block::kind_of;
+
+/// Payload bytes that are read at a time where a whole shard is hashed.
+const HASH_RUN_LEN_BYTES: u64 = 1 << 20;
+
+impl BlockReader {
+    /// Returns the leaf table of a shard, from wherever it can be had and proven.
+    pub(in crate::archive) fn table(&self, shard: ShardIndex, observer: &dyn Observer) -> Option<&LeafTable> {
+        self.tables[shard.as_usize()]
+            .get_or_init(|| self.find_table(shard, observer))
+            .as_ref()
+    }
+
+    fn find_table(&self, shard: ShardIndex, observer: &dyn Observer) -> Option<LeafTable> {
+        let record = self.shard(shard)?;
+        if self.geometry().leaf_count(shard) == 1 {
+            return Some(LeafTable::from_single(&record.digest));
+        }
+        if let Some(table) = self.stored_table(shard, observer) {
+            return Some(table);
+        }
+        if self.geometry().shape().is_replication() {
+            // All replicas have one table: any copy of it serves, and so does any payload that is whole.
+            let others = || self.geometry().shards().filter(move |other| *other != shard);
+            return others()
+                .find_map(|other| self.stored_table(other, observer))
+                .or_else(|| self.recompute_table(shard))
+                .or_else(|| others().find_map(|other| self.recompute_table(other)));
+        }
+        let decoded = self
+            .geometry()
+            .is_data(shard)
+            .then(|| self.decode_table(shard, observer));
+        decoded.flatten().or_else(|| self.recompute_table(shard))
+    }
+
+    /// Says whether a copy of the table of a shard can be read from its frame; a shard of one leaf needs none.
+    pub(in crate::archive) fn has_stored_table(&self, shard: ShardIndex) -> bool {
+        self.geometry().leaf_count(shard) == 1 || self.stored_table(shard, &()).is_some()
+    }
+
+    /// Reads the two copies of a table; either serves when it matches the digest.
+    fn stored_table(&self, shard: ShardIndex, observer: &dyn Observer) -> Option<LeafTable> {
+        let record = self.shard(shard)?;
+        let layout = self.layout(shard);
+        let entries = to_usize(u64::from(self.geometry().leaf_count(shard)));
+        let mut bytes = vec![0; entries * HASH_LEN_BYTES];
+        for offset in [layout.table_a(), layout.table_b()]
+            .into_iter()
+            .flatten()
+            .map(ByteRange::start)
+        {
+            let read = self.read_at(record, offset, &mut bytes);
+            let table = match &read {
+                Ok(()) => LeafTable::parse_verified(&bytes, entries, &record.digest),
+                Err(_) => None,
+            };
+            if table.is_some() {
+                return table;
+            }
+            let kind = read.err().map_or(DamageKind::Checksum, |error| kind_of(&error));
+            self.report(shard, (DamagePart::Table, kind), &ColumnSet::default(), observer);
+        }
+        None
+    }
+
+    /// Decodes the table of a data shard from the table column.
+    fn decode_table(&self, shard: ShardIndex, observer: &dyn Observer) -> Option<LeafTable> {
+        let column = self.geometry().table_column()?;
+        let digest = self.shard(shard)?.digest;
+        let slices: Vec<Option<Vec<u8>>> = self
+            .geometry()
+            .shards()
+            .map(|other| self.table_column_slice(other, shard, observer))
+            .collect();
+        let present: Vec<Option<&[u8]>> = slices.iter().map(Option::as_deref).collect();
+        let mut found = None;
+        let mut decoder = self.take_decoder();
+        let slice_len = to_usize(self.geometry().slice_len_bytes(column));
+        let entries = to_usize(u64::from(self.geometry().leaf_count(shard)));
+        let decoded = decoder.decode(slice_len, &present, |restored, bytes| {
+            if restored == shard {
+                found = LeafTable::parse_verified(&bytes[..entries * HASH_LEN_BYTES], entries, &digest);
+            }
+        });
+        self.give_decoder(decoder);
+        decoded.ok().and(found)
+    }
+
+    /// Returns a shard's slice of the table column: its own table, or what parity keeps of them.
+    pub(super) fn table_column_slice(
+        &self,
+        other: ShardIndex,
+        wanted: ShardIndex,
+        observer: &dyn Observer,
+    ) -> Option<Vec<u8>> {
+        if other == wanted {
+            return None;
+        }
+        if !self.geometry().is_present(other) {
+            return Some(Vec::new());
+        }
+        let table = match self.geometry().leaf_count(other) {
+            1 => LeafTable::from_single(&self.shard(other)?.digest),
+            // A shard that has lost both copies but no byte of its payload still tells what its table was.
+            _ => self
+                .stored_table(other, observer)
+                .or_else(|| self.recompute_table(other))?,
+        };
+        if self.geometry().is_data(other) {
+            return Some(table.to_bytes());
+        }
+        let column = self.geometry().table_column()?;
+        let range = self.geometry().leaf_range(other, column)?;
+        let mut bytes = vec![0; to_usize(range.len())];
+        self.read_payload(self.shard(other)?, other, range.start(), &mut bytes)
+            .ok()?;
+        (table.get(column) == Some(&hash_parity_leaf(&bytes))).then_some(bytes)
+    }
+
+    /// Hashes a whole shard; when the digest of the hashes is right, so is every leaf, whatever became of the tables.
+    fn recompute_table(&self, shard: ShardIndex) -> Option<LeafTable> {
+        let table = self.hash_payload(shard).ok()?;
+        (table.digest() == self.shard(shard)?.digest).then_some(table)
+    }
+
+    /// Returns the hashes that the stored payload of a shard has, right or wrong.
+    pub(in crate::archive) fn hash_payload(&self, shard: ShardIndex) -> Result<LeafTable, VolumeError> {
+        let record = self
+            .shard(shard)
+            .expect("only shards that are present are hashed");
+        let geometry = self.geometry();
+        let leaves_each =
+            u32::try_from((HASH_RUN_LEN_BYTES / geometry.leaf().bytes()).max(1)).expect("at most 1024");
+        let mut hashes = Vec::with_capacity(to_usize(u64::from(geometry.leaf_count(shard))));
+        let mut bytes = Vec::new();
+        let mut first = 0;
+        while first < geometry.leaf_count(shard) {
+            let run = first..first.saturating_add(leaves_each).min(geometry.leaf_count(shard));
+            bytes.resize(self.run_len(shard, run.clone()), 0);
+            let base = self.leaf_start(shard, run.start);
+            self.read_payload(record, shard, base, &mut bytes)?;
+            for column in run.clone().map(ColumnIndex::new) {
+                let range = geometry.leaf_range(shard, column).expect("below the leaf count");
+                let start = to_usize(range.start() - base);
+                hashes.push(self.hash(shard, column, &bytes[start..start + to_usize(range.len())]));
+            }
+            first = run.end;
+        }
+        Ok(LeafTable::new(hashes))
+    }
+}
