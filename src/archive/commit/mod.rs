@@ -139,6 +139,7 @@ fn store(
     check_source: &dyn Fn() -> Result<(), CommitError>,
     observer: &dyn Observer,
 ) -> Result<CommitReceipt, CommitError> {
+    reservation::check_len(shared, name, len_bytes)?;
     let geometry = FileGeometry::new(len_bytes, shared.policy());
     let reservation = Reservation::take(shared, name, geometry)?;
     let stored = (|| {

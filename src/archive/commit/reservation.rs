@@ -37,6 +37,9 @@ const EXTENT_LIMIT_BYTES: u64 = 1 << 30;
 /// extents instead of more.
 const EXTENTS_PER_LANE: u64 = 4;
 
+/// More than any volume has, and far from where sums of lengths overflow; for hosts that do not say what is free.
+const MAX_STORED_BYTES: u64 = 1 << 60;
+
 /// Times that a commit is planned anew because an open extent turned out to be damaged.
 const ATTEMPTS: u32 = 64;
 
@@ -358,6 +361,25 @@ fn check_room(name: &FileName, volume: &dyn Volume, uses: &[ExtentUse]) -> Resul
     let needed_bytes: u64 = uses.iter().map(|taken| taken.end_bytes - taken.start_bytes).sum();
     let free_bytes = volume.free_bytes()?;
     if needed_bytes > free_bytes {
+        return Err(CommitError::Full {
+            name: name.clone(),
+            volume: volume.id(),
+            needed_bytes,
+            free_bytes,
+        });
+    }
+    Ok(())
+}
+
+/// Refuses a length that cannot fit before anything is planned for it: a plan has an entry for each block, and an announced
+/// length may be any number.
+pub(super) fn check_len(shared: &Shared, name: &FileName, len_bytes: u64) -> Result<(), CommitError> {
+    let volume = shared.volumes.writable();
+    let shape = shared.policy().shape(shared.policy().tier(len_bytes));
+    let coded = u128::from(len_bytes) * u128::from(shape.total()) / u128::from(shape.data());
+    let needed_bytes = u64::try_from(coded).unwrap_or(u64::MAX);
+    let free_bytes = volume.free_bytes()?;
+    if needed_bytes > free_bytes.min(MAX_STORED_BYTES) {
         return Err(CommitError::Full {
             name: name.clone(),
             volume: volume.id(),
