@@ -149,10 +149,13 @@ fn open_volumes(
                     found: slot.volume,
                 });
             }
-            // A reader needs no slot: every leaf is verified anyway.
-            (Ok(Err(_)) | Err(_), Access::Read) => {}
-            (Ok(Err(source)), Access::Write) => return Err(OpenError::VolumeSlots { path, source }),
+            // What a newer version wrote may mean something else to a reader too.
+            (Ok(Err(source)), access) if access == Access::Write || source.needs_newer_version() => {
+                return Err(OpenError::VolumeSlots { path, source });
+            }
             (Err(source), Access::Write) => return Err(source.into()),
+            // A reader needs no slot: every leaf is verified anyway.
+            (Ok(Err(_)) | Err(_), _) => {}
         }
         volumes.push(Arc::new(local));
     }

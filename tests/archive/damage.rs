@@ -17,7 +17,7 @@ use bfdb::{
     error::{OpenError, ReadError, RestoreError},
     format::FrameLayout,
     geometry::{BlockGeometry, FileGeometry},
-    host::RestoreTarget,
+    host::{Durability, RestoreTarget},
     units::{BlockIndex, ByteRange, ColumnIndex, ShardIndex},
 };
 use bfdb_fault_injection::{Seeded, damage};
@@ -247,6 +247,42 @@ impl Bench {
         );
     }
 
+    fn check_restore(&self, expected: &Expected, story: &str) {
+        let dir = self.store.dir.path().join("restored");
+        let target = RestoreTarget::open(&dir).unwrap();
+        let options = RestoreOptions {
+            durability: Durability::Buffered,
+            ..RestoreOptions::default()
+        };
+        let snapshot = self.store.archive.snapshot().unwrap();
+        for (file, content) in &self.contents {
+            let lost = expected.files.get(file).map_or(&[][..], |damage| &damage.1);
+            match snapshot.restore(&name(file), &target, &options, &()) {
+                Ok(_) => {
+                    assert_eq!(lost, [], "{file} was restored though bytes are lost, {story}");
+                    assert!(
+                        fs::read(dir.join(file)).unwrap() == *content,
+                        "O1: {file}, {story}"
+                    );
+                    fs::remove_file(dir.join(file)).unwrap();
+                }
+                Err(RestoreError::Read {
+                    source: ReadError::Lost { range, .. },
+                }) => assert!(
+                    lost.iter()
+                        .any(|lost| lost.start <= range.start() && range.end() <= lost.end),
+                    "O3: {file} at {range}, {story}"
+                ),
+                Err(other) => panic!("{file}: {other:?}, {story}"),
+            }
+        }
+        assert_eq!(
+            fs::read_dir(&dir).unwrap().count(),
+            0,
+            "nothing is left behind, {story}"
+        );
+    }
+
     /// The oracle.
     fn expected(&self) -> Expected {
         let now: BTreeMap<&Path, Vec<u8>> = self
@@ -461,9 +497,9 @@ fn hurt(bench: &Bench, seeded: &mut Seeded) {
         3 if len > 0 && seeded.below(3) == 0 => damage::delete(path).unwrap(),
         4 | 5 => {
             let column = seeded.below(frame.leaf_count().into()) as u32;
-            chosen
-                .iter()
-                .for_each(|frame| flip_in(frame, |frame| frame.leaf(column.min(frame.leaf_count() - 1))));
+            for frame in chosen {
+                flip_in(frame, |frame| frame.leaf(column.min(frame.leaf_count() - 1)));
+            }
         }
         6 => chosen.iter().for_each(|frame| {
             flip_in(frame, |frame| frame.tables_or_header()[0].clone());
@@ -506,7 +542,11 @@ fn random_damage(lengths: &[u64], seeds: Range<u64>) {
     for seed in seeds {
         let mut seeded = Seeded::new(seed);
         (0..=seeded.below(6)).for_each(|_| hurt(&bench, &mut seeded));
-        let expected = bench.check(&format!("seed {seed}, lengths {lengths:?}"));
+        let story = format!("seed {seed}, lengths {lengths:?}");
+        let expected = bench.check(&story);
+        if seed % 4 == 0 {
+            bench.check_restore(&expected, &story);
+        }
         lost += usize::from(expected.files.values().any(|file| !file.1.is_empty()));
         degraded += usize::from(expected.files.values().any(|file| file.1.is_empty()));
         bench.mend();
@@ -710,7 +750,13 @@ fn a_shard_whose_table_is_beyond_decoding_is_lost_as_a_whole_and_no_other_is() {
     block[1].flip_tables();
     let expected = bench.check("three table slices, one table, one leaf of its shard");
     let (first, last) = (block[1].in_file(0).unwrap(), block[1].in_file(3).unwrap());
-    assert_eq!(lost_of(&expected), vec![first.start..last.end]);
+    assert_eq!(
+        lost_of(&expected),
+        vec![Range {
+            start: first.start,
+            end: last.end
+        }]
+    );
 }
 
 /// A data shard of one leaf needs no table: the catalog has its hash. It once counted as a lost table when its extent was

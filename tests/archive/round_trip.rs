@@ -287,8 +287,7 @@ fn an_archive_takes_the_bytes_that_its_receipts_say() {
     );
 }
 
-/// Streams were once read on the workers, which then waited for themselves when the stream was a reader of the same
-/// archive.
+/// A stream that was read on the workers could wait for those very workers when it reads from the same archive.
 #[test]
 fn a_stored_file_can_be_committed_again_from_its_own_reader() {
     let store = Store::new();

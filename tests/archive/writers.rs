@@ -66,8 +66,11 @@ fn assert_whole(archive: &Archive) {
     assert_eq!(archive.snapshot().unwrap().verify(None, &()).unwrap().damage, []);
 }
 
+/// The files that a worker has kept, and the bytes that it has stored.
+type Worked = (Vec<(String, Vec<u8>)>, u64);
+
 /// Commits, reads and removes names of its own; returns what should be there at the end.
-fn work(archive: &Archive, worker: u64) -> (Vec<(String, Vec<u8>)>, u64) {
+fn work(archive: &Archive, worker: u64) -> Worked {
     let (mut kept, mut stored) = (Vec::new(), 0);
     for round in 0..6 {
         let file = format!("w{worker}/{round}");
@@ -91,7 +94,7 @@ fn work(archive: &Archive, worker: u64) -> (Vec<(String, Vec<u8>)>, u64) {
     (kept, stored)
 }
 
-fn check_all(archive: &Archive, root: &Path, results: Vec<(Vec<(String, Vec<u8>)>, u64)>, commits: u64) {
+fn check_all(archive: &Archive, root: &Path, results: Vec<Worked>, commits: u64) {
     let stored = results.iter().map(|result| result.1).sum();
     let kept: BTreeMap<String, Vec<u8>> = results.into_iter().flat_map(|result| result.0).collect();
     assert_eq!(names(archive), kept.keys().cloned().collect::<Vec<_>>());
@@ -158,7 +161,7 @@ fn of_writers_that_store_one_name_at_once_exactly_one_wins_and_the_others_leave_
         let barrier = Barrier::new(4);
         let outcomes: Vec<_> = thread::scope(|scope| {
             let contender = |index: u64| {
-                let archive = if index % 2 == 0 {
+                let archive = if index.is_multiple_of(2) {
                     &store.archive
                 } else {
                     &other_handle
@@ -223,8 +226,9 @@ fn files_may_be_removed_while_they_are_verified_and_scrubbed() {
     impl Observer for Removes<'_> {
         fn event(&self, _: Event<'_>) {
             let next = self.1.lock().unwrap().pop();
-            next.into_iter()
-                .for_each(|file| drop(self.0.archive.remove(&name(file)).unwrap()));
+            if let Some(file) = next {
+                drop(self.0.archive.remove(&name(file)).unwrap());
+            }
         }
     }
     for verifies in [true, false] {

@@ -219,7 +219,10 @@ impl ReaderCore {
             offset += to_u64(len);
         }
         let read = |run: Run<'_>| self.read_run(block, run);
-        if let [_] = runs.as_slice() {
+        // A source or an observer that reads a stored file may be called by a worker, which may hold what others wait for:
+        // it must not take up their work while it waits for its own.
+        let is_worker = self.shared.workers.current_thread_index().is_some();
+        if is_worker || runs.len() == 1 {
             return runs.into_iter().try_for_each(read);
         }
         let results: Vec<Result<(), ReadError>> = self
