@@ -5,7 +5,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
 use super::{
     Archive, ArchiveOptions, OpenOptions, RecoveryReport, recovery,
     shared::{Shared, SharedParts},
-    volumes::{Volumes, announce_epoch, newest_slot},
+    volumes::{Volumes, announce_epoch, read_slots},
 };
 use crate::{
     catalog::{Access, ArchiveRecord, Catalog, CatalogOptions, Check, VolumeRecord},
@@ -140,7 +140,10 @@ fn open_volumes(
             io_mode: options.resources.io,
             ..LocalVolumeOptions::default()
         });
-        match (newest_slot(&local), options.access) {
+        match (
+            read_slots(&local).map(|slots| slots.map(|slots| slots.newest)),
+            options.access,
+        ) {
             (Ok(Ok(slot)), _) if slot.volume == record.id && slot.archive == catalog.archive().id => {}
             (Ok(Ok(slot)), _) => {
                 return Err(OpenError::VolumeForeign {
@@ -167,16 +170,15 @@ fn open_volumes(
 /// Such a catalog does not know the newest files; taking over extents with it would cut them off (P8).
 fn refuse_stale_catalog(catalog: &Catalog, volumes: &Volumes) -> Result<(), OpenError> {
     for volume in volumes.iter() {
-        let Ok(slot) = newest_slot(volume.as_ref())? else {
+        let Ok(slots) = read_slots(volume.as_ref())? else {
             continue;
         };
-        // Read after the slot: a publication beside us raises the slot first and the catalog after it.
+        // Read after the slots: what they call settled was in the catalog before.
         let epoch = catalog.read()?.epoch()?;
-        // A crash between the slot and the catalog leaves the slot ahead by one, which is no loss.
-        if slot.epoch.get() > epoch.get() + 1 {
+        if slots.settled > epoch {
             return Err(OpenError::CatalogStale {
                 catalog: epoch,
-                seen: slot.epoch,
+                seen: slots.settled,
                 volume: volume.id(),
             });
         }

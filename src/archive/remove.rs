@@ -1,6 +1,9 @@
 //! Removing a name.
 
-use super::{shared::Shared, volumes::announce_epoch};
+use super::{
+    shared::Shared,
+    volumes::{announce_epoch, settle_epoch},
+};
 use crate::{
     catalog::Access,
     error::CommitError,
@@ -29,8 +32,13 @@ pub(super) fn remove(shared: &Shared, name: &FileName) -> Result<Removal, Commit
         return Err(CommitError::NotFound { name: name.clone() });
     };
     let epoch = writer.advance_epoch();
-    announce_epoch(shared.volumes.writable().as_ref(), shared.archive_id(), epoch)?;
+    let volume = shared.volumes.writable().as_ref();
+    announce_epoch(volume, shared.archive_id(), epoch)?;
     writer.commit()?;
+    // The name is gone, whatever becomes of this; without it an old catalog is noticed one epoch later.
+    match settle_epoch(volume, epoch) {
+        Ok(()) | Err(_) => {}
+    }
     Ok(Removal {
         file: removed.id,
         len_bytes: removed.geometry.len_bytes(),

@@ -42,9 +42,20 @@ impl Volumes {
     }
 }
 
-/// Reads both slots of a volume and returns the newer one that is valid; a slot that is cut off is not, and does not hide
-/// the other.
-pub(super) fn newest_slot(volume: &dyn Volume) -> Result<Result<VolumeSlot, FormatError>, VolumeError> {
+/// What the slots of a volume say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SlotState {
+    /// The slot that was written last.
+    pub(super) newest: VolumeSlot,
+    /// The epoch that the catalog had reached for certain when a slot was written last.
+    pub(super) settled: Epoch,
+}
+
+/// Reads the slots of a volume; one that is cut off is not valid, and does not hide the other.
+///
+/// Around each publication a slot is written twice: before it, to announce the epoch, and after it, to settle it. So both
+/// slots hold the epoch that the catalog has, and a single one ahead is a publication that may not have happened.
+pub(super) fn read_slots(volume: &dyn Volume) -> Result<Result<SlotState, FormatError>, VolumeError> {
     let mut slots = [[0; SLOT_LEN_BYTES]; 2];
     for (index, bytes) in SlotIndex::BOTH.into_iter().zip(&mut slots) {
         match volume.read_slot(index, bytes) {
@@ -54,19 +65,29 @@ pub(super) fn newest_slot(volume: &dyn Volume) -> Result<Result<VolumeSlot, Form
             read => read?,
         }
     }
-    Ok(VolumeSlot::newest(&slots[0], &slots[1]))
+    let state = VolumeSlot::newest(&slots[0], &slots[1]).map(|newest| {
+        let both = (VolumeSlot::parse(&slots[0]), VolumeSlot::parse(&slots[1]));
+        let settled = match both {
+            (Ok(first), Ok(second)) => first.epoch.min(second.epoch),
+            // What a lost slot said is unknown; the one that is left may only have announced.
+            _ => Epoch::new(newest.epoch.get().saturating_sub(1)),
+        };
+        SlotState { newest, settled }
+    });
+    Ok(state)
 }
 
 /// Writes the epoch that is about to be published into the older slot of a volume, durable on return.
 ///
-/// So the volume knows of a publication before the catalog does: a catalog that is behind by more than one was put back.
+/// An epoch that was announced before and never published is not announced again: two slots would say that it was.
 pub(super) fn announce_epoch(
     volume: &dyn Volume,
     archive: ArchiveId,
     epoch: Epoch,
 ) -> Result<(), VolumeError> {
-    let slot = match newest_slot(volume)? {
-        Ok(last) => last.successor(epoch, last.chain_hash),
+    let slot = match read_slots(volume)? {
+        Ok(state) if state.newest.epoch >= epoch => return Ok(()),
+        Ok(state) => state.newest.successor(epoch, state.newest.chain_hash),
         Err(_) => VolumeSlot {
             archive,
             volume: volume.id(),
@@ -76,6 +97,22 @@ pub(super) fn announce_epoch(
             features: Features::NONE,
         },
     };
+    write_slot(volume, &slot)
+}
+
+/// Writes an epoch that was published into the other slot as well: from now on a catalog without it is an old one.
+///
+/// Where somebody has announced a later epoch meanwhile, that one will be settled instead.
+pub(super) fn settle_epoch(volume: &dyn Volume, epoch: Epoch) -> Result<(), VolumeError> {
+    match read_slots(volume)? {
+        Ok(state) if state.newest.epoch == epoch && state.settled < epoch => {
+            write_slot(volume, &state.newest.successor(epoch, state.newest.chain_hash))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn write_slot(volume: &dyn Volume, slot: &VolumeSlot) -> Result<(), VolumeError> {
     let index = match slot.place() {
         SlotPlace::First => SlotIndex::A,
         SlotPlace::Second => SlotIndex::B,

@@ -765,6 +765,82 @@ fn an_old_catalog_that_was_put_back_is_refused_for_writing_and_no_extent_changes
     );
 }
 
+/// A catalog one commit old looked like one whose writer had died between announcing an epoch and publishing it; the next
+/// writer would have cut off the newest file. Epochs are settled after publishing since.
+#[test]
+fn a_catalog_that_is_only_one_commit_old_is_noticed_too() {
+    for change in ["commit", "remove"] {
+        let store = store_with_files();
+        let root = store.root();
+        let Store { dir: _dir, archive } = store;
+        archive.close().unwrap();
+        let old = fs::read(root.join("catalog.redb")).unwrap();
+        let archive = open(&root, Access::Write);
+        if change == "commit" {
+            let options = CommitOptions::default();
+            drop(
+                archive
+                    .commit(&name("newest"), &painted(5000, 1)[..], 5000, &options)
+                    .unwrap(),
+            );
+        } else {
+            drop(archive.remove(&name("stored/3")).unwrap());
+        }
+        archive.close().unwrap();
+        let volumes = tree(&root.join("volumes"));
+        fs::write(root.join("catalog.redb"), old).unwrap();
+        let error = try_open(&root, Access::Write).unwrap_err();
+        assert!(
+            matches!(error, OpenError::CatalogStale { .. }),
+            "{change}: {error:?}"
+        );
+        assert!(
+            tree(&root.join("volumes")) == volumes,
+            "{change}: not a byte of the volume has changed"
+        );
+    }
+}
+
+/// An epoch that is announced twice must not look settled: the archive would refuse every writer for ever.
+#[test]
+fn an_epoch_that_was_announced_and_never_published_keeps_no_writer_out() {
+    let store = store_with_files();
+    let root = store.root();
+    let Store { dir: _dir, archive } = store;
+    archive.close().unwrap();
+    let before = fs::read(root.join("catalog.redb")).unwrap();
+    let slots = root.join("volumes/v0/volume.bfv");
+    let settled = fs::read(&slots).unwrap();
+    for round in 0..3 {
+        let archive = open(&root, Access::Write);
+        let options = CommitOptions::default();
+        drop(
+            archive
+                .commit(&name("newest"), &painted(5000, round)[..], 5000, &options)
+                .unwrap(),
+        );
+        archive.close().unwrap();
+        // As if the writer had died between the slot that announces and the catalog: one slot is ahead.
+        let after = fs::read(&slots).unwrap();
+        let announced = if settled[..4096] == after[..4096] {
+            4096..8192
+        } else {
+            0..4096
+        };
+        let mut ahead = settled.clone();
+        ahead[announced.clone()].copy_from_slice(&after[announced]);
+        fs::write(&slots, &ahead).unwrap();
+        fs::write(root.join("catalog.redb"), &before).unwrap();
+        fs::remove_dir_all(root.join("sessions")).unwrap();
+        fs::create_dir(root.join("sessions")).unwrap();
+    }
+    let archive = open(&root, Access::Write);
+    assert!(
+        get(&archive, "stored/3").unwrap() == painted(LENGTHS[3], 3),
+        "all that was published is there"
+    );
+}
+
 #[test]
 fn the_volume_of_another_archive_is_refused() {
     let closed = Closed::new();

@@ -17,7 +17,11 @@ use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::block::{BlockIdentity, BlockInFlight, FrameTarget};
 use crate::{
-    archive::{recovery::release_unfinished, shared::Shared, volumes::announce_epoch},
+    archive::{
+        recovery::release_unfinished,
+        shared::Shared,
+        volumes::{announce_epoch, settle_epoch},
+    },
     catalog::{BlockRecord, ExtentRecord, ExtentState, FileRecord},
     error::{CommitError, VolumeError},
     format::{EXTENT_HEADER_LEN_BYTES, ExtentHeader, ExtentIdentity, FrameLayout},
@@ -252,7 +256,10 @@ impl Reservation {
         // The volume hears of the epoch before the catalog has it, so that an old catalog put back is noticed.
         announce_epoch(self.volume.as_ref(), shared.archive_id(), epoch)?;
         writer.commit()?;
-        Ok(())
+        // The file is published, whatever becomes of this; without it an old catalog is noticed one epoch later.
+        match settle_epoch(self.volume.as_ref(), epoch) {
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Gives everything back after a failure: files are cut, ownership ends.
