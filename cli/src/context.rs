@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     error::Error,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use bfdb::{
@@ -17,6 +18,7 @@ use bfdb::{
 
 use crate::{
     arguments::{ARCHIVE_VARIABLE, DEFAULT_ARCHIVE, Global, IoChoice},
+    exit,
     failure::{Failure, Meaning, catalog_error, close_error, open_error},
     output::{Loudness, Output, ProgressForm, Warning},
     progress::Progress,
@@ -27,6 +29,8 @@ use crate::{
 pub(crate) struct Context<'a> {
     archive: PathBuf,
     resources: Resources,
+    /// Set when an archive was opened whose catalog is an old copy.
+    is_catalog_old: AtomicBool,
     pub(crate) output: &'a Output,
 }
 
@@ -45,6 +49,7 @@ impl<'a> Context<'a> {
         Self {
             archive: global.archive,
             resources,
+            is_catalog_old: AtomicBool::new(false),
             output,
         }
     }
@@ -139,12 +144,30 @@ impl<'a> Context<'a> {
         };
         let (archive, report) = Archive::open(&self.archive, &options)?;
         self.tell_recovery(report);
+        if report.is_catalog_old && !self.is_catalog_old.swap(true, Ordering::Relaxed) {
+            let place = self.archive_text();
+            self.output.warning(&Warning {
+                message: format!(
+                    "the catalog of {place} is an old copy: newer files are on its volumes, but not in it"
+                ),
+                suggest: Vec::new(),
+            });
+        }
         if self.output.loudness() == Loudness::Verbose {
             let id = archive.id();
             self.output
                 .note(&format!("opened archive {id} at {}", self.archive_text()));
         }
         Ok(archive)
+    }
+
+    /// Returns what the state of the catalog adds to the exit code of a command that speaks of the archive as a whole.
+    pub(crate) fn catalog_code(&self) -> u8 {
+        if self.is_catalog_old.load(Ordering::Relaxed) {
+            exit::CATALOG_DAMAGED
+        } else {
+            exit::SUCCESS
+        }
     }
 
     /// Makes the archive.
@@ -212,6 +235,7 @@ impl<'a> Context<'a> {
             RecoveryReport {
                 dead_sessions: 0,
                 extents_released: 0,
+                ..
             } => return,
             RecoveryReport {
                 extents_released: 0, ..

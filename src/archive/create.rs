@@ -10,7 +10,7 @@ use super::{
 use crate::{
     catalog::{Access, ArchiveRecord, Catalog, CatalogOptions, Check, VolumeRecord},
     error::{HostError, OpenError},
-    format::FormatVersion,
+    format::{FormatVersion, VolumeSlot},
     host::{
         ArchiveLayout, ArchiveState, Building, Clock, Existing, SystemClock, file_len_bytes, publish,
         random_bytes, set_private,
@@ -39,26 +39,29 @@ pub(super) fn create(root: &Path, options: &ArchiveOptions) -> Result<Archive, O
     };
     match layout.state()? {
         ArchiveState::Absent | ArchiveState::Empty | ArchiveState::Interrupted => {}
-        ArchiveState::Archive | ArchiveState::Remains | ArchiveState::Foreign => return Err(exists()),
+        ArchiveState::Archive | ArchiveState::Remains => return Err(exists()),
+        ArchiveState::Foreign => {
+            return Err(OpenError::NotEmpty {
+                path: root.to_path_buf(),
+            });
+        }
     }
     // Of two processes that find no archive one makes it, the other fails here.
     let build = layout.lock_for_building(Building::Creation)?;
     layout.remove_stale_temporaries(&build)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    layout.create_directories()?;
+    let (archive_id, local) = make_volume(&layout)?;
     let archive = ArchiveRecord {
-        id: ArchiveId::from_bytes(random_bytes()?),
+        id: archive_id,
         format_version: FormatVersion::CURRENT.get(),
         required_features: 0,
         created_at: clock.now(),
         policy: options.policy,
     };
-    let volume = VolumeId::from_bytes(random_bytes()?);
-    layout.create_directories()?;
-    let local = LocalVolume::create(&layout.embedded_volume(), volume)?;
-    announce_epoch(&local, archive.id, Epoch::ZERO)?;
     let record = VolumeRecord {
         number: EMBEDDED_VOLUME,
-        id: volume,
+        id: local.id(),
         path: EMBEDDED_VOLUME_PATH.to_vec(),
     };
     let temporary = layout.root().join(TEMPORARY_CATALOG);
@@ -75,6 +78,25 @@ pub(super) fn create(root: &Path, options: &ArchiveOptions) -> Result<Archive, O
         resources: options.resources,
     };
     Ok(super::create::open(root, &open)?.0)
+}
+
+/// Makes the volume inside the archive, or takes up the one that an interrupted creation has made: its slots name the
+/// archive that was to be, and nothing was ever stored in it.
+fn make_volume(layout: &ArchiveLayout) -> Result<(ArchiveId, LocalVolume), OpenError> {
+    let dir = layout.embedded_volume();
+    if let [Ok(first), Ok(second)] = LocalVolume::read_slots_of(&dir)
+        && let Ok(slot) = VolumeSlot::newest(&first[..], &second[..])
+        && slot.epoch == Epoch::ZERO
+    {
+        let local = LocalVolume::open(&dir, slot.volume)?;
+        if local.extents()?.is_empty() {
+            return Ok((slot.archive, local));
+        }
+    }
+    let archive = ArchiveId::from_bytes(random_bytes()?);
+    let local = LocalVolume::create(&dir, VolumeId::from_bytes(random_bytes()?))?;
+    announce_epoch(&local, archive, Epoch::ZERO)?;
+    Ok((archive, local))
 }
 
 /// Opens an archive.
@@ -101,9 +123,14 @@ pub(super) fn open(root: &Path, options: &OpenOptions) -> Result<(Archive, Recov
     };
     let catalog = Catalog::open(&layout.catalog(), options.access, check, cache)?;
     let volumes = open_volumes(&layout, &catalog, options)?;
-    if options.access == Access::Write {
-        refuse_stale_catalog(&catalog, &volumes)?;
-    }
+    let stale = find_stale_catalog(&catalog, &volumes);
+    let is_catalog_old = match (stale, options.access) {
+        (Ok(Some(stale)), Access::Write) => return Err(stale),
+        (Err(error), Access::Write) => return Err(error),
+        // A reader is told, and reads what the old catalog knows.
+        (Ok(Some(_)), Access::Read) => true,
+        (Ok(None), _) | (Err(_), Access::Read) => false,
+    };
     let shared = Shared::new(SharedParts {
         layout,
         catalog,
@@ -114,7 +141,10 @@ pub(super) fn open(root: &Path, options: &OpenOptions) -> Result<(Archive, Recov
     })?;
     let report = match options.access {
         Access::Write => recovery::recover(&shared)?,
-        Access::Read => RecoveryReport::default(),
+        Access::Read => RecoveryReport {
+            is_catalog_old,
+            ..RecoveryReport::default()
+        },
     };
     Ok((
         Archive {
@@ -165,10 +195,10 @@ fn open_volumes(
     Ok(Volumes::new(volumes))
 }
 
-/// Refuses to write beside a catalog that is older than what its volumes have seen.
+/// Finds out whether the catalog is older than what its volumes have seen.
 ///
 /// Such a catalog does not know the newest files; taking over extents with it would cut them off (P8).
-fn refuse_stale_catalog(catalog: &Catalog, volumes: &Volumes) -> Result<(), OpenError> {
+fn find_stale_catalog(catalog: &Catalog, volumes: &Volumes) -> Result<Option<OpenError>, OpenError> {
     for volume in volumes.iter() {
         let Ok(slots) = read_slots(volume.as_ref())? else {
             continue;
@@ -176,14 +206,14 @@ fn refuse_stale_catalog(catalog: &Catalog, volumes: &Volumes) -> Result<(), Open
         // Read after the slots: what they call settled was in the catalog before.
         let epoch = catalog.read()?.epoch()?;
         if slots.settled > epoch {
-            return Err(OpenError::CatalogStale {
+            return Ok(Some(OpenError::CatalogStale {
                 catalog: epoch,
                 seen: slots.settled,
                 volume: volume.id(),
-            });
+            }));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 impl From<HostError> for crate::error::CommitError {

@@ -15,7 +15,7 @@ use crate::{
     format::{ClaimedFrame, FrameFooter, FrameIdentity, FrameLayout},
     merkle::{HASH_LEN_BYTES, LeafTable},
     plan::{BlockVerdict, ColumnSet, DamageMap},
-    units::{BlockIndex, ByteRange, ColumnIndex, FileName, ShardIndex, to_usize},
+    units::{BlockIndex, ByteRange, ColumnIndex, FileName, ShardIndex, to_u64, to_usize},
 };
 
 /// A shard to inspect.
@@ -175,6 +175,8 @@ struct ShardFound {
 #[derive(Default)]
 struct Faults {
     found: Vec<(DamagePart, DamageKind)>,
+    /// Bytes that could be read, right or wrong.
+    bytes_read: u64,
 }
 
 impl Faults {
@@ -211,6 +213,7 @@ fn inspect_shard(shared: &Shared, task: &Task) -> ShardFound {
     let is_table_lost = || stored.is_none() && !block.has_stored_table(task.shard);
     match block.hash_payload(task.shard) {
         Ok(found) => {
+            faults.bytes_read += layout.payload().len();
             let digest = block
                 .shard(task.shard)
                 .expect("only shards that are present are inspected")
@@ -232,6 +235,9 @@ fn inspect_shard(shared: &Shared, task: &Task) -> ShardFound {
             for column in 0..leaves {
                 leaf.resize(block.run_len(task.shard, column..column + 1), 0);
                 let one = block.read_verified(task.shard, column..column + 1, &mut leaf, &());
+                if one.is_empty() {
+                    faults.bytes_read += to_u64(leaf.len());
+                }
                 bad.union_with(&one);
             }
             lost_table = is_table_lost();
@@ -240,7 +246,7 @@ fn inspect_shard(shared: &Shared, task: &Task) -> ShardFound {
     }
     let finding = faults.worst().map(|(part, kind)| finding(task, part, kind, bad));
     ShardFound {
-        bytes_read: layout.total_len_bytes(),
+        bytes_read: faults.bytes_read,
         finding,
         lost_table,
     }
@@ -255,6 +261,7 @@ fn read_head(shared: &Shared, task: &Task, layout: &FrameLayout, faults: &mut Fa
         faults.add(DamagePart::Header, kind_of(&error));
         return None;
     }
+    faults.bytes_read += to_u64(head.len());
     let identity = FrameIdentity {
         archive: shared.archive_id(),
         volume: block.volume_id(record),
@@ -281,6 +288,8 @@ fn read_tail(task: &Task, layout: &FrameLayout, faults: &mut Faults) -> Option<L
         faults.add(DamagePart::Footer, kind_of(&error));
         return None;
     }
+    // The padding behind counts with it: it belongs to the frame and says nothing.
+    faults.bytes_read += layout.total_len_bytes() - start;
     let is_ours = |footer: &FrameFooter| {
         (footer.block(), footer.shard(), footer.content_len_bytes())
             == (block.record().id, task.shard, layout.content_len_bytes())

@@ -18,6 +18,9 @@ pub struct RecoveryReport {
     pub dead_sessions: u64,
     /// Extents that were taken back from them; their committed files are untouched.
     pub extents_released: u64,
+    /// The catalog is older than what its volume has seen: an old copy was put back, and newer files are not in it. Only
+    /// opening for reading gets this far.
+    pub is_catalog_old: bool,
 }
 
 /// Says whether a writer has died without ending its session.
@@ -67,6 +70,7 @@ pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
     Ok(RecoveryReport {
         dead_sessions,
         extents_released,
+        is_catalog_old: false,
     })
 }
 

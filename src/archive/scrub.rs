@@ -9,6 +9,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
+    catalog::{Catalog, CatalogOptions},
     error::{CatalogDamage, CatalogError, CatalogTable, ScrubError},
     units::{ExtentId, FileName},
 };
@@ -66,6 +67,7 @@ impl ScrubReport {
 
 /// Reads and verifies every stored shard.
 pub(super) fn scrub(shared: &Arc<Shared>, observer: &dyn Observer) -> Result<ScrubReport, ScrubError> {
+    check_catalog(shared)?;
     let files = shared.catalog.read()?.totals()?.files;
     let feed = DiskOrder {
         shared: Arc::clone(shared),
@@ -75,6 +77,15 @@ pub(super) fn scrub(shared: &Arc<Shared>, observer: &dyn Observer) -> Result<Scr
     };
     let inspection = inspect(shared, feed, observer)?;
     Ok(ScrubReport::new(files, inspection, observer))
+}
+
+/// Verifies the catalog itself: a row that nobody asks for would hide its damage until somebody does.
+fn check_catalog(shared: &Shared) -> Result<(), ScrubError> {
+    match Catalog::check(&shared.layout.catalog(), CatalogOptions::default()) {
+        Err(error) if error.is_damaged() => Err(error.into()),
+        // What cannot be written cannot be checked this way; every row that is read is verified all the same.
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Every shard of the archive, extent by extent, from the start of each to its end.

@@ -186,6 +186,11 @@ impl Snapshot {
         options: &RestoreOptions,
         observer: &dyn Observer,
     ) -> Result<RestoreReceipt, RestoreError> {
+        if target.is_within(self.shared.layout.root())? {
+            return Err(RestoreError::TargetInsideArchive {
+                path: target.path().to_path_buf(),
+            });
+        }
         let (file, blocks) = self.blocks_of(name)?;
         restore(&self.shared, &file, &blocks, (target, options), observer)
     }

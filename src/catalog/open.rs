@@ -72,6 +72,15 @@ impl Catalog {
         handle.close(&guard)
     }
 
+    /// Verifies the checksum of every page of the catalog at `path`, beside whoever uses it. Reads the whole file and keeps
+    /// other writers waiting meanwhile.
+    ///
+    /// # Errors
+    /// [`CatalogError::Damaged`] when it is damaged; others when it cannot be opened for writing, which checking needs.
+    pub fn check(path: &Path, options: CatalogOptions) -> Result<(), CatalogError> {
+        Self::open(path, Access::Write, Check::Always, options)?.close()
+    }
+
     /// Opens the catalog at `path`.
     ///
     /// For [`Access::Read`] nothing is written, unless a crash has left the file in a state that only a writer can repair

@@ -27,6 +27,12 @@ pub enum OpenError {
         /// Where it should have been made.
         path: PathBuf,
     },
+    /// The directory holds other files.
+    #[error("{} is not empty: an archive is made in a directory of its own", path.display())]
+    NotEmpty {
+        /// Where it should have been made.
+        path: PathBuf,
+    },
     /// Volumes are there, the catalog is gone.
     #[error("the catalog of {} is missing, its volumes are there", path.display())]
     CatalogMissing {
@@ -250,6 +256,12 @@ pub enum RestoreError {
         /// Why.
         #[from]
         source: ReadError,
+    },
+    /// The target lies in the archive or in one of its volumes.
+    #[error("{} lies inside the archive itself", path.display())]
+    TargetInsideArchive {
+        /// The target.
+        path: PathBuf,
     },
     /// The target could not be written.
     #[error("the restored file cannot be written")]

@@ -26,8 +26,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, FallocateFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, fallocate, fchmod, futimens,
-        mkdirat, open, openat, statat, unlinkat,
+        AtFlags, FallocateFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, fallocate, fchmod, fstat,
+        futimens, mkdirat, open, openat, stat, statat, unlinkat,
     },
     io::{Errno, retry_on_intr},
 };
@@ -113,6 +113,38 @@ impl RestoreTarget {
             directory: Arc::new(directory),
             path: path.to_owned(),
         })
+    }
+
+    /// Returns the path that the target was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Says whether the target is `directory` or lies below it, whatever symbolic links led there: it asks from where it
+    /// is upwards.
+    ///
+    /// # Errors
+    /// [`HostError::Io`] when `directory` or one of those above the target cannot be inspected.
+    pub fn is_within(&self, directory: &Path) -> Result<bool, HostError> {
+        let wanted = stat(directory).map_err(HostError::io(HostOperation::Inspect, directory))?;
+        let inspect =
+            |opened: &OwnedFd| fstat(opened).map_err(HostError::io(HostOperation::Inspect, &self.path));
+        let mut current = Arc::clone(&self.directory);
+        let mut found = inspect(&current)?;
+        loop {
+            if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino) {
+                return Ok(true);
+            }
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let parent = openat(&*current, "..", flags, Mode::empty());
+            current = Arc::new(parent.map_err(HostError::io(HostOperation::Open, &self.path))?);
+            let above = inspect(&current)?;
+            // The root of all is its own parent.
+            if (above.st_dev, above.st_ino) == (found.st_dev, found.st_ino) {
+                return Ok(false);
+            }
+            found = above;
+        }
     }
 
     /// Begins a file of `len_bytes` bytes, makes the directories on its way and reserves its space.

@@ -13,9 +13,10 @@ use std::{
 };
 
 use bfdb::{
-    archive::{Archive, ArchiveOptions, CommitOptions, CommitOutcome, Event, Observer},
+    archive::{Archive, ArchiveOptions, CommitOptions, CommitOutcome, Event, Observer, RestoreOptions},
     catalog::{Access, ArchiveRecord, Catalog, CatalogOptions},
-    error::{CatalogError, CommitError, HostError, OpenError, ReadError},
+    error::{CatalogError, CommitError, HostError, OpenError, ReadError, RestoreError},
+    host::RestoreTarget,
     units::{ArchiveId, FileName, Timestamp},
 };
 use bfdb_fault_injection::Seeded;
@@ -497,7 +498,10 @@ fn a_directory_that_is_no_archive_is_named_for_what_it_is_and_left_alone() {
         let before = tree(&at(taken));
         let created = Archive::create(&at(taken), &options);
         assert!(
-            matches!(created, Err(OpenError::Exists { .. })),
+            matches!(
+                created,
+                Err(OpenError::Exists { .. } | OpenError::NotEmpty { .. })
+            ),
             "{taken}: {created:?}"
         );
         assert!(tree(&at(taken)) == before, "{taken} is as it was");
@@ -763,6 +767,107 @@ fn an_old_catalog_that_was_put_back_is_refused_for_writing_and_no_extent_changes
         get(&archive, "newer/2").unwrap() == painted(LENGTHS[3], 2),
         "with the right catalog all is well"
     );
+}
+
+/// A creation that was killed after its volume had slots and before its catalog had a name left a directory in which no
+/// archive could ever be made.
+#[test]
+fn a_creation_that_was_killed_before_its_catalog_had_a_name_is_taken_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("a.bfdb");
+    let archive = Archive::create(&root, &ArchiveOptions::default()).unwrap();
+    let first = archive.id();
+    archive.close().unwrap();
+    fs::rename(root.join("catalog.redb"), root.join("catalog.redb.tmp")).unwrap();
+    // The mark that a creation writes before anything else.
+    let lock = bfdb::host::ArchiveLayout::new(dir.path().join("other"));
+    drop(lock.lock_for_building(bfdb::host::Building::Creation).unwrap());
+    fs::copy(dir.path().join("other/building.tmp"), root.join("building.tmp")).unwrap();
+    let archive = Archive::create(&root, &ArchiveOptions::default()).unwrap();
+    assert_eq!(
+        archive.id(),
+        first,
+        "the volume that was made is the one that is used"
+    );
+    drop(
+        archive
+            .commit(&name("file"), &b"bytes"[..], 5, &CommitOptions::default())
+            .unwrap(),
+    );
+    archive.close().unwrap();
+    assert_eq!(get(&open(&root, Access::Read), "file").unwrap(), b"bytes");
+}
+
+/// A target that was a link into the archive let a restore replace the catalog.
+#[test]
+fn nothing_is_restored_into_the_archive_whatever_leads_there() {
+    let store = store_with_files();
+    let root = store.root();
+    let link = store.dir.path().join("link");
+    symlink(&root, &link).unwrap();
+    let before = tree(&root.join("volumes"));
+    let snapshot = store.archive.snapshot().unwrap();
+    for target in [
+        root.clone(),
+        link.clone(),
+        link.join("volumes/deep/er"),
+        root.join("sessions/../new"),
+    ] {
+        let opened = RestoreTarget::open(&target).unwrap();
+        let refused = snapshot.restore(&name("stored/3"), &opened, &RestoreOptions::default(), &());
+        assert!(
+            matches!(refused, Err(RestoreError::TargetInsideArchive { .. })),
+            "{refused:?}"
+        );
+    }
+    fs::remove_dir_all(root.join("volumes/deep")).unwrap();
+    assert!(tree(&root.join("volumes")) == before, "not a byte was written");
+    let beside = RestoreTarget::open(&store.dir.path().join("beside")).unwrap();
+    assert!(
+        snapshot
+            .restore(&name("stored/3"), &beside, &RestoreOptions::default(), &())
+            .is_ok()
+    );
+}
+
+/// A fifo that stood in the place of an extent was waited for.
+#[test]
+fn a_fifo_in_the_place_of_an_extent_is_damage_and_not_waited_for() {
+    let store = store_with_files();
+    let extent = store.extents()[0].clone();
+    fs::remove_file(&extent).unwrap();
+    let made = Command::new("mkfifo").arg(&extent).status().unwrap();
+    assert!(made.success());
+    let report = store.archive.scrub(&()).unwrap();
+    assert!(
+        report.damaged_shards > 0 && report.files_lost() == 0,
+        "{report:?}"
+    );
+}
+
+/// Damage of catalog pages that no listing touches went unnoticed by a scrub that had read every shard.
+#[test]
+fn a_scrub_verifies_the_catalog_as_well() {
+    let closed = Closed::new();
+    let catalog = closed.root.join("catalog.redb");
+    let good = fs::read(&catalog).unwrap();
+    let mut noticed = 0;
+    for at in (0..good.len()).step_by(good.len() / 150) {
+        let mut bad = good.clone();
+        bad[at] ^= 0x10;
+        fs::write(&catalog, &bad).unwrap();
+        let writes = try_open(&closed.root, Access::Write).map(drop);
+        fs::write(&catalog, &bad).unwrap();
+        let scrubbed = try_open(&closed.root, Access::Read).map(|opened| opened.0.scrub(&()).map(drop));
+        if writes.is_err() {
+            noticed += 1;
+            assert!(
+                !matches!(scrubbed, Ok(Ok(()))),
+                "a flipped bit at {at} keeps writers out, and scrub says nothing"
+            );
+        }
+    }
+    assert!(noticed > 0, "no flip hit anything");
 }
 
 /// A catalog one commit old looked like one whose writer had died between announcing an epoch and publishing it; the next

@@ -15,25 +15,27 @@ pub(crate) mod verify;
 
 use bfdb::units::FileName;
 
-use crate::{arguments::Command, context::Context, failure::Failure};
+use crate::{arguments::Command, context::Context, exit, failure::Failure};
 
 /// Runs a command and returns its exit code.
 ///
 /// # Errors
 /// What ended it before its end; what failed for one of several files is printed by the command itself.
 pub(crate) fn run(command: &Command, context: &Context) -> Result<u8, Failure> {
-    match command {
-        Command::Init(arguments) => init::run(arguments, context),
-        Command::Commit(arguments) => commit::run(arguments, context),
-        Command::Ls(arguments) => ls::run(arguments, context),
-        Command::Stat(arguments) => stat::run(arguments, context),
-        Command::Cat(arguments) => cat::run(arguments, context),
-        Command::Restore(arguments) => restore::run(arguments, context),
-        Command::Verify(arguments) => verify::run(arguments, context),
-        Command::Scrub(arguments) => scrub::run(arguments, context),
-        Command::Rm(arguments) => rm::run(arguments, context),
-        Command::Status(arguments) => status::run(arguments, context),
-    }
+    let code = match command {
+        Command::Init(arguments) => return init::run(arguments, context),
+        Command::Commit(arguments) => return commit::run(arguments, context),
+        Command::Cat(arguments) => return cat::run(arguments, context),
+        Command::Restore(arguments) => return restore::run(arguments, context),
+        Command::Rm(arguments) => return rm::run(arguments, context),
+        Command::Ls(arguments) => ls::run(arguments, context)?,
+        Command::Stat(arguments) => stat::run(arguments, context)?,
+        Command::Verify(arguments) => verify::run(arguments, context)?,
+        Command::Scrub(arguments) => scrub::run(arguments, context)?,
+        Command::Status(arguments) => status::run(arguments, context)?,
+    };
+    // These speak for what is stored; with an old catalog they do not know all of it.
+    Ok(exit::worst(code, context.catalog_code()))
 }
 
 /// Drops every prefix that another one covers, so that no file is met twice.

@@ -257,7 +257,9 @@ impl Restorer<'_> {
                 }
                 failure
             }
-            _ => Failure::of(error, meaning).under(format!("{name} was not restored")),
+            RestoreError::TargetInsideArchive { .. } | _ => {
+                Failure::of(error, meaning).under(format!("{name} was not restored"))
+            }
         }
     }
 
@@ -307,7 +309,10 @@ fn refuse_target_in_archive(target: &Path, context: &Context) -> Result<(), Fail
             }
         })
         .find(|path| path.exists());
-    let is_inside = path_is_inside(existing.unwrap_or(Path::new(".")), context.archive());
+    let existing = existing.unwrap_or(Path::new("."));
+    // A link at the end counts for what it leads to. What cannot be resolved is refused when it is opened.
+    let resolved = existing.canonicalize();
+    let is_inside = path_is_inside(resolved.as_deref().unwrap_or(existing), context.archive());
     if is_inside.map_err(|error| Failure::of(&error, host_error(&error)))? {
         let (target, archive) = (text::path(target), context.archive_text());
         let message = format!("{target} lies inside the archive {archive}: nothing is restored there");

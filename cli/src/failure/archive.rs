@@ -17,10 +17,11 @@ pub(crate) fn open_error(error: &OpenError) -> Meaning {
         // What should be the directory of an archive is a file.
         OpenError::Host { source } if is_not_a_directory(source) => Meaning::NoArchive,
         OpenError::Host { source } => host_error(source),
-        OpenError::Exists { .. } | OpenError::VolumeForeign { .. } | OpenError::Threads { .. } => {
-            Meaning::Failed
-        }
-        _ => Meaning::Failed,
+        OpenError::Exists { .. }
+        | OpenError::NotEmpty { .. }
+        | OpenError::VolumeForeign { .. }
+        | OpenError::Threads { .. }
+        | _ => Meaning::Failed,
     }
 }
 
@@ -57,7 +58,7 @@ pub(crate) fn restore_error(error: &RestoreError) -> Meaning {
     match error {
         RestoreError::Read { source } => read_error(source),
         RestoreError::Host { source } => host_error(source),
-        _ => Meaning::Failed,
+        RestoreError::TargetInsideArchive { .. } | _ => Meaning::Failed,
     }
 }
 

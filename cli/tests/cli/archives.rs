@@ -193,6 +193,13 @@ fn an_old_catalog_that_was_put_back_is_not_written_to() {
         answer.stderr
     );
     place.run(["rm", "a"]).expect_code(13);
+    for command in ["ls", "status", "verify", "scrub"] {
+        let answer = place.run([command]).expect_code(13);
+        let warning = "warning: the catalog of ./archive.bfdb is an old copy";
+        assert!(answer.stderr.contains(warning), "{command}: {}", answer.stderr);
+    }
+    let answer = place.run(["cat", "a"]).expect_code(0);
+    assert_eq!(answer.stdout, b"1", "what it knows is read, and right");
 }
 
 #[test]

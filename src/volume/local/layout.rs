@@ -154,9 +154,9 @@ pub(super) fn create_new(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// A planted link must not lead out of the volume.
+/// A planted link must not lead out of the volume, and a planted fifo must not be waited for.
 fn no_follow() -> i32 {
-    flag_bits(OFlags::NOFOLLOW)
+    flag_bits(OFlags::NOFOLLOW | OFlags::NONBLOCK)
 }
 
 pub(super) fn flag_bits(flags: OFlags) -> i32 {
