@@ -22,7 +22,7 @@ use crate::{
         shared::Shared,
         volumes::{announce_epoch, settle_epoch},
     },
-    catalog::{BlockRecord, ExtentRecord, ExtentState, FileRecord},
+    catalog::{BlockRecord, CatalogWriter, ExtentRecord, ExtentState, FileRecord},
     error::{CommitError, VolumeError},
     format::{EXTENT_HEADER_LEN_BYTES, ExtentHeader, ExtentIdentity, FrameLayout},
     geometry::{BlockGeometry, FileGeometry, lanes_for_block},
@@ -102,12 +102,15 @@ impl Reservation {
             .into_iter()
             .filter(|extent| extent.volume == volume.id())
             .collect();
-        let (positions, written) = lane_positions(&extents, shared.policy().lane_count());
         let lanes = if geometry.block_count() == 0 {
             Vec::new()
         } else {
-            lanes_for_block(geometry.shape(), &written)
+            lanes_for_block(
+                geometry.shape(),
+                &lane_lengths(&extents, shared.policy().lane_count()),
+            )
         };
+        let positions = lane_positions(&mut writer, volume.as_ref(), &extents, &lanes)?;
         // Which extents are new does not depend on their numbers, so a first walk counts them.
         let limit = extent_limit(&geometry, &lanes, &positions);
         let (_, counted) = walk_layout(&geometry, &lanes, &positions, (limit, Vec::new()));
@@ -115,8 +118,8 @@ impl Reservation {
         let new_extents = counted
             .iter()
             .filter(|taken| taken.is_new)
-            .map(|_| writer.allocate_extent_id())
-            .collect();
+            .map(|_| unused_extent_id(&mut writer, volume.as_ref()))
+            .collect::<Result<_, CommitError>>()?;
         let (start, uses) = walk_layout(&geometry, &lanes, &positions, (limit, new_extents));
         let known: BTreeMap<ExtentId, &ExtentRecord> =
             extents.iter().map(|extent| (extent.id, extent)).collect();
@@ -291,31 +294,72 @@ fn fresh_extent(taken: &ExtentUse, volume: VolumeId) -> ExtentRecord {
     }
 }
 
-/// Returns where each lane goes on, and what each has taken so far.
-///
-/// A lane may have several open extents after writers that worked side by side; the lowest that nobody owns is taken.
-fn lane_positions(extents: &[ExtentRecord], lane_count: u16) -> (Vec<Option<LanePosition>>, Vec<u64>) {
-    let mut positions = vec![None; usize::from(lane_count)];
+/// Returns what each lane has taken so far.
+fn lane_lengths(extents: &[ExtentRecord], lane_count: u16) -> Vec<u64> {
     let mut written = vec![0; usize::from(lane_count)];
     for extent in extents {
-        let lane = usize::from(extent.lane.get());
         // A lane beyond the policy's count belongs to no code of this archive.
-        let Some(slot) = positions.get_mut(lane) else {
+        if let Some(length) = written.get_mut(usize::from(extent.lane.get())) {
+            *length += extent.end_bytes;
+        }
+    }
+    written
+}
+
+/// Returns where each of `lanes` goes on.
+///
+/// A lane may have several open extents after writers that worked side by side; the lowest that nobody owns is taken. One
+/// that does not end where the catalog says is sealed instead: no writer leaves such a thing, so the catalog may be an
+/// old one that was put back, and what stands there may be what others have published.
+fn lane_positions(
+    writer: &mut CatalogWriter,
+    volume: &dyn Volume,
+    extents: &[ExtentRecord],
+    lanes: &[LaneIndex],
+) -> Result<Vec<Option<LanePosition>>, CommitError> {
+    let lane_count = lanes.iter().map(|lane| usize::from(lane.get()) + 1).max();
+    let mut positions = vec![None; lane_count.unwrap_or(0)];
+    for extent in extents {
+        let is_free = extent.state == ExtentState::Open && extent.owner.is_none() && extent.end_bytes > 0;
+        let lane = usize::from(extent.lane.get());
+        if !is_free || !lanes.contains(&extent.lane) || positions[lane].is_some() {
             continue;
-        };
-        written[lane] += extent.end_bytes;
-        if slot.is_none()
-            && extent.state == ExtentState::Open
-            && extent.owner.is_none()
-            && extent.end_bytes > 0
-        {
-            *slot = Some(LanePosition {
+        }
+        if ends_at(volume, extent.id, extent.end_bytes)? {
+            positions[lane] = Some(LanePosition {
                 extent: extent.id,
                 end_bytes: extent.end_bytes,
             });
+        } else {
+            writer.put_extent(&ExtentRecord {
+                state: ExtentState::Sealed,
+                ..extent.clone()
+            })?;
         }
     }
-    (positions, written)
+    Ok(positions)
+}
+
+/// Says whether an extent is there and has exactly this length.
+fn ends_at(volume: &dyn Volume, extent: ExtentId, end_bytes: u64) -> Result<bool, VolumeError> {
+    match volume.read_at(extent, end_bytes, &mut [0]) {
+        Err(VolumeError::Truncated { len_bytes, .. }) => Ok(len_bytes == end_bytes),
+        Ok(()) | Err(VolumeError::Missing { .. } | VolumeError::Read { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes an extent id that has no file: an old catalog that was put back gives ids again, and what a commit has made goes
+/// when the commit fails.
+fn unused_extent_id(writer: &mut CatalogWriter, volume: &dyn Volume) -> Result<ExtentId, CommitError> {
+    loop {
+        let extent = writer.allocate_extent_id();
+        match volume.read_at(extent, 0, &mut [0]) {
+            Err(VolumeError::Missing { .. }) => return Ok(extent),
+            Ok(()) | Err(VolumeError::Truncated { .. } | VolumeError::Read { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Returns the length at which this commit leaves an extent for a new one.
