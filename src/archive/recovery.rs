@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::shared::Shared;
 use crate::{
-    catalog::{CatalogWriter, ExtentRecord},
+    catalog::{CatalogWriter, ExtentRecord, ExtentState},
     error::{CatalogError, CommitError, HostError, OpenError, VolumeError},
     host::{ArchiveLayout, SeenSession, SessionLife, SessionState, glance_at_sessions, sessions},
     units::{ExtentId, SessionId},
@@ -51,12 +51,24 @@ pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
         .filter(|session| matches!(session.state, SessionState::Live(_)))
         .map(|session| session.id)
         .collect();
+    let dead: BTreeSet<SessionId> = seen
+        .iter()
+        .filter(|session| matches!(session.state, SessionState::Dead(_)))
+        .map(|session| session.id)
+        .collect();
     let mut extents_released = 0;
     for extent in writer.extents()? {
-        if extent.owner.is_some_and(|owner| !live.contains(&owner)) {
-            release_unfinished(shared, &mut writer, &extent)?;
-            extents_released += 1;
-        }
+        let Some(owner) = extent.owner.filter(|owner| !live.contains(owner)) else {
+            continue;
+        };
+        // Without a file nothing proves that the owner is dead: it may go on to write, but not where others do.
+        let afterwards = if dead.contains(&owner) {
+            Afterwards::GoOn
+        } else {
+            Afterwards::Seal
+        };
+        release_unfinished(shared, &mut writer, &extent, afterwards)?;
+        extents_released += 1;
     }
     writer.commit()?;
     let mut dead_sessions = 0;
@@ -74,12 +86,22 @@ pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
     })
 }
 
+/// What becomes of an extent that was taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// Later commits go on in it.
+    GoOn,
+    /// Nobody does.
+    Seal,
+}
+
 /// Takes one extent back from a commit that will never be published: its bytes go first, its row after them, so that a
 /// crash in between finds the row and does it again.
 pub(super) fn release_unfinished(
     shared: &Shared,
     writer: &mut CatalogWriter,
     extent: &ExtentRecord,
+    afterwards: Afterwards,
 ) -> Result<(), ReleaseError> {
     let volume = shared.volumes.get(extent.volume);
     if extent.end_bytes == 0 {
@@ -92,9 +114,9 @@ pub(super) fn release_unfinished(
         return Ok(());
     }
     let state = match volume.map(|volume| cut_back(volume.as_ref(), extent.id, extent.end_bytes)) {
-        Some(Ok(())) => extent.state,
+        Some(Ok(())) if afterwards == Afterwards::GoOn => extent.state,
         // Damaged meanwhile: nothing is appended to it any more, what it holds is a matter for scrub.
-        None | Some(Err(_)) => crate::catalog::ExtentState::Sealed,
+        Some(Ok(()) | Err(_)) | None => ExtentState::Sealed,
     };
     writer.put_extent(&ExtentRecord {
         owner: None,

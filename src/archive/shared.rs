@@ -103,7 +103,10 @@ impl Shared {
         }
         let mut slot = self.session_slot();
         if let Some(session) = slot.as_ref() {
-            return Ok(session.id());
+            // One whose file is gone protects nothing that is written from now on.
+            if session.has_its_file()? {
+                return Ok(session.id());
+            }
         }
         let made = self
             .make_session()

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use super::{BufferError, CatalogError, FormatError, HostError, VolumeError};
-use crate::units::{BlockIndex, ByteRange, Epoch, FileName, VolumeId};
+use crate::units::{BlockIndex, ByteRange, Epoch, ExtentId, FileName, VolumeId};
 
 /// Why an archive was not made or opened.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +124,12 @@ pub enum CommitError {
     /// The archive was opened for reading.
     #[error("the archive is open for reading only")]
     ReadOnly,
+    /// Another writer took this one for dead and took back what it was writing: its session file is gone, or its lock is.
+    #[error("extent {extent} was taken back from this writer: its session was gone")]
+    OwnershipLost {
+        /// The extent.
+        extent: ExtentId,
+    },
     /// The source lies in the archive or in one of its volumes.
     #[error("{} lies inside the archive itself", path.display())]
     SourceInsideArchive {

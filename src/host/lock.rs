@@ -183,7 +183,8 @@ impl LockedFile {
         fs::remove_file(&self.path).map_err(HostError::io(HostOperation::Remove, &self.path))
     }
 
-    fn has_its_name(&self) -> Result<bool, HostError> {
+    /// Says whether the file is still the one at its name.
+    pub(super) fn has_its_name(&self) -> Result<bool, HostError> {
         let own = self
             .file
             .metadata()

@@ -113,6 +113,14 @@ impl Session {
         self.id
     }
 
+    /// Says whether its file is still there: without it, others take what it owns back.
+    ///
+    /// # Errors
+    /// [`HostError::Io`] when that cannot be told.
+    pub fn has_its_file(&self) -> Result<bool, HostError> {
+        self.locked.has_its_name()
+    }
+
     /// Ends the session: removes its file, then lets go of the lock.
     ///
     /// # Errors

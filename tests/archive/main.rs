@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod damage;
+mod lost_session;
 mod old_catalog;
 mod round_trip;
 mod support;

@@ -18,7 +18,7 @@ use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 use super::block::{BlockIdentity, BlockInFlight, FrameTarget};
 use crate::{
     archive::{
-        recovery::release_unfinished,
+        recovery::{Afterwards, release_unfinished},
         shared::Shared,
         volumes::{announce_epoch, settle_epoch},
     },
@@ -238,9 +238,11 @@ impl Reservation {
             });
         }
         for taken in &self.uses {
-            let extent = writer
-                .extent(taken.extent)?
-                .unwrap_or_else(|| fresh_extent(taken, self.volume.id()));
+            // Who was taken for dead owns nothing any more, and its bytes are cut off.
+            let extent = writer.extent(taken.extent)?;
+            let Some(extent) = extent.filter(|extent| extent.owner == Some(self.session)) else {
+                return Err(CommitError::OwnershipLost { extent: taken.extent });
+            };
             let state = if taken.is_full {
                 ExtentState::Sealed
             } else {
@@ -273,7 +275,7 @@ impl Reservation {
             if let Some(extent) = writer.extent(taken.extent)?
                 && extent.owner == Some(self.session)
             {
-                release_unfinished(shared, &mut writer, &extent)?;
+                release_unfinished(shared, &mut writer, &extent, Afterwards::GoOn)?;
             }
         }
         writer.commit()?;
