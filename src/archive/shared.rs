@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
-    buffer::BufferPool,
+    buffer::{AlignedBuffer, BufferPool},
     catalog::{Access, Catalog},
-    error::{CommitError, HostError, OpenError},
+    error::{BufferError, CommitError, HostError, OpenError},
     geometry::Policy,
     host::{ArchiveLayout, Clock, Session, SessionInfo, random_bytes},
     units::{ArchiveId, SessionId, Timestamp, to_usize},
@@ -22,7 +22,7 @@ pub(super) const REPLICA_STRIP_LEN_BYTES: u64 = 1024 * 1024;
 /// Bytes that a caller reads or compares at a time, outside the workers.
 pub(super) const STAGING_LEN_BYTES: u64 = 4 << 20;
 
-/// Callers that may hold such a piece at the same time; others wait.
+/// Such pieces that are kept for the next callers.
 const STAGING_BUFFERS: u64 = 4;
 
 /// The parts of an open archive; `Archive`, snapshots and readers hold it together.
@@ -34,8 +34,8 @@ pub(super) struct Shared {
     pub(super) volumes: Volumes,
     /// Memory of the workers. Only they wait for it, and none waits while it holds some.
     pub(super) pool: BufferPool,
-    /// Memory of callers, who wait for workers while they hold it; so it is never what a worker waits for.
-    pub(super) staging: BufferPool,
+    /// Memory of callers, who wait for workers and for slow streams while they hold it; so nobody waits for it.
+    staging: BufferPool,
     pub(super) workers: rayon::ThreadPool,
     pub(super) clock: Arc<dyn Clock>,
     /// The session of this process, made by its first commit.
@@ -89,6 +89,15 @@ impl Shared {
 
     pub(super) fn policy(&self) -> &Policy {
         &self.catalog.archive().policy
+    }
+
+    /// Returns memory for one piece that a caller moves, never waiting: as many callers as hold one, as many there are.
+    pub(super) fn staging_buffer(&self) -> Result<AlignedBuffer, BufferError> {
+        let len = to_usize(STAGING_LEN_BYTES);
+        match self.staging.try_take(len)? {
+            Some(kept) => Ok(kept),
+            None => BufferPool::new(len).take(len),
+        }
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -12,6 +12,7 @@
 mod bad_input;
 mod damage;
 mod lost_session;
+mod many_callers;
 mod old_catalog;
 mod round_trip;
 mod support;

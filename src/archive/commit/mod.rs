@@ -16,10 +16,7 @@ use self::{
     input::{Input, StreamInput},
     reservation::Reservation,
 };
-use super::{
-    CommitOptions, Event, Observer,
-    shared::{STAGING_LEN_BYTES, Shared},
-};
+use super::{CommitOptions, Event, Observer, shared::Shared};
 use crate::{
     catalog::FileRecord,
     error::{CatalogError, CommitError},
@@ -231,7 +228,7 @@ fn hash_source(
     let len_bytes = source.identity().len_bytes;
     let kind = DataLeaves::of_file(len_bytes, leaf);
     let mut folder = RootFolder::new(leaf);
-    let mut buffer = shared.staging.take(to_usize(STAGING_LEN_BYTES))?;
+    let mut buffer = shared.staging_buffer()?;
     let mut offset = 0;
     while offset < len_bytes {
         let len = to_u64(buffer.len()).min(len_bytes - offset);

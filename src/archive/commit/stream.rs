@@ -39,7 +39,7 @@ pub(super) fn write_stream(
     let mut completed = Completed::new(reservation.geometry());
     let mut encoder = ColumnEncoder::new(shape);
     let mut parity = SlicedParity::default();
-    let mut buffer = shared.staging.take(to_usize(STAGING_LEN_BYTES))?;
+    let mut buffer = shared.staging_buffer()?;
     // The whole block is one strip here.
     while let Some((block, _)) = dealer.next_block(|_, _| vec![()]) {
         parity.clear(&block);
