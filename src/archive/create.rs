@@ -5,7 +5,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
 use super::{
     Archive, ArchiveOptions, OpenOptions, RecoveryReport, recovery,
     shared::{Shared, SharedParts},
-    volumes::{Volumes, announce_epoch, read_slots},
+    volumes::{Volumes, announce_epoch, read_slots, write_slot},
 };
 use crate::{
     catalog::{Access, ArchiveRecord, Catalog, CatalogOptions, Check, VolumeRecord},
@@ -90,6 +90,8 @@ fn make_volume(layout: &ArchiveLayout) -> Result<(ArchiveId, LocalVolume), OpenE
     {
         let local = LocalVolume::open(&dir, slot.volume)?;
         if local.extents()?.is_empty() {
+            // Whoever wrote it may have died before it was synced.
+            write_slot(&local, &slot)?;
             return Ok((slot.archive, local));
         }
     }

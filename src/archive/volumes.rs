@@ -112,7 +112,8 @@ pub(super) fn settle_epoch(volume: &dyn Volume, epoch: Epoch) -> Result<(), Volu
     }
 }
 
-fn write_slot(volume: &dyn Volume, slot: &VolumeSlot) -> Result<(), VolumeError> {
+/// Writes a slot to its place, durable on return.
+pub(super) fn write_slot(volume: &dyn Volume, slot: &VolumeSlot) -> Result<(), VolumeError> {
     let index = match slot.place() {
         SlotPlace::First => SlotIndex::A,
         SlotPlace::Second => SlotIndex::B,
