@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod damage;
+mod dying_writers;
 mod lost_session;
 mod many_callers;
 mod old_catalog;

@@ -1,0 +1,252 @@
+//! Old catalogs that were put back, creations that were killed, and things that stand where they do not belong.
+
+use std::{
+    fs::{self},
+    os::unix::fs::symlink,
+    process::Command,
+};
+
+use bfdb::{
+    archive::{Archive, ArchiveOptions, CommitOptions, RestoreOptions},
+    catalog::Access,
+    error::{OpenError, RestoreError},
+    host::RestoreTarget,
+};
+
+use crate::support::{Store, get, name, open, painted, try_open};
+
+use super::{
+    archives::{Closed, copy_dir, tree},
+    *,
+};
+
+#[test]
+fn an_old_catalog_that_was_put_back_is_refused_for_writing_and_no_extent_changes() {
+    let store = store_with_files();
+    let root = store.root();
+    let Store { dir: _dir, archive } = store;
+    archive.close().unwrap();
+    let old = fs::read(root.join("catalog.redb")).unwrap();
+    let archive = open(&root, Access::Write);
+    for index in 0..3 {
+        let file = name(&format!("newer/{index}"));
+        let content = painted(LENGTHS[3], index);
+        drop(
+            archive
+                .commit(&file, &content[..], LENGTHS[3], &CommitOptions::default())
+                .unwrap(),
+        );
+    }
+    archive.close().unwrap();
+    let new = fs::read(root.join("catalog.redb")).unwrap();
+    let volumes = tree(&root.join("volumes"));
+    fs::write(root.join("catalog.redb"), old).unwrap();
+    let error = try_open(&root, Access::Write).unwrap_err();
+    let OpenError::CatalogStale { catalog, seen, .. } = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(seen.get(), catalog.get() + 3);
+    let reader = open(&root, Access::Read);
+    assert!(
+        get(&reader, "stored/3").unwrap() == painted(LENGTHS[3], 3),
+        "what it knows can be read"
+    );
+    drop(reader);
+    assert!(
+        tree(&root.join("volumes")) == volumes,
+        "not a byte of the volume has changed"
+    );
+    fs::write(root.join("catalog.redb"), new).unwrap();
+    let archive = open(&root, Access::Write);
+    assert!(
+        get(&archive, "newer/2").unwrap() == painted(LENGTHS[3], 2),
+        "with the right catalog all is well"
+    );
+}
+
+/// A creation that was killed after its volume had slots and before its catalog had a name left a directory in which no
+/// archive could ever be made.
+#[test]
+fn a_creation_that_was_killed_before_its_catalog_had_a_name_is_taken_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("a.bfdb");
+    let archive = Archive::create(&root, &ArchiveOptions::default()).unwrap();
+    let first = archive.id();
+    archive.close().unwrap();
+    fs::rename(root.join("catalog.redb"), root.join("catalog.redb.tmp")).unwrap();
+    // The mark that a creation writes before anything else.
+    let lock = bfdb::host::ArchiveLayout::new(dir.path().join("other"));
+    drop(lock.lock_for_building(bfdb::host::Building::Creation).unwrap());
+    fs::copy(dir.path().join("other/building.tmp"), root.join("building.tmp")).unwrap();
+    let archive = Archive::create(&root, &ArchiveOptions::default()).unwrap();
+    assert_eq!(
+        archive.id(),
+        first,
+        "the volume that was made is the one that is used"
+    );
+    drop(
+        archive
+            .commit(&name("file"), &b"bytes"[..], 5, &CommitOptions::default())
+            .unwrap(),
+    );
+    archive.close().unwrap();
+    assert_eq!(get(&open(&root, Access::Read), "file").unwrap(), b"bytes");
+}
+
+/// A target that was a link into the archive let a restore replace the catalog.
+#[test]
+fn nothing_is_restored_into_the_archive_whatever_leads_there() {
+    let store = store_with_files();
+    let root = store.root();
+    let link = store.dir.path().join("link");
+    symlink(&root, &link).unwrap();
+    let before = tree(&root.join("volumes"));
+    let snapshot = store.archive.snapshot().unwrap();
+    for target in [
+        root.clone(),
+        link.clone(),
+        link.join("volumes/deep/er"),
+        root.join("sessions/../new"),
+    ] {
+        let opened = RestoreTarget::open(&target).unwrap();
+        let refused = snapshot.restore(&name("stored/3"), &opened, &RestoreOptions::default(), &());
+        assert!(
+            matches!(refused, Err(RestoreError::TargetInsideArchive { .. })),
+            "{refused:?}"
+        );
+    }
+    fs::remove_dir_all(root.join("volumes/deep")).unwrap();
+    assert!(tree(&root.join("volumes")) == before, "not a byte was written");
+    let beside = RestoreTarget::open(&store.dir.path().join("beside")).unwrap();
+    assert!(
+        snapshot
+            .restore(&name("stored/3"), &beside, &RestoreOptions::default(), &())
+            .is_ok()
+    );
+}
+
+/// A fifo that stood in the place of an extent was waited for.
+#[test]
+fn a_fifo_in_the_place_of_an_extent_is_damage_and_not_waited_for() {
+    let store = store_with_files();
+    let extent = store.extents()[0].clone();
+    fs::remove_file(&extent).unwrap();
+    let made = Command::new("mkfifo").arg(&extent).status().unwrap();
+    assert!(made.success());
+    let report = store.archive.scrub(&()).unwrap();
+    assert!(
+        report.damaged_shards > 0 && report.files_lost() == 0,
+        "{report:?}"
+    );
+}
+
+/// Damage of catalog pages that no listing touches went unnoticed by a scrub that had read every shard.
+#[test]
+fn a_scrub_verifies_the_catalog_as_well() {
+    let closed = Closed::new();
+    let catalog = closed.root.join("catalog.redb");
+    let good = fs::read(&catalog).unwrap();
+    let mut noticed = 0;
+    for at in (0..good.len()).step_by(good.len() / 150) {
+        let mut bad = good.clone();
+        bad[at] ^= 0x10;
+        fs::write(&catalog, &bad).unwrap();
+        let writes = try_open(&closed.root, Access::Write).map(drop);
+        fs::write(&catalog, &bad).unwrap();
+        let scrubbed = try_open(&closed.root, Access::Read).map(|opened| opened.0.scrub(&()).map(drop));
+        if writes.is_err() {
+            noticed += 1;
+            assert!(
+                !matches!(scrubbed, Ok(Ok(()))),
+                "a flipped bit at {at} keeps writers out, and scrub says nothing"
+            );
+        }
+    }
+    assert!(noticed > 0, "no flip hit anything");
+}
+
+/// A catalog one commit old looked like one whose writer had died between announcing an epoch and publishing it; the next
+/// writer would have cut off the newest file. Epochs are settled after publishing since.
+#[test]
+fn a_catalog_that_is_only_one_commit_old_is_noticed_too() {
+    for change in ["commit", "remove"] {
+        let store = store_with_files();
+        let root = store.root();
+        let Store { dir: _dir, archive } = store;
+        archive.close().unwrap();
+        let old = fs::read(root.join("catalog.redb")).unwrap();
+        let archive = open(&root, Access::Write);
+        if change == "commit" {
+            let options = CommitOptions::default();
+            drop(
+                archive
+                    .commit(&name("newest"), &painted(5000, 1)[..], 5000, &options)
+                    .unwrap(),
+            );
+        } else {
+            drop(archive.remove(&name("stored/3")).unwrap());
+        }
+        archive.close().unwrap();
+        let volumes = tree(&root.join("volumes"));
+        fs::write(root.join("catalog.redb"), old).unwrap();
+        let error = try_open(&root, Access::Write).unwrap_err();
+        assert!(
+            matches!(error, OpenError::CatalogStale { .. }),
+            "{change}: {error:?}"
+        );
+        assert!(
+            tree(&root.join("volumes")) == volumes,
+            "{change}: not a byte of the volume has changed"
+        );
+    }
+}
+
+/// An epoch that is announced twice must not look settled: the archive would refuse every writer for ever.
+#[test]
+fn an_epoch_that_was_announced_and_never_published_keeps_no_writer_out() {
+    let store = store_with_files();
+    let root = store.root();
+    let Store { dir: _dir, archive } = store;
+    archive.close().unwrap();
+    let before = fs::read(root.join("catalog.redb")).unwrap();
+    let slots = root.join("volumes/v0/volume.bfv");
+    let settled = fs::read(&slots).unwrap();
+    for round in 0..3 {
+        let archive = open(&root, Access::Write);
+        let options = CommitOptions::default();
+        drop(
+            archive
+                .commit(&name("newest"), &painted(5000, round)[..], 5000, &options)
+                .unwrap(),
+        );
+        archive.close().unwrap();
+        // As if the writer had died between the slot that announces and the catalog: one slot is ahead.
+        let after = fs::read(&slots).unwrap();
+        let announced = if settled[..4096] == after[..4096] {
+            4096..8192
+        } else {
+            0..4096
+        };
+        let mut ahead = settled.clone();
+        ahead[announced.clone()].copy_from_slice(&after[announced]);
+        fs::write(&slots, &ahead).unwrap();
+        fs::write(root.join("catalog.redb"), &before).unwrap();
+        fs::remove_dir_all(root.join("sessions")).unwrap();
+        fs::create_dir(root.join("sessions")).unwrap();
+    }
+    let archive = open(&root, Access::Write);
+    assert!(
+        get(&archive, "stored/3").unwrap() == painted(LENGTHS[3], 3),
+        "all that was published is there"
+    );
+}
+
+#[test]
+fn the_volume_of_another_archive_is_refused() {
+    let closed = Closed::new();
+    let other = Closed::new();
+    fs::rename(closed.root.join("volumes"), closed.root.join("away")).unwrap();
+    copy_dir(&other.root.join("volumes"), &closed.root.join("volumes"));
+    let error = try_open(&closed.root, Access::Write).unwrap_err();
+    assert!(matches!(error, OpenError::VolumeForeign { .. }), "{error:?}");
+}
