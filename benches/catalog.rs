@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use bfdb::catalog::{
-    Access, ArchiveRecord, BlockRecord, Catalog, CatalogOptions, CatalogWriter, Check, ExtentRecord,
-    ExtentState, FORMAT_VERSION, FileRecord, ShardRecord, VolumeRecord,
+    Access, ArchiveRecord, BlockRecord, Catalog, CatalogOptions, CatalogWriter, Check, EntryKind,
+    ExtentRecord, ExtentState, FORMAT_VERSION, FileRecord, ShardRecord, VolumeRecord,
 };
 use bfdb::geometry::{FileGeometry, Policy};
 use bfdb::merkle::{RootHash, ShardDigest};
@@ -112,6 +112,7 @@ fn fill(path: &Path) -> Catalog {
 fn insert(writer: &mut CatalogWriter, number: u64) {
     let geometry = FileGeometry::new(1000, &Policy::default());
     let file = FileRecord {
+        kind: EntryKind::File,
         id: writer.allocate_file_id(),
         name: name(number),
         mode: 0o100_644,

@@ -25,9 +25,9 @@ mod volumes;
 
 use std::{io::Read, path::Path, sync::Arc};
 
-pub use commit::{CommitOutcome, CommitReceipt};
+pub use commit::{CommitAllOptions, CommitOutcome, CommitReceipt, NameConflict, Source};
 pub use inspect::FileDamage;
-pub use observer::{DamageKind, DamagePart, Event, Finding, Observer};
+pub use observer::{CommitObserver, DamageKind, DamagePart, Event, Finding, Observer, RestoreObserver};
 pub use options::{ArchiveOptions, CommitOptions, OpenOptions, Resources};
 pub use read::FileReader;
 pub use recovery::RecoveryReport;
@@ -94,6 +94,42 @@ impl Archive {
         observer: &dyn Observer,
     ) -> Result<CommitOutcome, CommitError> {
         commit::commit_file(&self.shared, name, path, observer)
+    }
+
+    /// Stores many sources: files, directories and symbolic links, each as what it is. What lies below a directory is
+    /// not looked for: whoever walks a tree gives every entry.
+    ///
+    /// Each source is stored wholly or not at all, and `observer` is told once it is durable and visible; the call as a
+    /// whole is not atomic. Small files share one sync and one transaction, thousands at a time. `sources` is asked on the
+    /// caller's thread and never far ahead, so that any number takes bounded memory. One source that fails does not stop
+    /// the rest.
+    ///
+    /// # Errors
+    /// [`CommitError`] when it makes no sense to go on (the volume is full, the catalog fails, `observer` cancels): sources
+    /// that were not told of are not stored.
+    pub fn commit_all(
+        &self,
+        sources: &mut dyn Iterator<Item = Source>,
+        options: &CommitAllOptions,
+        observer: &dyn CommitObserver,
+    ) -> Result<(), CommitError> {
+        commit::commit_all(&self.shared, sources, options, observer)
+    }
+
+    /// Stores a stream whose length nobody knows; reads it once, to its end.
+    ///
+    /// It is spooled to a file without a name in the archive first, since the length decides how it is protected.
+    ///
+    /// # Errors
+    /// The same as for [`Self::commit_path`].
+    pub fn commit_reader(
+        &self,
+        name: &FileName,
+        source: &mut dyn Read,
+        options: &CommitOptions,
+        observer: &dyn Observer,
+    ) -> Result<CommitOutcome, CommitError> {
+        commit::commit_reader(&self.shared, (name, source), options, observer)
     }
 
     /// Stores a stream of `len_bytes` bytes; reads it once, from the start to the end.

@@ -1,6 +1,8 @@
 //! What an operation tells while it runs: progress and findings.
 
+use super::{CommitOutcome, FileInfo, RestoreReceipt, Source};
 use crate::{
+    error::{CommitError, RestoreError},
     plan::ColumnSet,
     units::{BlockIndex, ExtentId, FileName, ShardIndex, VolumeId},
 };
@@ -11,10 +13,33 @@ use crate::{
 pub trait Observer: Send + Sync {
     /// Receives one event.
     fn event(&self, event: Event<'_>);
+
+    /// Says whether the operation should end now, with an error that says so and everything undone that was not finished.
+    ///
+    /// Asked between pieces of work, from several threads at once; once true it stays true.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
 }
 
 impl Observer for () {
     fn event(&self, _: Event<'_>) {}
+}
+
+/// Is told what became of each source of [`Archive::commit_all`](super::Archive::commit_all).
+pub trait CommitObserver: Observer {
+    /// One source was stored, durably, or was not. The order is that of completion, not that of the sources.
+    ///
+    /// Called from one thread at a time.
+    fn source_done(&self, source: &Source, result: Result<CommitOutcome, CommitError>);
+}
+
+/// Is told what became of each entry of [`Snapshot::restore_all`](super::Snapshot::restore_all).
+pub trait RestoreObserver: Observer {
+    /// One entry was restored, or was not. The order is that of completion, not that of the names.
+    ///
+    /// Called from one thread at a time.
+    fn entry_done(&self, entry: &FileInfo, result: Result<RestoreReceipt, RestoreError>);
 }
 
 /// Something that happened.

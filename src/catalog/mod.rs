@@ -35,8 +35,8 @@ use core::fmt;
 
 pub use reader::CatalogReader;
 pub use records::{
-    ArchiveRecord, BlockRecord, ExtentRecord, ExtentState, FileRecord, ShardOwner, ShardPlace, ShardRecord,
-    TierTotals, Totals, VolumeRecord,
+    ArchiveRecord, BlockRecord, EntryKind, ExtentRecord, ExtentState, FileRecord, ShardOwner, ShardPlace,
+    ShardRecord, TierTotals, Totals, VolumeRecord,
 };
 pub use writer::CatalogWriter;
 

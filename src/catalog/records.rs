@@ -93,13 +93,29 @@ pub struct BlockRecord {
     pub shards: Vec<Option<ShardRecord>>,
 }
 
-/// A stored version of a file.
+/// What a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A file and its bytes.
+    File,
+    /// A directory: permissions and a time. What lies below it has names of its own.
+    Directory,
+    /// A symbolic link.
+    SymbolicLink {
+        /// Where it leads, as it was read: 1 to 4095 bytes without NUL.
+        target: Box<[u8]>,
+    },
+}
+
+/// A stored version of a file, or of a directory or symbolic link, which have no bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRecord {
     /// Identity of this version of the file.
     pub id: FileId,
     /// Its name.
     pub name: FileName,
+    /// What it is; anything but a file has length 0 and the root of no bytes.
+    pub kind: EntryKind,
     /// Type and permission bits, as `stat` gives them.
     pub mode: u32,
     /// When the source was last modified.

@@ -202,6 +202,9 @@ pub enum CommitError {
         #[source]
         source: HostError,
     },
+    /// The observer asked for an end.
+    #[error("interrupted before it was done; nothing of it is stored")]
+    Cancelled,
 }
 
 /// Why bytes were not delivered; none that are wrong ever are.
@@ -269,6 +272,9 @@ pub enum RestoreError {
         /// The target.
         path: PathBuf,
     },
+    /// The observer asked for an end.
+    #[error("interrupted before it was done; nothing of it is restored")]
+    Cancelled,
     /// The target could not be written.
     #[error("the restored file cannot be written")]
     Host {
@@ -282,6 +288,9 @@ pub enum RestoreError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScrubError {
+    /// The observer asked for an end.
+    #[error("interrupted; what was not looked at is unknown")]
+    Cancelled,
     /// No file of that name or below it is stored.
     #[error("no file named {name} in this archive, nor anything below it")]
     NotFound {

@@ -13,7 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::open::{Access, is_same_file, open_regular};
+use super::{
+    open::{Access, is_same_file, open_regular},
+    place::Place,
+};
 use crate::{
     error::{HostError, HostOperation, SourceChange},
     units::{Timestamp, to_u64},
@@ -56,6 +59,14 @@ impl SourceFile {
             path: path.to_owned(),
             identity: SourceIdentity::of(&found),
         })
+    }
+
+    /// Opens the regular file at a place, as [`SourceFile::open`] does.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_at(place: &Place) -> Result<Self, HostError> {
+        Self::open(place.path())
     }
 
     /// Returns what the file was when it was opened.
@@ -167,7 +178,7 @@ impl SourceIdentity {
         }
     }
 
-    fn of(found: &Metadata) -> Self {
+    pub(super) fn of(found: &Metadata) -> Self {
         let time = |seconds: i64, nanoseconds: i64| {
             let nanoseconds = u32::try_from(nanoseconds).ok();
             nanoseconds

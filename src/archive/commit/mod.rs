@@ -3,11 +3,15 @@
 mod block;
 mod columns;
 mod input;
+mod many;
 mod reservation;
 mod stream;
 mod strip;
 
 use std::{io::Read, path::Path};
+
+pub use many::{CommitAllOptions, NameConflict, Source};
+pub(super) use many::{commit_all, commit_reader};
 
 pub(super) use block::{leaf_kind, strip_range};
 
@@ -18,7 +22,7 @@ use self::{
 };
 use super::{CommitOptions, Event, Observer, shared::Shared};
 use crate::{
-    catalog::FileRecord,
+    catalog::{EntryKind, FileRecord},
     error::{CatalogError, CommitError},
     geometry::{FileGeometry, Tier},
     host::{SourceFile, path_is_inside},
@@ -43,6 +47,8 @@ pub struct CommitReceipt {
     pub name: FileName,
     /// The version that was stored.
     pub file: FileId,
+    /// What it is.
+    pub kind: EntryKind,
     /// Length in bytes.
     pub len_bytes: u64,
     /// How it is protected.
@@ -58,6 +64,7 @@ impl CommitReceipt {
         Self {
             name: record.name.clone(),
             file: record.id,
+            kind: record.kind.clone(),
             len_bytes: record.geometry.len_bytes(),
             tier: record.geometry.tier(),
             root: record.root,
@@ -146,6 +153,7 @@ fn store(
         reservation.sync(shared)?;
         let now = shared.now();
         let record = FileRecord {
+            kind: EntryKind::File,
             id: reservation.file(),
             name: name.clone(),
             mode: options.mode,

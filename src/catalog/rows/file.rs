@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ImpossibleField, ShapeRow, TimeRow, parse_leaf};
-use crate::catalog::records::{BlockRecord, FileRecord, ShardRecord};
+use crate::catalog::records::{BlockRecord, EntryKind, FileRecord, ShardRecord};
 use crate::geometry::{BlockGeometry, BlockGeometryParts, FileGeometry, FileGeometryParts, FileLeaves, Tier};
 use crate::merkle::{RootHash, ShardDigest};
 use crate::units::{BlockId, BlockIndex, CommitId, ExtentId, FileId, FileName};
@@ -88,6 +88,7 @@ impl FileRow {
         let geometry =
             FileGeometry::from_parts(geometry).map_err(|_error| ImpossibleField("file geometry"))?;
         let file = FileRecord {
+            kind: EntryKind::File,
             id,
             name: FileName::from_bytes(&self.name).map_err(|_error| ImpossibleField("name"))?,
             mode: self.mode,

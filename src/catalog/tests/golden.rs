@@ -24,6 +24,7 @@ fn golden<B: Serialize + DeserializeOwned>(table: CatalogTable, key: &[u8], body
 fn file() -> (FileRecord, BlockRecord) {
     let geometry = FileGeometry::new(1000, &policy());
     let file = FileRecord {
+        kind: EntryKind::File,
         id: FileId::new(0x1_02),
         name: FileName::from_bytes(b"a/\xff").expect("valid"),
         mode: 0o100_644,

@@ -164,6 +164,7 @@ impl World {
         });
         let blocks: Vec<BlockRecord> = blocks.collect();
         let file = FileRecord {
+            kind: EntryKind::File,
             id,
             name: name.clone(),
             mode: 0o100_644,

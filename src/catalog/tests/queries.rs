@@ -199,6 +199,7 @@ fn changes_that_cannot_begin_are_refused_and_spoil_nothing() {
     assert!(matches!(error, CatalogError::NameTaken { .. }), "{error:?}");
     file.name = name("new");
     let taken = FileRecord {
+        kind: EntryKind::File,
         id: FileId::new(1),
         ..file.clone()
     };
