@@ -1,16 +1,17 @@
 //! Opening regular files and nothing else.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{File, Metadata},
     os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
 use rustix::{
-    fs::{FileType, Mode, OFlags, fcntl_setfl, open},
+    fs::{FileType, OFlags, Stat, fcntl_setfl, fstat},
     io::Errno,
 };
 
+use super::place::Place;
 use crate::error::{FileKind, HostError, HostOperation};
 
 /// What a file is opened for.
@@ -25,41 +26,51 @@ pub(super) enum Access {
 ///
 /// # Errors
 /// [`HostError::NotRegular`] says what else it is, [`HostError::Io`] why it cannot be opened.
-pub(super) fn open_regular(path: &Path, access: Access) -> Result<(File, Metadata), HostError> {
-    // Opening a device can do something (rewind a tape): what is no file now is not even opened. The check that counts
-    // is the one after opening.
-    let named = fs::symlink_metadata(path).map_err(HostError::io(HostOperation::Inspect, path))?;
-    expect_regular(path, &named)?;
-    open_then_check(path, access)
+pub(super) fn open_regular(path: &Path, access: Access) -> Result<(File, Stat), HostError> {
+    open_regular_at(&Place::of_path(path), access)
 }
 
-/// Does it whatever the path has become since it was last looked at.
-fn open_then_check(path: &Path, access: Access) -> Result<(File, Metadata), HostError> {
+/// Does the same at a place.
+pub(super) fn open_regular_at(place: &Place, access: Access) -> Result<(File, Stat), HostError> {
+    // Opening a device can do something (rewind a tape): what is no file now is not even opened. Where a directory has
+    // said that it is one, that is enough. The check that counts is the one after opening.
+    if place.listed_as() != Some(FileKind::Regular) {
+        let named = place
+            .stat()
+            .map_err(HostError::io(HostOperation::Inspect, place.path()))?;
+        expect_regular(place.path(), &named)?;
+    }
+    open_then_check(place, access)
+}
+
+/// Does it whatever has come to the place since it was last looked at.
+fn open_then_check(place: &Place, access: Access) -> Result<(File, Stat), HostError> {
+    let path = place.path();
     let access = match access {
         Access::Read => OFlags::RDONLY,
         Access::ReadWrite => OFlags::RDWR,
     };
-    let careful = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = open(path, access | careful, Mode::empty()).map_err(|errno| match errno {
-        // The last part: links on the way there were followed when the path was looked at.
-        Errno::LOOP => HostError::NotRegular {
-            path: path.to_owned(),
-            kind: FileKind::SymbolicLink,
-        },
-        errno => HostError::io(HostOperation::Open, path)(errno),
-    })?;
+    let opened = place
+        .open_with(access | OFlags::NONBLOCK | OFlags::NOCTTY)
+        .map_err(|errno| match errno {
+            // The last part: links on the way there were followed when the path was looked at.
+            Errno::LOOP => HostError::NotRegular {
+                path: path.to_owned(),
+                kind: FileKind::SymbolicLink,
+            },
+            errno => HostError::io(HostOperation::Open, path)(errno),
+        })?;
     let file = File::from(opened);
-    let found = file
-        .metadata()
-        .map_err(HostError::io(HostOperation::Inspect, path))?;
+    let found = fstat(&file).map_err(HostError::io(HostOperation::Inspect, path))?;
     expect_regular(path, &found)?;
-    // It is a file: reads wait for its bytes, also where a file system takes "do not block" at its word.
+    // It is a file: reads wait for its bytes, also where a file system takes "do not block" at its word. Local ones do
+    // not, but nothing here tells them from those that run in a process or on another host.
     fcntl_setfl(&file, OFlags::empty()).map_err(HostError::io(HostOperation::Open, path))?;
     Ok((file, found))
 }
 
-fn expect_regular(path: &Path, found: &Metadata) -> Result<(), HostError> {
-    let kind = kind_of(found.mode());
+fn expect_regular(path: &Path, found: &Stat) -> Result<(), HostError> {
+    let kind = kind_of(found.st_mode);
     if kind == FileKind::Regular {
         Ok(())
     } else {
@@ -93,7 +104,9 @@ pub(super) fn is_same_file(a: &Metadata, b: &Metadata) -> bool {
 mod tests {
     #![expect(clippy::disallowed_methods, reason = "tests of the host make their own files")]
 
-    use rustix::fs::{CWD, fcntl_getfl, mkfifoat};
+    use std::fs;
+
+    use rustix::fs::{CWD, Mode, fcntl_getfl, mkfifoat};
 
     use super::*;
 
@@ -111,7 +124,7 @@ mod tests {
             ("/dev/zero".into(), FileKind::CharacterDevice),
         ];
         for (path, expected) in cases {
-            match open_then_check(&path, Access::Read) {
+            match open_then_check(&Place::of_path(path), Access::Read) {
                 Err(HostError::NotRegular { kind, .. }) => assert_eq!(kind, expected),
                 other => panic!("{other:?} instead of {expected}"),
             }

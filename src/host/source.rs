@@ -7,14 +7,19 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File, Metadata},
+    fs::{self, File},
     io,
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    fs::{Stat, fstat},
+    io::Errno,
+};
+
 use super::{
-    open::{Access, is_same_file, open_regular},
+    open::{Access, is_same_file, open_regular_at},
     place::Place,
 };
 use crate::{
@@ -26,8 +31,18 @@ use crate::{
 #[derive(Debug)]
 pub struct SourceFile {
     file: File,
-    path: PathBuf,
+    origin: Origin,
     identity: SourceIdentity,
+}
+
+/// Where the bytes of a source come from.
+#[derive(Debug)]
+enum Origin {
+    /// A file that somebody else has named.
+    Named(Place),
+    /// A file without a name; the path is for messages only.
+    #[expect(dead_code, reason = "spooled streams come next")]
+    Nameless(PathBuf),
 }
 
 /// What a source was when it was opened: enough to notice later that it is another or has changed.
@@ -53,12 +68,7 @@ impl SourceFile {
     /// # Errors
     /// [`HostError::NotRegular`] says what else it is, [`HostError::Io`] why it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, HostError> {
-        let (file, found) = open_regular(path, Access::Read)?;
-        Ok(Self {
-            file,
-            path: path.to_owned(),
-            identity: SourceIdentity::of(&found),
-        })
+        Self::open_at(&Place::of_path(path))
     }
 
     /// Opens the regular file at a place, as [`SourceFile::open`] does.
@@ -66,7 +76,12 @@ impl SourceFile {
     /// # Errors
     /// The same.
     pub fn open_at(place: &Place) -> Result<Self, HostError> {
-        Self::open(place.path())
+        let (file, found) = open_regular_at(place, Access::Read)?;
+        Ok(Self {
+            file,
+            origin: Origin::Named(place.clone()),
+            identity: SourceIdentity::of(&found),
+        })
     }
 
     /// Returns what the file was when it was opened.
@@ -74,9 +89,12 @@ impl SourceFile {
         self.identity
     }
 
-    /// Returns the path that it was opened by.
+    /// Returns the path that it was opened by, for messages: what it leads to may have changed.
     pub fn path(&self) -> &Path {
-        &self.path
+        match &self.origin {
+            Origin::Named(place) => place.path(),
+            Origin::Nameless(described_as) => described_as,
+        }
     }
 
     /// Fills `into` with the bytes at `offset`; several threads may read at once.
@@ -103,7 +121,7 @@ impl SourceFile {
                 }
                 Err(source) if source.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => {
-                    let (path, len) = (self.path.clone(), to_u64(rest.len()));
+                    let (path, len) = (self.path().to_owned(), to_u64(rest.len()));
                     return Err(HostError::Read {
                         path,
                         offset: at,
@@ -122,22 +140,20 @@ impl SourceFile {
     /// # Errors
     /// [`HostError::SourceChanged`] says what is different, [`HostError::Io`] that it cannot be asked.
     pub fn check_unchanged(&self) -> Result<(), HostError> {
-        let now = self
-            .file
-            .metadata()
-            .map_err(HostError::io(HostOperation::Inspect, &self.path))?;
-        let change = match self.identity.change_to(&SourceIdentity::of(&now)) {
-            Some(change) => Some(change),
-            None => match fs::symlink_metadata(&self.path) {
-                Ok(named) if is_same_file(&named, &now) => None,
+        let now = SourceIdentity::of(&self.stat()?);
+        let change = match (self.identity.change_to(&now), &self.origin) {
+            (Some(change), _) => Some(change),
+            (None, Origin::Nameless(_)) => None,
+            (None, Origin::Named(place)) => match place.stat() {
+                Ok(named) if SourceIdentity::of(&named).is_same_file(&now) => None,
                 Ok(_) => Some(SourceChange::Replaced),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Some(SourceChange::Removed),
-                Err(error) => return Err(HostError::io(HostOperation::Inspect, &self.path)(error)),
+                Err(Errno::NOENT) => Some(SourceChange::Removed),
+                Err(errno) => return Err(HostError::io(HostOperation::Inspect, place.path())(errno)),
             },
         };
         change.map_or(Ok(()), |change| {
             Err(HostError::SourceChanged {
-                path: self.path.clone(),
+                path: self.path().to_owned(),
                 change,
             })
         })
@@ -145,24 +161,25 @@ impl SourceFile {
 
     /// Makes the error of a file that ended at `end` or before.
     fn shrunk(&self, end: u64) -> Result<HostError, HostError> {
-        let now = self
-            .file
-            .metadata()
-            .map_err(HostError::io(HostOperation::Inspect, &self.path))?;
+        let now = SourceIdentity::of(&self.stat()?);
         // It may have grown again since.
-        let found_len = now.len().min(end);
+        let found_len = now.len_bytes.min(end);
         Ok(HostError::SourceShrunk {
-            path: self.path.clone(),
+            path: self.path().to_owned(),
             expected_len: self.identity.len_bytes,
             found_len,
         })
+    }
+
+    fn stat(&self) -> Result<Stat, HostError> {
+        fstat(&self.file).map_err(HostError::io(HostOperation::Inspect, self.path()))
     }
 }
 
 impl SourceIdentity {
     /// Says what makes `now` another file or content than this; the mode does not. `None` when nothing does.
     pub fn change_to(&self, now: &Self) -> Option<SourceChange> {
-        if (self.device, self.inode) != (now.device, now.inode) {
+        if !self.is_same_file(now) {
             Some(SourceChange::Replaced)
         } else if self.len_bytes != now.len_bytes {
             Some(SourceChange::Length {
@@ -178,21 +195,25 @@ impl SourceIdentity {
         }
     }
 
-    pub(super) fn of(found: &Metadata) -> Self {
-        let time = |seconds: i64, nanoseconds: i64| {
-            let nanoseconds = u32::try_from(nanoseconds).ok();
+    pub(super) fn of(found: &Stat) -> Self {
+        // The types of these fields differ between machines.
+        let time = |seconds: i64, nanoseconds: Option<u32>| {
             nanoseconds
                 .and_then(|nanoseconds| Timestamp::new(seconds, nanoseconds))
                 .expect("the system counts fewer than 1 000 000 000 nanoseconds in a second")
         };
         Self {
-            len_bytes: found.len(),
-            mtime: time(found.mtime(), found.mtime_nsec()),
-            ctime: time(found.ctime(), found.ctime_nsec()),
-            device: found.dev(),
-            inode: found.ino(),
-            mode: found.mode(),
+            len_bytes: u64::try_from(found.st_size).expect("no file has a negative length"),
+            mtime: time(found.st_mtime, u32::try_from(found.st_mtime_nsec).ok()),
+            ctime: time(found.st_ctime, u32::try_from(found.st_ctime_nsec).ok()),
+            device: found.st_dev,
+            inode: found.st_ino,
+            mode: found.st_mode,
         }
+    }
+
+    fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
     }
 }
 
