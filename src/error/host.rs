@@ -52,6 +52,12 @@ pub enum HostError {
         /// What it is.
         kind: FileKind,
     },
+    /// A directory is also one of those above it, as no sound file system has it: what is below has no end.
+    #[error("{} is a directory that lies in itself", Shown(.path))]
+    DirectoryLoop {
+        /// The directory, as it was found below.
+        path: PathBuf,
+    },
     /// A source ends before the length that it had when it was opened.
     #[error("{} had {expected_len} bytes when it was opened and ends at {found_len} now", Shown(.path))]
     SourceShrunk {

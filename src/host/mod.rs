@@ -1,4 +1,4 @@
-//! Everything that touches the host, except volumes: sources, restored files, sessions and their locks, the directory of
+//! Everything that touches the host, except volumes: sources and trees of them, restored files, sessions and their locks, the directory of
 //! an archive, free space, time and randomness.
 //!
 //! This is the second and last place (beside `volume::local`) that names `std::fs`, and the only one that asks the system
@@ -20,6 +20,7 @@ mod restore;
 mod session;
 mod source;
 mod space;
+mod tree;
 
 pub use clock::{Clock, SystemClock};
 pub use directory::{Existing, create_directory, publish, set_private, sync_directory};
@@ -31,3 +32,4 @@ pub use session::{DeadSession, SeenSession, Session, SessionInfo, SessionState};
 pub use session::{SessionGlance, SessionLife, glance_at_sessions, sessions};
 pub use source::{SourceFile, SourceIdentity, path_is_inside};
 pub use space::{file_len_bytes, free_bytes, same_device};
+pub use tree::{ExcludedDirectories, SkipReason, TreeEntry, TreeWalk, Walked};

@@ -83,7 +83,12 @@ fn expect_regular(path: &Path, found: &Stat) -> Result<(), HostError> {
 
 /// Returns the kind that the type bits of a mode stand for.
 pub(super) fn kind_of(mode: u32) -> FileKind {
-    match FileType::from_raw_mode(mode) {
+    kind_of_type(FileType::from_raw_mode(mode))
+}
+
+/// Returns the kind that a directory means.
+pub(super) fn kind_of_type(listed: FileType) -> FileKind {
+    match listed {
         FileType::RegularFile => FileKind::Regular,
         FileType::Directory => FileKind::Directory,
         FileType::Symlink => FileKind::SymbolicLink,

@@ -1,6 +1,6 @@
 //! Where something is on the host.
 //!
-//! A place in a directory that was entered step by step is that directory, opened, and a name in it.
+//! A place below a directory that a [`TreeWalk`](super::TreeWalk) has entered is that directory, opened, and a name in it.
 //! So it works at any depth, also where the whole path is longer than the system takes (4096 bytes), and whoever moves a
 //! directory on the way, or puts a symbolic link in its stead, leads nobody astray. A place that a user has named is a
 //! path, resolved at each use.
@@ -20,7 +20,7 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 
-use super::{open::kind_of, source::SourceIdentity};
+use super::{directory::directory_of, open::kind_of, source::SourceIdentity};
 use crate::error::{FileKind, HostError, HostOperation};
 
 /// Where something is on the host.
@@ -50,10 +50,6 @@ impl Place {
         }
     }
 
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the walk that hands them out comes next")
-    )]
     /// Names what an opened directory lists as `name`; `prefix` is the directory's path with a `/` behind it, for messages.
     pub(super) fn in_directory(
         directory: &Arc<OwnedFd>,
@@ -103,6 +99,10 @@ impl Place {
         self.listed_as
     }
 
+    pub(super) fn into_path(self) -> PathBuf {
+        self.path
+    }
+
     /// Asks the system; a symbolic link is not followed.
     pub(super) fn stat(&self) -> Result<Stat, Errno> {
         statat(self.holder(), self.name(), AtFlags::SYMLINK_NOFOLLOW)
@@ -112,6 +112,15 @@ impl Place {
     pub(super) fn open_with(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         retry_on_intr(|| openat(self.holder(), self.name(), flags, Mode::empty()))
+    }
+
+    /// Opens the directory that holds it, which links may lead to.
+    pub(super) fn open_holder(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match &self.directory {
+            Some(directory) => openat(&**directory, ".", flags, Mode::empty()),
+            None => openat(CWD, directory_of(&self.path), flags, Mode::empty()),
+        }
     }
 
     fn holder(&self) -> BorrowedFd<'_> {

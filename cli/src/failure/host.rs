@@ -13,6 +13,7 @@ pub(crate) fn host_error(error: &HostError) -> Meaning {
         | HostError::Read { .. }
         | HostError::NotRegular { .. }
         | HostError::NotDirectory { .. }
+        | HostError::DirectoryLoop { .. }
         | HostError::SourceShrunk { .. }
         | HostError::SourceChanged { .. }
         | HostError::Exists { .. }
