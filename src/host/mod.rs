@@ -1,5 +1,5 @@
-//! Everything that touches the host, except volumes: sources and trees of them, restored files, sessions and their locks, the directory of
-//! an archive, free space, time and randomness.
+//! Everything that touches the host, except volumes: sources and trees of them, restored files, sessions and their locks,
+//! the directory of an archive, free space, time and randomness.
 //!
 //! This is the second and last place (beside `volume::local`) that names `std::fs`, and the only one that asks the system
 //! for the time or for random bytes. It promises that a source is read as it was or not at all ([`SourceFile`]), that
@@ -20,6 +20,7 @@ mod restore;
 mod session;
 mod source;
 mod space;
+mod spool;
 mod tree;
 
 pub use clock::{Clock, SystemClock};
@@ -32,4 +33,5 @@ pub use session::{DeadSession, SeenSession, Session, SessionInfo, SessionState};
 pub use session::{SessionGlance, SessionLife, glance_at_sessions, sessions};
 pub use source::{SourceFile, SourceIdentity, path_is_inside};
 pub use space::{file_len_bytes, free_bytes, same_device};
+pub use spool::Spool;
 pub use tree::{ExcludedDirectories, SkipReason, TreeEntry, TreeWalk, Walked};

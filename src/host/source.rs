@@ -41,7 +41,6 @@ enum Origin {
     /// A file that somebody else has named.
     Named(Place),
     /// A file without a name; the path is for messages only.
-    #[expect(dead_code, reason = "spooled streams come next")]
     Nameless(PathBuf),
 }
 
@@ -80,6 +79,16 @@ impl SourceFile {
         Ok(Self {
             file,
             origin: Origin::Named(place.clone()),
+            identity: SourceIdentity::of(&found),
+        })
+    }
+
+    /// Makes a source of a file that has no name; `described_as` is for messages.
+    pub(super) fn of_nameless(file: File, described_as: PathBuf) -> Result<Self, HostError> {
+        let found = fstat(&file).map_err(HostError::io(HostOperation::Inspect, &described_as))?;
+        Ok(Self {
+            file,
+            origin: Origin::Nameless(described_as),
             identity: SourceIdentity::of(&found),
         })
     }
