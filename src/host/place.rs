@@ -73,6 +73,12 @@ impl Place {
         &self.path
     }
 
+    /// Says whether one walk has found both in one directory. "No" proves nothing.
+    pub fn shares_directory_with(&self, other: &Self) -> bool {
+        let directories = self.directory.as_ref().zip(other.directory.as_ref());
+        directories.is_some_and(|(own, others)| Arc::ptr_eq(own, others))
+    }
+
     /// Says what is there now; a symbolic link is not followed.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use std::{
 use rustix::fs::{Mode, OFlags, Stat, fstat, openat};
 
 use crate::{
-    error::{HostError, HostOperation},
-    host::place::Place,
+    error::{FileKind, HostError, HostOperation},
+    host::{open::kind_of, place::Place},
 };
 
 /// Directories that a walk neither enters nor yields, nor anything in them: those of the archive, so that it never stores
@@ -46,6 +46,29 @@ impl ExcludedDirectories {
             }
         }
         Ok(Self { identities })
+    }
+
+    /// Says whether what is at a place is one of these or lies in one, at any depth. It asks from there upwards, some two
+    /// system calls for each directory on the way: for places of which [`Place::shares_directory_with`] is true the answer
+    /// is the same, unless they are directories.
+    ///
+    /// # Errors
+    /// [`HostError::Io`] when the place or a directory above it cannot be inspected.
+    pub fn contain_place(&self, place: &Place) -> Result<bool, HostError> {
+        if self.identities.is_empty() {
+            return Ok(false);
+        }
+        // `..`, `.` and `/` stand for directories that have their name elsewhere.
+        let found = place
+            .stat()
+            .map_err(HostError::io(HostOperation::Inspect, place.path()))?;
+        if kind_of(found.st_mode) != FileKind::Directory {
+            return self.hold_holder_of(place);
+        }
+        let directory = place
+            .open_with(ABOVE)
+            .map_err(HostError::io(HostOperation::Open, place.path()))?;
+        self.hold(&directory, place.path())
     }
 
     pub(super) fn contain(&self, identity: Identity) -> bool {

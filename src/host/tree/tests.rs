@@ -645,6 +645,59 @@ fn a_root_inside_the_archive_is_skipped_and_a_link_to_the_archive_is_a_link() {
 }
 
 #[test]
+fn any_place_is_known_to_lie_in_the_archive_or_not() {
+    let root = scratch();
+    let at = |name: &str| root.path().join(name);
+    fs::create_dir_all(at("archive/volumes/v0")).expect("directories");
+    fs::create_dir(at("other")).expect("a directory");
+    for file in [
+        "archive/catalog",
+        "archive/volumes/v0/extent",
+        "other/a",
+        "other/b",
+    ] {
+        fs::write(at(file), b"").expect("a file");
+    }
+    symlink("../archive", at("other/link")).expect("a link");
+    let excluded = ExcludedDirectories::of_paths([at("other/link")]).expect("a directory");
+    let inside = |place: &Place| excluded.contain_place(place).expect("an answer");
+    for walked in walk(root.path()) {
+        let Walked::Entry(entry) = walked else {
+            panic!("{walked:?}")
+        };
+        assert_eq!(
+            inside(&entry.place),
+            entry.below.starts_with(b"archive"),
+            "{entry:?}"
+        );
+        let named = Place::of_path(entry.place.path());
+        assert_eq!(inside(&named), entry.below.starts_with(b"archive"), "{entry:?}");
+    }
+    for (path, expected) in [
+        ("other/link/", true),
+        ("other/link/catalog", true),
+        ("archive/..", false),
+        ("archive/volumes/..", true),
+        (".", false),
+    ] {
+        assert_eq!(inside(&Place::of_path(at(path))), expected, "{path}");
+    }
+    let missing = excluded.contain_place(&Place::of_path(at("missing")));
+    assert!(missing.expect_err("nothing there").is_not_found());
+
+    let (mut one, mut two) = (walk(root.path()), walk(root.path()));
+    let a = go_to(&mut one, "archive/catalog").place;
+    let [b, c] = [
+        go_to(&mut one, "archive/volumes").place,
+        go_to(&mut one, "archive/volumes/v0").place,
+    ];
+    assert!(a.shares_directory_with(&b) && !b.shares_directory_with(&c));
+    assert!(!a.shares_directory_with(&go_to(&mut two, "archive/catalog").place));
+    let named = Place::of_path("a");
+    assert!(!named.shares_directory_with(&named));
+}
+
+#[test]
 fn a_directory_that_lies_in_itself_is_not_entered_twice() {
     let root = scratch();
     fs::create_dir_all(root.path().join("a/b")).expect("directories");
