@@ -407,12 +407,12 @@ fn a_large_directory_is_streamed_and_closed_when_nothing_waits_in_it() {
             "more than a buffer is held"
         );
         if entry.kind == FileKind::Directory {
-            directories.push((entry.below, walk.levels.len()));
+            directories.push((entry.below, walk.levels.len(), walk.line.len()));
         }
     }
     assert_eq!(count, 20_005);
-    // The root is open while "b" waits, and not when it was the last.
-    let expected = [(vec![], 1), (b"a".to_vec(), 2), (b"b".to_vec(), 1)];
+    // The root is open while "b" waits, and not when it was the last. Both are one below it.
+    let expected = [(vec![], 1, 1), (b"a".to_vec(), 2, 2), (b"b".to_vec(), 1, 2)];
     assert_eq!(directories, expected);
 }
 
