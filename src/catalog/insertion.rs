@@ -1,7 +1,10 @@
 //! How files come in.
 
 use super::records::{BlockRecord, FileRecord, ShardOwner};
-use super::rows::{BlockRow, ExtentShardRow, FileBlockRow, FileRow, NameRow, has_the_right_shards};
+use super::rows::{
+    BlockRow, ExtentShardRow, FileBlockRow, FileRow, ImpossibleField, NameRow, are_the_right_shards,
+    check_entry,
+};
 use super::tables::{block_key, extent_shard_key, file_block_key, file_key, seal};
 use super::writer::{BATCH_BLOCKS, CatalogWriter, raise, totals_contradiction};
 use crate::error::{CatalogError, CatalogTable};
@@ -14,8 +17,8 @@ impl CatalogWriter {
     /// The extents of the shards are known and end behind them already: [`Self::put_extent`] comes first.
     ///
     /// # Errors
-    /// [`NameTaken`](CatalogError::NameTaken) and [`FileIdTaken`](CatalogError::FileIdTaken) leave the transaction as it
-    /// was. [`BlockMismatch`](CatalogError::BlockMismatch), [`BlockIdTaken`](CatalogError::BlockIdTaken),
+    /// [`ImpossibleEntry`](CatalogError::ImpossibleEntry), [`NameTaken`](CatalogError::NameTaken) and
+    /// [`FileIdTaken`](CatalogError::FileIdTaken) leave the transaction as it was. [`BlockMismatch`](CatalogError::BlockMismatch), [`BlockIdTaken`](CatalogError::BlockIdTaken),
     /// [`AddressTaken`](CatalogError::AddressTaken), [`UnknownExtent`](CatalogError::UnknownExtent) and
     /// [`BehindExtentEnd`](CatalogError::BehindExtentEnd) spoil it.
     pub fn insert_file(
@@ -24,6 +27,10 @@ impl CatalogWriter {
         blocks: impl IntoIterator<Item = BlockRecord>,
     ) -> Result<(), CatalogError> {
         let name = file.name.as_bytes();
+        check_entry(file).map_err(|ImpossibleField(field)| {
+            let name = file.name.clone();
+            CatalogError::ImpossibleEntry { name, field }
+        })?;
         if self.stored(CatalogTable::Names, name)? {
             let name = file.name.clone();
             return Err(CatalogError::NameTaken { name });
@@ -168,8 +175,10 @@ fn check_block(file: &FileRecord, index: u64, block: &BlockRecord) -> Result<(),
         && block.file == file.id
         && block.index.get() == index
         && block.reference_count > 0
+        // Nothing else can list a block that has no row.
+        && (file.geometry.block_count() > 1 || block.reference_count == 1)
         && block.geometry == file.geometry.block(block.index)
-        && has_the_right_shards(block);
+        && are_the_right_shards(&block.geometry, &block.shards);
     if fits {
         Ok(())
     } else {

@@ -156,7 +156,7 @@ pub struct ShardPlace {
     pub shard: ShardIndex,
 }
 
-/// Sums over all files, kept up to date by every transaction.
+/// Sums over all entries, kept up to date by every transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
     /// Stored files.
@@ -167,7 +167,11 @@ pub struct Totals {
     pub stored_bytes: u64,
     /// Blocks, each counted once.
     pub blocks: u64,
-    /// The same by tier, in the order of the tier numbers.
+    /// Stored directories; not among the files.
+    pub directories: u64,
+    /// Stored symbolic links; not among the files.
+    pub symbolic_links: u64,
+    /// The files by tier, in the order of the tier numbers.
     pub tiers: [TierTotals; 3],
 }
 
@@ -190,26 +194,40 @@ impl Totals {
         }
     }
 
-    /// Returns the sums with one file more, or `None` when they do not fit 64 bits.
-    pub(super) fn with(mut self, file: &FileRecord) -> Option<Self> {
-        let tier = self.tier_mut(file.geometry.tier());
-        tier.files = tier.files.checked_add(1)?;
-        tier.bytes = tier.bytes.checked_add(file.geometry.len_bytes())?;
-        self.files = self.files.checked_add(1)?;
-        self.bytes = self.bytes.checked_add(file.geometry.len_bytes())?;
-        self.stored_bytes = self.stored_bytes.checked_add(file.stored_bytes)?;
+    /// Returns the sums with one entry more, or `None` when they do not fit 64 bits.
+    pub(super) fn with(mut self, entry: &FileRecord) -> Option<Self> {
+        let count = self.count_mut(&entry.kind);
+        *count = count.checked_add(1)?;
+        if entry.kind == EntryKind::File {
+            let tier = self.tier_mut(entry.geometry.tier());
+            tier.files = tier.files.checked_add(1)?;
+            tier.bytes = tier.bytes.checked_add(entry.geometry.len_bytes())?;
+            self.bytes = self.bytes.checked_add(entry.geometry.len_bytes())?;
+            self.stored_bytes = self.stored_bytes.checked_add(entry.stored_bytes)?;
+        }
         Some(self)
     }
 
-    /// Returns the sums with one file less, or `None` when they never held it.
-    pub(super) fn without(mut self, file: &FileRecord) -> Option<Self> {
-        let tier = self.tier_mut(file.geometry.tier());
-        tier.files = tier.files.checked_sub(1)?;
-        tier.bytes = tier.bytes.checked_sub(file.geometry.len_bytes())?;
-        self.files = self.files.checked_sub(1)?;
-        self.bytes = self.bytes.checked_sub(file.geometry.len_bytes())?;
-        self.stored_bytes = self.stored_bytes.checked_sub(file.stored_bytes)?;
+    /// Returns the sums with one entry less, or `None` when they never held it.
+    pub(super) fn without(mut self, entry: &FileRecord) -> Option<Self> {
+        let count = self.count_mut(&entry.kind);
+        *count = count.checked_sub(1)?;
+        if entry.kind == EntryKind::File {
+            let tier = self.tier_mut(entry.geometry.tier());
+            tier.files = tier.files.checked_sub(1)?;
+            tier.bytes = tier.bytes.checked_sub(entry.geometry.len_bytes())?;
+            self.bytes = self.bytes.checked_sub(entry.geometry.len_bytes())?;
+            self.stored_bytes = self.stored_bytes.checked_sub(entry.stored_bytes)?;
+        }
         Some(self)
+    }
+
+    const fn count_mut(&mut self, kind: &EntryKind) -> &mut u64 {
+        match kind {
+            EntryKind::File => &mut self.files,
+            EntryKind::Directory => &mut self.directories,
+            EntryKind::SymbolicLink { .. } => &mut self.symbolic_links,
+        }
     }
 
     const fn tier_mut(&mut self, tier: Tier) -> &mut TierTotals {

@@ -96,6 +96,14 @@ pub enum CatalogError {
         /// The id.
         block: BlockId,
     },
+    /// No entry is like this: a directory or link with bytes, or a link that leads nowhere.
+    #[error("the entry {name} has an impossible {field}")]
+    ImpossibleEntry {
+        /// The name.
+        name: FileName,
+        /// What is impossible about it.
+        field: &'static str,
+    },
     /// The blocks handed over are not those that the geometry of the file asks for.
     #[error("block {index} of file {file} does not fit the geometry of the file")]
     BlockMismatch {

@@ -96,6 +96,7 @@ pub(crate) fn catalog_error(error: &CatalogError) -> Meaning {
         | CatalogError::NameTaken { .. }
         | CatalogError::FileIdTaken { .. }
         | CatalogError::BlockIdTaken { .. }
+        | CatalogError::ImpossibleEntry { .. }
         | CatalogError::BlockMismatch { .. }
         | CatalogError::AddressTaken { .. }
         | CatalogError::UnknownExtent { .. }

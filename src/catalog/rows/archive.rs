@@ -133,6 +133,8 @@ pub(in crate::catalog) struct TotalsRow {
     bytes: u64,
     stored_bytes: u64,
     blocks: u64,
+    directories: u64,
+    symbolic_links: u64,
     tiers: [TierTotalsRow; 3],
 }
 
@@ -149,6 +151,8 @@ impl TotalsRow {
             bytes: totals.bytes,
             stored_bytes: totals.stored_bytes,
             blocks: totals.blocks,
+            directories: totals.directories,
+            symbolic_links: totals.symbolic_links,
             tiers: totals.tiers.map(|tier| TierTotalsRow {
                 files: tier.files,
                 bytes: tier.bytes,
@@ -162,6 +166,8 @@ impl TotalsRow {
             bytes: self.bytes,
             stored_bytes: self.stored_bytes,
             blocks: self.blocks,
+            directories: self.directories,
+            symbolic_links: self.symbolic_links,
             tiers: self.tiers.map(|tier| TierTotals {
                 files: tier.files,
                 bytes: tier.bytes,

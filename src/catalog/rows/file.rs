@@ -1,17 +1,25 @@
-//! Rows of `files`, `names`, `file_blocks` and `blocks`.
+//! Rows of `files` and `names`.
 
 use serde::{Deserialize, Serialize};
 
+use super::block::ShardsRow;
 use super::{ImpossibleField, ShapeRow, TimeRow, parse_leaf};
-use crate::catalog::records::{BlockRecord, EntryKind, FileRecord, ShardRecord};
-use crate::geometry::{BlockGeometry, BlockGeometryParts, FileGeometry, FileGeometryParts, FileLeaves, Tier};
-use crate::merkle::{RootHash, ShardDigest};
-use crate::units::{BlockId, BlockIndex, CommitId, ExtentId, FileId, FileName};
+use crate::catalog::records::{BlockRecord, EntryKind, FileRecord};
+use crate::geometry::{FileGeometry, FileGeometryParts, Tier};
+use crate::merkle::{RootFolder, RootHash};
+use crate::units::{BlockId, BlockIndex, CommitId, FileId, FileName};
+
+/// Longest target of a symbolic link, in bytes: what Linux follows.
+const MAX_TARGET_LEN_BYTES: usize = 4095;
 
 /// `files`, by file id.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::catalog) struct FileRow {
     name: Vec<u8>,
+    /// 1: a file; 2: a directory; 3: a symbolic link.
+    kind: u8,
+    /// Where a symbolic link leads; empty for all others.
+    target: Vec<u8>,
     mode: u32,
     modified_at: TimeRow,
     committed_at: TimeRow,
@@ -24,10 +32,11 @@ pub(in crate::catalog) struct FileRow {
     inline_block: Option<InlineBlockRow>,
 }
 
+/// What does not follow from the file: its geometry is that of the only block, which no other file can list.
 #[derive(Debug, Serialize, Deserialize)]
 struct InlineBlockRow {
     id: u64,
-    block: BlockRow,
+    shards: ShardsRow,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,8 +54,15 @@ struct FileGeometryRow {
 impl FileRow {
     pub(in crate::catalog) fn new(file: &FileRecord, inline_block: Option<&BlockRecord>) -> Self {
         let geometry = file.geometry.parts();
+        let (kind, target) = match &file.kind {
+            EntryKind::File => (1, Vec::new()),
+            EntryKind::Directory => (2, Vec::new()),
+            EntryKind::SymbolicLink { target } => (3, target.to_vec()),
+        };
         Self {
             name: file.name.as_bytes().to_vec(),
+            kind,
+            target,
             mode: file.mode,
             modified_at: TimeRow::new(file.modified_at),
             committed_at: TimeRow::new(file.committed_at),
@@ -66,7 +82,7 @@ impl FileRow {
             stored_bytes: file.stored_bytes,
             inline_block: inline_block.map(|block| InlineBlockRow {
                 id: block.id.get(),
-                block: BlockRow::new(block),
+                shards: ShardsRow::new(block),
             }),
         }
     }
@@ -88,7 +104,7 @@ impl FileRow {
         let geometry =
             FileGeometry::from_parts(geometry).map_err(|_error| ImpossibleField("file geometry"))?;
         let file = FileRecord {
-            kind: EntryKind::File,
+            kind: parse_kind(self.kind, self.target)?,
             id,
             name: FileName::from_bytes(&self.name).map_err(|_error| ImpossibleField("name"))?,
             mode: self.mode,
@@ -100,23 +116,56 @@ impl FileRow {
             root: RootHash::from_bytes(self.root),
             stored_bytes: self.stored_bytes,
         };
-        let inline_block = self
-            .inline_block
-            .map(|inline| inline.block.parse(BlockId::new(inline.id)))
-            .transpose()?;
-        let fits = match &inline_block {
-            Some(block) => {
-                geometry.block_count() == 1
-                    && block.file == id
-                    && block.index == BlockIndex::new(0)
-                    && block.geometry == geometry.block(BlockIndex::new(0))
+        check_entry(&file)?;
+        let index = BlockIndex::new(0);
+        let inline_block = match (self.inline_block, geometry.block_count()) {
+            (Some(inline), 1) => {
+                let geometry = geometry.block(index);
+                Some(BlockRecord {
+                    id: BlockId::new(inline.id),
+                    file: id,
+                    index,
+                    reference_count: 1,
+                    geometry,
+                    shards: inline.shards.parse(&geometry)?,
+                })
             }
-            None => geometry.block_count() != 1,
+            (None, count) if count != 1 => None,
+            _ => return Err(ImpossibleField("inline block")),
         };
-        if !fits {
-            return Err(ImpossibleField("inline block"));
-        }
         Ok((file, inline_block))
+    }
+}
+
+/// Checks that what is no file has no bytes, and that a symbolic link leads somewhere.
+pub(in crate::catalog) fn check_entry(file: &FileRecord) -> Result<(), ImpossibleField> {
+    match &file.kind {
+        EntryKind::File => return Ok(()),
+        EntryKind::Directory => {}
+        EntryKind::SymbolicLink { target } => {
+            if target.is_empty() || target.len() > MAX_TARGET_LEN_BYTES || target.contains(&0) {
+                return Err(ImpossibleField("link target"));
+            }
+        }
+    }
+    if file.geometry.len_bytes() != 0 || file.stored_bytes != 0 {
+        return Err(ImpossibleField("length of a directory or link"));
+    }
+    if file.root != RootFolder::new(file.geometry.leaf()).finish() {
+        return Err(ImpossibleField("root of a directory or link"));
+    }
+    Ok(())
+}
+
+fn parse_kind(kind: u8, target: Vec<u8>) -> Result<EntryKind, ImpossibleField> {
+    match kind {
+        1 | 2 if !target.is_empty() => Err(ImpossibleField("link target")),
+        1 => Ok(EntryKind::File),
+        2 => Ok(EntryKind::Directory),
+        3 => Ok(EntryKind::SymbolicLink {
+            target: target.into_boxed_slice(),
+        }),
+        _ => Err(ImpossibleField("entry kind")),
     }
 }
 
@@ -124,116 +173,4 @@ impl FileRow {
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::catalog) struct NameRow {
     pub(in crate::catalog) file: u64,
-}
-
-/// `file_blocks`, by file id and position.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::catalog) struct FileBlockRow {
-    pub(in crate::catalog) block: u64,
-}
-
-/// `blocks`, by block id.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::catalog) struct BlockRow {
-    file: u64,
-    index: u64,
-    reference_count: u32,
-    shape: ShapeRow,
-    leaf_log2: u8,
-    /// 1: a whole file of one leaf; 2: any other.
-    file_leaves: u8,
-    base_offset: u64,
-    data_len_bytes: u64,
-    shards: Vec<Option<ShardRow>>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct ShardRow {
-    extent: u64,
-    offset: u64,
-    frame_len_bytes: u64,
-    digest: [u8; 32],
-}
-
-impl BlockRow {
-    pub(in crate::catalog) fn new(block: &BlockRecord) -> Self {
-        let shards = block.shards.iter().map(|shard| {
-            shard.map(|shard| ShardRow {
-                extent: shard.extent.get(),
-                offset: shard.offset,
-                frame_len_bytes: shard.frame_len_bytes,
-                digest: shard.digest.to_bytes(),
-            })
-        });
-        Self {
-            file: block.file.get(),
-            index: block.index.get(),
-            reference_count: block.reference_count,
-            shape: ShapeRow::new(block.geometry.shape()),
-            leaf_log2: block.geometry.leaf().log2(),
-            file_leaves: match block.geometry.file_leaves() {
-                FileLeaves::One => 1,
-                FileLeaves::Many => 2,
-            },
-            base_offset: block.geometry.base_offset(),
-            data_len_bytes: block.geometry.data_len_bytes(),
-            shards: shards.collect(),
-        }
-    }
-
-    pub(in crate::catalog) fn parse(self, id: BlockId) -> Result<BlockRecord, ImpossibleField> {
-        let geometry = BlockGeometryParts {
-            shape: self.shape.parse()?,
-            leaf: parse_leaf(self.leaf_log2)?,
-            file_leaves: match self.file_leaves {
-                1 => FileLeaves::One,
-                2 => FileLeaves::Many,
-                _ => return Err(ImpossibleField("leaf count of the file")),
-            },
-            base_offset: self.base_offset,
-            data_len_bytes: self.data_len_bytes,
-        };
-        let geometry =
-            BlockGeometry::from_parts(geometry).map_err(|_error| ImpossibleField("block geometry"))?;
-        let shards = self.shards.into_iter().map(|shard| {
-            shard.map(|shard| ShardRecord {
-                extent: ExtentId::new(shard.extent),
-                offset: shard.offset,
-                frame_len_bytes: shard.frame_len_bytes,
-                digest: ShardDigest::from_bytes(shard.digest),
-            })
-        });
-        let block = BlockRecord {
-            id,
-            file: FileId::new(self.file),
-            index: BlockIndex::new(self.index),
-            reference_count: self.reference_count,
-            geometry,
-            shards: shards.collect(),
-        };
-        if block.reference_count == 0 {
-            return Err(ImpossibleField("reference count"));
-        }
-        if !has_the_right_shards(&block) {
-            return Err(ImpossibleField("list of shards"));
-        }
-        Ok(block)
-    }
-}
-
-/// Says whether exactly the shards that the geometry stores are there, each in a place that can exist.
-pub(in crate::catalog) fn has_the_right_shards(block: &BlockRecord) -> bool {
-    let geometry = &block.geometry;
-    block.shards.len() == usize::from(geometry.shape().total())
-        && geometry
-            .shards()
-            .zip(&block.shards)
-            .all(|(index, shard)| match shard {
-                Some(shard) => {
-                    geometry.is_present(index)
-                        && shard.frame_len_bytes > 0
-                        && shard.offset.checked_add(shard.frame_len_bytes).is_some()
-                }
-                None => !geometry.is_present(index),
-            })
 }

@@ -5,11 +5,13 @@
 //! damage, even under a good checksum. The golden bytes in the tests pin all of it.
 
 mod archive;
+mod block;
 mod file;
 mod place;
 
 pub(super) use archive::{ArchiveRow, CountersRow, RowCountsRow, TotalsRow};
-pub(super) use file::{BlockRow, FileBlockRow, FileRow, NameRow, has_the_right_shards};
+pub(super) use block::{BlockRow, FileBlockRow, are_the_right_shards};
+pub(super) use file::{FileRow, NameRow, check_entry};
 pub(super) use place::{ExtentRow, ExtentShardRow, VolumeRow};
 
 use serde::{Deserialize, Serialize};

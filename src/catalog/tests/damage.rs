@@ -146,8 +146,8 @@ fn a_name_whose_row_is_gone_is_damage_and_never_none() {
                 matches!(
                     detail,
                     CatalogDamage::RowCount {
-                        recorded: 27,
-                        found: 26
+                        recorded: 33,
+                        found: 32
                     }
                 ),
                 "{detail:?}"

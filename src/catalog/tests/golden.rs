@@ -50,7 +50,7 @@ fn file() -> (FileRecord, BlockRecord) {
         index: BlockIndex::new(0),
         reference_count: 1,
         geometry: geometry.block(BlockIndex::new(0)),
-        shards: vec![shard(1, 0x22), shard(2, 0x33)],
+        shards: vec![shard(1, 0x22), shard(2, 0x22)],
     };
     (file, block)
 }
@@ -101,6 +101,8 @@ fn rows_of_meta_and_totals_have_their_golden_bytes() {
         bytes: 6000,
         stored_bytes: 12_000,
         blocks: 9,
+        directories: 4,
+        symbolic_links: 5,
         tiers,
     };
     assert_eq!(
@@ -108,7 +110,7 @@ fn rows_of_meta_and_totals_have_their_golden_bytes() {
             CatalogTable::Totals,
             TOTALS_ALL,
             &TotalsRow::new(&totals),
-            "616c6c:0106f02ee05d0901e80702d00f03b817e46f9a2f"
+            "616c6c:0106f02ee05d09040501e80702d00f03b81780ea6d5c"
         )
         .parse(),
         totals
@@ -124,10 +126,9 @@ fn rows_of_files_and_blocks_have_their_golden_bytes() {
         &file_key(file.id),
         &row,
         "0000000000000102:
-             0103612fffa4830203ff93ebdc0380c49fd50c000309e8070101010a0100010111111111111111111111111111111111
-             11111111111111111111111111111111e01201ac028202000101010a0100e8070201018020b009222222222222222222
-             222222222222222222222222222222222222222222222201028020b00933333333333333333333333333333333333333
-             3333333333333333333333333371b37fe2",
+             0103612fff0100a4830203ff93ebdc0380c49fd50c000309e8070101010a010001011111111111111111111111111111
+             111111111111111111111111111111111111e01201ac020201802002802001b009222222222222222222222222222222
+             22222222222222222222222222222222227d596df5",
     );
     assert_eq!(row.parse(file.id), Ok((file.clone(), Some(block.clone()))));
 
@@ -140,8 +141,8 @@ fn rows_of_files_and_blocks_have_their_golden_bytes() {
         &file_key(file.id),
         &FileRow::new(&large, None),
         "0000000000000102:
-             0103612fffa4830203ff93ebdc0380c49fd50c000309c0b8020303020a07000202111111111111111111111111111111
-             1111111111111111111111111111111111e01200ea9b6970",
+             0103612fff0100a4830203ff93ebdc0380c49fd50c000309c0b8020303020a0700020211111111111111111111111111
+             11111111111111111111111111111111111111e0120015515920",
     );
     assert_eq!(row.parse(file.id), Ok((large.clone(), None)));
 
@@ -184,12 +185,46 @@ fn rows_of_files_and_blocks_have_their_golden_bytes() {
         &block_key(last.id),
         &BlockRow::new(&last),
         "000000000000012c:
-             018202060203020a0280a002c0180501018020b009222222222222222222222222222222222222222222222222222222
-             222222222201018020b00922222222222222222222222222222222222222222222222222222222222222220001018020
-             b009222222222222222222222222222222222222222222222222222222222222222201018020b0092222222222222222
-             2222222222222222222222222222222222222222222222221f44d86a",
+             018202060203020a0280a002c0180401802001802001802001802004b009222222222222222222222222222222222222
+             2222222222222222222222222222b0092222222222222222222222222222222222222222222222222222222222222222
+             b0092222222222222222222222222222222222222222222222222222222222222222b009222222222222222222222222
+             222222222222222222222222222222222222222275865e81",
     );
     assert_eq!(row.parse(last.id), Ok(last));
+}
+
+#[test]
+fn rows_of_directories_and_links_have_their_golden_bytes() {
+    let empty = |kind: EntryKind| FileRecord {
+        kind,
+        geometry: FileGeometry::new(0, &policy()),
+        root: RootHash::from_bytes(EMPTY_ROOT),
+        stored_bytes: 0,
+        ..file().0
+    };
+    for (kind, expected) in [
+        (
+            EntryKind::Directory,
+            "0000000000000102:
+             0103612fff0200a4830203ff93ebdc0380c49fd50c000309000101010a00000000af1349b9f5f9a1a6a0404dea36dcc9
+             499bcb25c9adc112b7cc9a93cae41f32620000c4cf4603",
+        ),
+        (
+            link_to(b"../x"),
+            "0000000000000102:
+             0103612fff03042e2e2f78a4830203ff93ebdc0380c49fd50c000309000101010a00000000af1349b9f5f9a1a6a0404d
+             ea36dcc9499bcb25c9adc112b7cc9a93cae41f32620000d1e6db9b",
+        ),
+    ] {
+        let entry = empty(kind);
+        let row = golden(
+            CatalogTable::Files,
+            &file_key(entry.id),
+            &FileRow::new(&entry, None),
+            expected,
+        );
+        assert_eq!(row.parse(entry.id), Ok((entry, None)));
+    }
 }
 
 #[test]

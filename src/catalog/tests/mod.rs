@@ -5,6 +5,7 @@
 
 mod damage;
 mod golden;
+mod kinds;
 mod model;
 mod queries;
 mod sharing;
@@ -187,6 +188,20 @@ impl World {
         assert!(before.is_none(), "the name was free");
     }
 
+    /// Makes up an entry without bytes.
+    fn entry(&mut self, writer: &mut CatalogWriter, name: &FileName, kind: EntryKind) -> FileRecord {
+        let (file, _) = self.file(writer, name, 0);
+        let root = RootHash::from_bytes(EMPTY_ROOT);
+        FileRecord { kind, root, ..file }
+    }
+
+    fn insert_entry(&mut self, writer: &mut CatalogWriter, name: &FileName, kind: EntryKind) {
+        let entry = self.entry(writer, name, kind);
+        writer.insert_file(&entry, []).expect("inserted");
+        let before = self.files.insert(name.clone(), (entry, Vec::new()));
+        assert!(before.is_none(), "the name was free");
+    }
+
     fn put_extents(&self, writer: &mut CatalogWriter) {
         for lane in 0..LANES {
             writer.put_extent(&self.extent(lane)).expect("a known extent");
@@ -199,6 +214,17 @@ impl World {
         let mut extents: Vec<ExtentRecord> = (0..LANES).map(|lane| self.extent(lane)).collect();
         let mut shards = Vec::new();
         for (file, blocks) in self.files.values() {
+            match &file.kind {
+                EntryKind::File => {}
+                EntryKind::Directory => {
+                    totals.directories += 1;
+                    continue;
+                }
+                EntryKind::SymbolicLink { .. } => {
+                    totals.symbolic_links += 1;
+                    continue;
+                }
+            }
             let len_bytes = file.geometry.len_bytes();
             let tier = &mut totals.tiers[usize::from(file.geometry.tier().number()) - 1];
             tier.files += 1;
@@ -313,7 +339,19 @@ impl Dump {
 /// Lengths that reach every tier, empty and one-block files among them.
 const LENGTHS: [u64; 9] = [0, 1, 1024, 1025, 4095, 4096, 9000, 16_384, 40_000];
 
-/// A closed catalog with files of every tier in a few directories.
+/// BLAKE3 of no bytes, as published.
+const EMPTY_ROOT: [u8; 32] = [
+    0xaf, 0x13, 0x49, 0xb9, 0xf5, 0xf9, 0xa1, 0xa6, 0xa0, 0x40, 0x4d, 0xea, 0x36, 0xdc, 0xc9, 0x49, 0x9b,
+    0xcb, 0x25, 0xc9, 0xad, 0xc1, 0x12, 0xb7, 0xcc, 0x9a, 0x93, 0xca, 0xe4, 0x1f, 0x32, 0x62,
+];
+
+fn link_to(target: &[u8]) -> EntryKind {
+    EntryKind::SymbolicLink {
+        target: target.into(),
+    }
+}
+
+/// A closed catalog with files of every tier, a directory and a link in a few directories.
 fn furnished() -> World {
     let mut world = World::new();
     let catalog = world.open(Access::Write);
@@ -322,6 +360,12 @@ fn furnished() -> World {
         for len_bytes in LENGTHS {
             world.insert(&mut writer, &name(&format!("{directory}/{len_bytes}")), len_bytes);
         }
+        world.insert_entry(&mut writer, &name(directory), EntryKind::Directory);
+        world.insert_entry(
+            &mut writer,
+            &name(&format!("{directory}/link")),
+            link_to(b"../\xff"),
+        );
         writer.advance_epoch();
         writer.commit().expect("committed");
     }
