@@ -253,7 +253,7 @@ pub struct Files {
     shared: Arc<Shared>,
     prefix: Option<FileName>,
     after: Option<FileName>,
-    page: std::vec::IntoIter<FileRecord>,
+    page: std::vec::IntoIter<(FileRecord, Option<BlockRecord>)>,
     is_done: bool,
 }
 
@@ -262,7 +262,7 @@ impl Files {
         let reader = self.shared.catalog.read()?;
         let page = reader.files_page(self.prefix.as_ref(), self.after.as_ref(), PAGE_LEN)?;
         self.is_done = page.len() < PAGE_LEN;
-        if let Some(last) = page.last() {
+        if let Some((last, _block)) = page.last() {
             self.after = Some(last.name.clone());
         }
         self.page = page.into_iter();
@@ -275,7 +275,7 @@ impl Iterator for Files {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(record) = self.page.next() {
+            if let Some((record, _block)) = self.page.next() {
                 return Some(Ok(record.into()));
             }
             if self.is_done {

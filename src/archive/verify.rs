@@ -31,6 +31,7 @@ pub(super) fn verify(
             .catalog
             .read()?
             .files_page(prefix, after.as_ref(), PAGE_LEN)?;
+        let page: Vec<FileRecord> = page.into_iter().map(|(file, _block)| file).collect();
         let Some(last) = page.last() else { break };
         after = Some(last.name.clone());
         report.add(verify_files(shared, &page, observer)?);

@@ -19,6 +19,7 @@
 
 mod guard;
 mod insertion;
+mod listing;
 mod open;
 mod reader;
 mod records;

@@ -11,7 +11,7 @@ use super::rows::{
     BlockRow, CountersRow, ExtentRow, ExtentShardRow, FileBlockRow, FileRow, ImpossibleField, NameRow,
     RowCountsRow, TotalsRow, VolumeRow,
 };
-use super::source::{KeyValue, Source};
+use super::source::{Order, Source};
 use super::tables::{
     META_COUNTERS, META_ROW_COUNTS, TOTALS_ALL, block_key, extent_key, extent_shard_key, file_block_key,
     file_key, parse_key, unseal, volume_key,
@@ -93,45 +93,6 @@ impl CatalogReader {
             Some(row) => Ok(Some(parse_file(id, &row)?.0)),
             None => self.none(CatalogTable::Files),
         }
-    }
-
-    /// Returns at most `limit` files behind the name `after`, in the order of their names.
-    ///
-    /// With a prefix, the file of that name and all below it: whole parts are compared. Fewer than `limit` files mean that
-    /// no more follow; so a listing of any length holds neither memory nor a transaction.
-    pub fn files_page(
-        &self,
-        prefix: Option<&FileName>,
-        after: Option<&FileName>,
-        limit: usize,
-    ) -> Result<Vec<FileRecord>, CatalogError> {
-        let mut rows = Vec::new();
-        let below = prefix.map(|prefix| (with_byte(prefix, b'/'), with_byte(prefix, b'/' + 1)));
-        if let Some(prefix) = prefix
-            && limit > 0
-            && after.is_none_or(|after| after < prefix)
-            && let Some(row) = self
-                .source
-                .get(&self.guard, CatalogTable::Names, prefix.as_bytes())?
-        {
-            rows.push((prefix.as_bytes().to_vec(), row));
-        }
-        let after = after.map(FileName::as_bytes);
-        let start = match (&below, after) {
-            (Some((low, _)), Some(after)) if after < low.as_slice() => Bound::Included(low.as_slice()),
-            (Some((low, _)), None) => Bound::Included(low.as_slice()),
-            (_, Some(after)) => Bound::Excluded(after),
-            (None, None) => Bound::Unbounded,
-        };
-        let end = below.as_ref().map(|(_, high)| high.as_slice());
-        if end.is_none_or(|end| after.is_none_or(|after| after < end)) {
-            let limit = limit - rows.len();
-            rows.extend(self.page(CatalogTable::Names, (start, end), limit)?);
-        }
-        if rows.len() < limit {
-            self.prove(CatalogTable::Names)?;
-        }
-        self.files_of_names(&rows)
     }
 
     /// Returns a block of a file.
@@ -227,7 +188,7 @@ impl CatalogReader {
         let table = CatalogTable::ExtentShards;
         let after = after.map(|(extent, offset)| extent_shard_key(extent, offset));
         let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let rows = self.page(table, (start, None), limit)?;
+        let rows = self.page(table, (start, None), (Order::Rising, limit))?;
         if rows.len() < limit {
             self.prove(table)?;
         }
@@ -302,25 +263,6 @@ impl CatalogReader {
         parse_block(id, &row)
     }
 
-    fn files_of_names(&self, rows: &[KeyValue]) -> Result<Vec<FileRecord>, CatalogError> {
-        let ids = rows.iter().map(|(name, row)| {
-            let row: NameRow = unseal(CatalogTable::Names, name, row)?;
-            Ok(FileId::new(row.file))
-        });
-        let ids: Vec<FileId> = ids.collect::<Result<_, CatalogError>>()?;
-        let keys: Vec<Vec<u8>> = ids.iter().map(|&id| file_key(id)).collect();
-        let files = self.source.get_all(&self.guard, CatalogTable::Files, &keys)?;
-        let files = ids
-            .into_iter()
-            .zip(rows)
-            .zip(files)
-            .map(|((id, (name, _)), row)| {
-                let (file, _block) = parse_named_file(id, name, row.as_deref())?;
-                Ok(file)
-            });
-        files.collect()
-    }
-
     fn inline_block(&self, file: FileId) -> Result<BlockRecord, CatalogError> {
         let row = self
             .source
@@ -350,7 +292,7 @@ fn parse_file(id: FileId, row: &[u8]) -> Result<(FileRecord, Option<BlockRecord>
 }
 
 /// Parses the row of a file that was found by its name.
-fn parse_named_file(
+pub(super) fn parse_named_file(
     id: FileId,
     name: &[u8],
     row: Option<&[u8]>,
@@ -369,8 +311,4 @@ fn parse_named_file(
 fn parse_block(id: BlockId, row: &[u8]) -> Result<BlockRecord, CatalogError> {
     let row: BlockRow = unseal(CatalogTable::Blocks, &block_key(id), row)?;
     checked(CatalogTable::Blocks, row.parse(id))
-}
-
-fn with_byte(name: &FileName, byte: u8) -> Vec<u8> {
-    [name.as_bytes(), &[byte]].concat()
 }

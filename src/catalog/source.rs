@@ -5,8 +5,8 @@
 use core::ops::Bound;
 
 use redb::{
-    Database, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase as _, ReadableTable,
-    ReadableTableMetadata as _, TableHandle as _, WriteTransaction,
+    CursorError, CursorMut, Database, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase as _,
+    ReadableTable, ReadableTableMetadata as _, TableHandle as _, WriteTransaction,
 };
 
 use super::guard::{Guard, Leaky};
@@ -15,6 +15,13 @@ use crate::error::{CatalogDamage, CatalogError, CatalogTable};
 
 /// A key and its value.
 pub(super) type KeyValue = (Vec<u8>, Vec<u8>);
+
+/// In which order the rows of a range are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Rising,
+    Falling,
+}
 
 /// The opened database.
 #[derive(Debug)]
@@ -114,22 +121,27 @@ impl Source {
         })
     }
 
-    /// Returns at most `limit` rows from `start` in the order of their keys, all below `end`.
+    /// Returns at most `limit` rows of a range, in the order asked for.
     pub(super) fn page(
         &self,
         guard: &Guard,
         table: CatalogTable,
-        (start, end): (Bound<&[u8]>, Option<&[u8]>),
-        limit: usize,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        (order, limit): (Order, usize),
     ) -> Result<Vec<KeyValue>, CatalogError> {
-        let range = (start, end.map_or(Bound::Unbounded, Bound::Excluded));
         guard.run(table, || match self {
-            Self::Snapshot(transaction) => {
-                page(&transaction.get().open_table(definition(table))?, range, limit)
-            }
-            Self::Transaction(transaction) => {
-                page(&transaction.get().open_table(definition(table))?, range, limit)
-            }
+            Self::Snapshot(transaction) => page(
+                &transaction.get().open_table(definition(table))?,
+                range,
+                order,
+                limit,
+            ),
+            Self::Transaction(transaction) => page(
+                &transaction.get().open_table(definition(table))?,
+                range,
+                order,
+                limit,
+            ),
         })
     }
 
@@ -163,6 +175,41 @@ impl Source {
                 if table.insert(key.as_slice(), value.as_slice())?.is_some() {
                     return Ok(Some(position));
                 }
+            }
+            Ok(None)
+        })
+    }
+
+    /// Writes rows that are sorted by their keys until one has a key that is taken; returns which one that is.
+    ///
+    /// Rows that fall into the same gap of the table are handed over together, which packs pages and descends once.
+    pub(super) fn add_sorted(
+        &self,
+        guard: &Guard,
+        table: CatalogTable,
+        rows: &[KeyValue],
+    ) -> Result<Option<usize>, CatalogError> {
+        guard.run(table, || {
+            let mut table = self.transaction().open_table(definition(table))?;
+            let mut done = 0;
+            while let Some((first, _)) = rows.get(done) {
+                let mut cursor = table.lower_bound_mut(Bound::Included(first.as_slice()))?;
+                let is_taken = cursor
+                    .peek_next()?
+                    .is_some_and(|(found, _)| found.value() == first.as_slice());
+                let added = if is_taken {
+                    0
+                } else {
+                    fill_gap(&mut cursor, &rows[done..])?
+                };
+                cursor.close()?;
+                if is_taken {
+                    return Ok(Some(done));
+                }
+                if added == 0 {
+                    return Err(redb::Error::Corrupted("keys are out of order".to_owned()));
+                }
+                done += added;
             }
             Ok(None)
         })
@@ -245,12 +292,34 @@ fn get(
 fn page(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     range: (Bound<&[u8]>, Bound<&[u8]>),
+    order: Order,
     limit: usize,
 ) -> Result<Vec<KeyValue>, redb::Error> {
+    let mut range = table.range::<&[u8]>(range)?;
     let mut rows = Vec::new();
-    for row in table.range::<&[u8]>(range)?.take(limit) {
+    while rows.len() < limit {
+        let row = match order {
+            Order::Rising => range.next(),
+            Order::Falling => range.next_back(),
+        };
+        let Some(row) = row else { break };
         let (key, value) = row?;
         rows.push((key.value().to_vec(), value.value().to_vec()));
     }
     Ok(rows)
+}
+
+/// Writes rows into the gap that the cursor is in, as many as belong there; returns how many those are.
+fn fill_gap(
+    cursor: &mut CursorMut<'_, &'static [u8], &'static [u8]>,
+    rows: &[KeyValue],
+) -> Result<usize, redb::Error> {
+    for (position, (key, value)) in rows.iter().enumerate() {
+        match cursor.insert_before(key.as_slice(), value.as_slice()) {
+            Ok(()) => {}
+            Err(CursorError::UnorderedKey) => return Ok(position),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(rows.len())
 }

@@ -4,7 +4,7 @@ use core::ops::{Bound, RangeBounds as _};
 
 use super::guard::damaged;
 use super::reader::CatalogReader;
-use super::source::KeyValue;
+use super::source::{KeyValue, Order};
 use super::tables::verify;
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
 use crate::units::to_u64;
@@ -60,7 +60,7 @@ impl CatalogReader {
         let (mut found, mut last): (u64, Option<Vec<u8>>) = (0, None);
         loop {
             let start = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let rows = self.page(table, (start, None), SCAN_ROWS)?;
+            let rows = self.page(table, (start, None), (Order::Rising, SCAN_ROWS))?;
             visit(&rows)?;
             found += to_u64(rows.len());
             let Some((key, _)) = rows.last() else { break };
@@ -73,19 +73,22 @@ impl CatalogReader {
         }
     }
 
-    /// Reads a page, and makes sure that it is one: rising keys, all of them within the range.
+    /// Reads a page, and makes sure that it is one: keys in order, all of them within the range.
     ///
     /// A bad branch page leads anywhere; without this, who reads page after page might never come to an end.
     pub(super) fn page(
         &self,
         table: CatalogTable,
         (start, end): (Bound<&[u8]>, Option<&[u8]>),
-        limit: usize,
+        (order, limit): (Order, usize),
     ) -> Result<Vec<KeyValue>, CatalogError> {
-        let rows = self.source.page(&self.guard, table, (start, end), limit)?;
         let range = (start, end.map_or(Bound::Unbounded, Bound::Excluded));
-        let rises = rows.is_sorted_by(|(left, _), (right, _)| left < right);
-        if rises && rows.iter().all(|(key, _)| range.contains(key.as_slice())) {
+        let rows = self.source.page(&self.guard, table, range, (order, limit))?;
+        let is_in_order = rows.is_sorted_by(|(left, _), (right, _)| match order {
+            Order::Rising => left < right,
+            Order::Falling => left > right,
+        });
+        if is_in_order && rows.iter().all(|(key, _)| range.contains(key.as_slice())) {
             Ok(rows)
         } else {
             Err(damaged(table, CatalogDamage::Order))

@@ -4,12 +4,12 @@ use core::ops::Deref;
 
 use super::guard::{Guard, damaged};
 use super::reader::{CatalogReader, Pending};
-use super::records::{ExtentRecord, VolumeRecord};
-use super::rows::{ExtentRow, TotalsRow, VolumeRow};
+use super::records::{ExtentRecord, FileRecord, VolumeRecord};
+use super::rows::{ExtentRow, FileRow, TotalsRow, VolumeRow};
 use super::source::{KeyValue, Source};
-use super::tables::{META_COUNTERS, META_ROW_COUNTS, TOTALS_ALL, extent_key, seal, volume_key};
+use super::tables::{META_COUNTERS, META_ROW_COUNTS, TOTALS_ALL, extent_key, file_key, seal, volume_key};
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
-use crate::units::{BlockId, CommitId, Epoch, ExtentId, FileId, to_u64};
+use crate::units::{BlockId, CommitId, Epoch, ExtentId, FileId, FileName, Timestamp, to_u64};
 
 /// Blocks that a change holds at a time.
 pub(super) const BATCH_BLOCKS: usize = 64;
@@ -161,6 +161,34 @@ impl CatalogWriter {
         })
     }
 
+    /// Changes the mode and modification time of the entry of that name; says whether there is one. All else about it, its
+    /// version among it, stays.
+    ///
+    /// # Errors
+    /// [`CatalogError::Damaged`] when its rows are not what was written.
+    pub fn set_metadata(
+        &mut self,
+        name: &FileName,
+        mode: u32,
+        modified_at: Timestamp,
+    ) -> Result<bool, CatalogError> {
+        let Some((file, inline_block)) = self.file_with_inline_block(name)? else {
+            return Ok(false);
+        };
+        let file = FileRecord {
+            mode,
+            modified_at,
+            ..file
+        };
+        self.change(|writer| {
+            let key = file_key(file.id);
+            let row = FileRow::new(&file, inline_block.as_ref());
+            let row = seal(CatalogTable::Files, &key, &row);
+            writer.put_rows(CatalogTable::Files, &[(key, row)])?;
+            Ok(true)
+        })
+    }
+
     /// Makes all changes durable and visible, and returns the epoch after them.
     ///
     /// # Errors
@@ -251,6 +279,18 @@ impl CatalogWriter {
         rows: &[KeyValue],
     ) -> Result<Option<usize>, CatalogError> {
         let taken = self.view.source.add_all(&self.view.guard, table, rows)?;
+        *self.pending_mut().row_counts.get_mut(table) += to_u64(taken.unwrap_or(rows.len()));
+        Ok(taken)
+    }
+
+    /// Writes rows whose keys must be free, sorted by their keys; returns which is not, if any, and leaves the rest unwritten
+    /// then.
+    pub(super) fn add_sorted_rows(
+        &mut self,
+        table: CatalogTable,
+        rows: &[KeyValue],
+    ) -> Result<Option<usize>, CatalogError> {
+        let taken = self.view.source.add_sorted(&self.view.guard, table, rows)?;
         *self.pending_mut().row_counts.get_mut(table) += to_u64(taken.unwrap_or(rows.len()));
         Ok(taken)
     }

@@ -84,20 +84,21 @@ fn entries_that_cannot_be_are_refused_going_in_and_damage_coming_out() {
     writer.insert_file(&entry, []).expect("nothing was spoilt");
 }
 
+/// Writes the bytes as they are.
+struct Raw(Vec<u8>);
+impl serde::Serialize for Raw {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeTuple as _;
+        let mut tuple = serializer.serialize_tuple(self.0.len())?;
+        self.0.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
+        tuple.end()
+    }
+}
+
 /// Changes the body of a row, byte by byte, as only a wrong program could: the checksum holds.
 fn resealed(table: CatalogTable, key: &[u8], row: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut body = row[1..row.len() - 4].to_vec();
     change(&mut body);
-    /// Writes the bytes as they are.
-    struct Raw(Vec<u8>);
-    impl serde::Serialize for Raw {
-        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            use serde::ser::SerializeTuple as _;
-            let mut tuple = serializer.serialize_tuple(self.0.len())?;
-            self.0.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
-            tuple.end()
-        }
-    }
     seal(table, key, &Raw(body))
 }
 

@@ -6,6 +6,8 @@
 mod damage;
 mod golden;
 mod kinds;
+mod listing;
+mod many;
 mod model;
 mod queries;
 mod sharing;
@@ -294,11 +296,17 @@ impl Dump {
             let page = reader.files_page(None, after.as_ref(), 7)?;
             let is_last = page.len() < 7;
             assert!(files.len() < 1000, "a listing ends");
-            for file in page {
+            for (file, inline_block) in page {
                 let indexes = (0..file.geometry.block_count()).map(BlockIndex::new);
                 let blocks = indexes
                     .map(|index| reader.block(&file, index))
-                    .collect::<Result<_, _>>()?;
+                    .collect::<Result<Vec<_>, _>>()?;
+                let only = if let [block] = blocks.as_slice() {
+                    Some(block)
+                } else {
+                    None
+                };
+                assert_eq!(inline_block.as_ref(), only, "the block of {}", file.name);
                 assert_eq!(reader.file(file.id)?.as_ref(), Some(&file));
                 assert_eq!(reader.file_by_name(&file.name)?.as_ref(), Some(&file));
                 files.push((file, blocks));

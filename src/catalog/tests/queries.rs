@@ -70,50 +70,6 @@ fn blocks_and_extents_are_found_by_their_ids_and_owners() {
 }
 
 #[test]
-fn prefixes_match_whole_parts_and_pages_continue_where_the_last_one_ended() {
-    let mut world = World::new();
-    let catalog = world.open(Access::Write);
-    let mut writer = catalog.write().expect("writer");
-    // In byte order `-` and `.` come before the slash, `0` right behind it.
-    let names = [
-        "a", "b-x", "b.txt", "b/c", "b/c/d", "b/c0", "b/c/e/f", "b0", "bb/c", "c",
-    ];
-    for text in names {
-        world.insert(&mut writer, &name(text), 10);
-    }
-    writer.commit().expect("committed");
-    let reader = catalog.read().expect("reader");
-    let list = |prefix: Option<&str>, page_len: usize| {
-        let prefix = prefix.map(name);
-        let mut found: Vec<FileName> = Vec::new();
-        loop {
-            let page = reader
-                .files_page(prefix.as_ref(), found.last(), page_len)
-                .expect("sound");
-            found.extend(page.iter().map(|file| file.name.clone()));
-            if page.len() < page_len {
-                return found.iter().map(ToString::to_string).collect::<Vec<_>>();
-            }
-        }
-    };
-    let mut all = names.map(str::to_owned);
-    all.sort_unstable();
-    for page_len in [1, 2, 3, 100] {
-        assert_eq!(list(None, page_len), all);
-        assert_eq!(list(Some("b"), page_len), ["b/c", "b/c/d", "b/c/e/f", "b/c0"]);
-        assert_eq!(list(Some("b/c"), page_len), ["b/c", "b/c/d", "b/c/e/f"]);
-        assert_eq!(list(Some("b/c/d"), page_len), ["b/c/d"]);
-        assert_eq!(list(Some("c"), page_len), ["c"]);
-        assert_eq!(list(Some("d"), page_len), [""; 0]);
-    }
-    let behind = reader
-        .files_page(Some(&name("a")), Some(&name("z")), 5)
-        .expect("sound");
-    assert_eq!(behind, [], "a start behind the prefix");
-    assert_eq!(reader.files_page(None, None, 0).expect("sound"), []);
-}
-
-#[test]
 fn names_of_4096_bytes_and_blocks_of_256_shards_fit() {
     let mut world = World::new();
     let wide = CodeShape::new(200, 56).expect("256 shards");
