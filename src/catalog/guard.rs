@@ -8,7 +8,7 @@ use core::mem::ManuallyDrop;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 
 use crate::error::{CatalogDamage, CatalogError, CatalogFault, CatalogTable};
 
@@ -20,7 +20,20 @@ pub(super) struct Guard(Arc<State>);
 struct State {
     panicked: AtomicBool,
     damaged: AtomicBool,
+    /// The system has failed a read or write, and the database refuses everything since.
+    failed: AtomicBool,
+    writers: AtomicUsize,
     proven: AtomicU16,
+}
+
+/// A write transaction that lives.
+#[derive(Debug)]
+pub(super) struct Writing(Guard);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.0.0.writers.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Guard {
@@ -39,10 +52,31 @@ impl Guard {
         let outcome = self.catch(CatalogTable::Database, call);
         let source = match outcome {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => CatalogFault::new(error),
+            Ok(Err(error)) => {
+                self.0.failed.store(true, Ordering::Release);
+                CatalogFault::new(error)
+            }
             Err(panicked) => CatalogFault::new(panicked),
         };
         Err(CatalogError::CommitOutcomeUnknown { source })
+    }
+
+    /// Says whether the file has to be opened anew, and that may help: neither is it damaged nor has the database panicked.
+    pub(super) fn has_failed(&self) -> bool {
+        self.0.failed.load(Ordering::Acquire)
+            && !self.0.damaged.load(Ordering::Acquire)
+            && !self.0.panicked.load(Ordering::Acquire)
+    }
+
+    /// Says whether a write transaction lives.
+    pub(super) fn is_writing(&self) -> bool {
+        self.0.writers.load(Ordering::Acquire) > 0
+    }
+
+    /// Counts a write transaction; to be dropped behind it.
+    pub(super) fn writing(&self) -> Writing {
+        self.0.writers.fetch_add(1, Ordering::AcqRel);
+        Writing(self.clone())
     }
 
     /// Says whether every row of `table` was found whole since the catalog was opened.
@@ -115,6 +149,9 @@ impl Guard {
                 source: CatalogFault::new(error),
             },
         };
+        if matches!(translated, CatalogError::Io { .. } | CatalogError::MustReopen) {
+            self.0.failed.store(true, Ordering::Release);
+        }
         if translated.is_damaged() {
             self.0.damaged.store(true, Ordering::Release);
         }

@@ -24,6 +24,8 @@ mod open;
 mod reader;
 mod records;
 mod removal;
+mod reopening;
+mod room;
 mod rows;
 mod source;
 mod tables;
@@ -33,17 +35,19 @@ mod whole;
 mod writer;
 
 use core::fmt;
+use std::sync::{Mutex, PoisonError};
 
 pub use reader::CatalogReader;
 pub use records::{
     ArchiveRecord, BlockRecord, EntryKind, ExtentRecord, ExtentState, FileRecord, ShardOwner, ShardPlace,
     ShardRecord, TierTotals, Totals, VolumeRecord,
 };
+pub use room::{room_for_insertion, room_for_removal};
 pub use writer::CatalogWriter;
 
 use crate::error::CatalogError;
-use guard::Guard;
-use source::Handle;
+use open::Origin;
+use reopening::Slot;
 
 /// Format of archives that this version creates, and the newest that it opens.
 pub const FORMAT_VERSION: u16 = 1;
@@ -107,12 +111,15 @@ impl Check {
 
 /// An open catalog.
 ///
+/// The database refuses everything after the first read or write that the system failed, for lack of room say. The next
+/// [`Self::read`] or [`Self::write`] after that opens the file anew, mends and verifies all of it, which may wait for a writer
+/// of another process, and fails again while the file takes no write; readers of before keep failing.
+///
 /// Shared by reference between threads. [`Self::close`] it: a drop closes too, but tells nobody when that fails.
 pub struct Catalog {
     archive: ArchiveRecord,
-    access: Access,
-    handle: Handle,
-    guard: Guard,
+    origin: Origin,
+    slot: Mutex<Slot>,
 }
 
 impl Catalog {
@@ -126,20 +133,26 @@ impl Catalog {
     /// Keep it short: while a reader lives, the space of what it may still see is not used again.
     ///
     /// # Errors
-    /// [`CatalogError`] when the file cannot be read.
+    /// [`CatalogError::MustReopen`] when the file has to be opened anew and a writer of before still lives; others when the
+    /// file cannot be read.
     pub fn read(&self) -> Result<CatalogReader, CatalogError> {
-        let source = self.handle.begin_read(&self.guard)?;
-        Ok(CatalogReader::new(source, self.guard.clone()))
+        self.with_opened(|opened| {
+            let source = opened.handle.begin_read(&opened.guard)?;
+            Ok(CatalogReader::new(source, opened.guard.clone()))
+        })
     }
 
     /// Begins a write transaction; waits while another one exists, in this process or any other.
     ///
     /// # Errors
-    /// [`CatalogError::ReadOnly`] when the catalog was opened for reading; others when the file cannot be read.
+    /// [`CatalogError::ReadOnly`] when the catalog was opened for reading; others as for [`Self::read`].
     pub fn write(&self) -> Result<CatalogWriter, CatalogError> {
-        match self.access {
+        match self.origin.access {
             Access::Read => Err(CatalogError::ReadOnly),
-            Access::Write => CatalogWriter::new(self.handle.begin_write(&self.guard)?, self.guard.clone()),
+            Access::Write => self.with_opened(|opened| {
+                let source = opened.handle.begin_write(&opened.guard)?;
+                CatalogWriter::new(source, opened.guard.clone())
+            }),
         }
     }
 
@@ -149,7 +162,11 @@ impl Catalog {
     /// [`CatalogError::WriterOpen`] when a write transaction lives: the file closes when that ends. Others when the last
     /// bookkeeping could not be written; everything committed is there, the next open may take longer.
     pub fn close(self) -> Result<(), CatalogError> {
-        self.handle.close(&self.guard)
+        let slot = self.slot.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match slot.opened {
+            Some(opened) => opened.close(),
+            None => Ok(()),
+        }
     }
 }
 
@@ -157,7 +174,7 @@ impl fmt::Debug for Catalog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Catalog")
             .field("archive", &self.archive)
-            .field("access", &self.access)
+            .field("access", &self.origin.access)
             .finish_non_exhaustive()
     }
 }

@@ -1,11 +1,13 @@
 //! Creating and opening.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use redb::{Builder, ConcurrencyMode, DatabaseError};
 
 use super::guard::{Guard, Leaky, damaged};
 use super::records::{ArchiveRecord, Totals, VolumeRecord};
+use super::reopening::{Opened, Slot};
 use super::rows::{ArchiveRow, CountersRow, RowCountsRow, TotalsRow};
 use super::source::{Handle, Source};
 use super::tables::{COUNTED_TABLES, META_ARCHIVE, META_COUNTERS, META_ROW_COUNTS, TOTALS_ALL, seal, unseal};
@@ -96,13 +98,46 @@ impl Catalog {
         check: Check,
         options: CatalogOptions,
     ) -> Result<Self, CatalogError> {
+        let origin = Origin {
+            path: path.to_path_buf(),
+            access,
+            options,
+            #[cfg(test)]
+            faults: None,
+        };
+        Self::open_at(origin, check)
+    }
+
+    pub(super) fn open_at(origin: Origin, check: Check) -> Result<Self, CatalogError> {
+        let (archive, opened) = origin.open(check)?;
+        Ok(Self {
+            archive,
+            origin,
+            slot: Mutex::new(Slot::new(opened)),
+        })
+    }
+}
+
+/// Where a catalog lies and how it is opened, so that it can be opened again.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    pub(super) path: PathBuf,
+    pub(super) access: Access,
+    pub(super) options: CatalogOptions,
+    /// Failures that a test wants.
+    #[cfg(test)]
+    pub(super) faults: Option<super::tests::Faults>,
+}
+
+impl Origin {
+    pub(super) fn open(&self, check: Check) -> Result<(ArchiveRecord, Opened), CatalogError> {
         let guard = Guard::default();
-        let handle = match access {
-            Access::Read => match open_read_only(path, options, &guard)? {
+        let handle = match self.access {
+            Access::Read => match self.open_read_only(&guard)? {
                 Some(handle) => handle,
-                None => open_writable(path, options, Check::Always, &guard)?,
+                None => self.open_writable(Check::Always, &guard)?,
             },
-            Access::Write => open_writable(path, options, check, &guard)?,
+            Access::Write => self.open_writable(check, &guard)?,
         };
         let source = handle.begin_read(&guard)?;
         source.check_tables(&guard)?;
@@ -112,41 +147,34 @@ impl Catalog {
             compare_row_counts(&reader)?;
         }
         drop(reader);
-        Ok(Self {
-            archive,
-            access,
-            handle,
-            guard,
-        })
+        Ok((archive, Opened { handle, guard }))
     }
-}
 
-/// Returns `None` when the file needs a repair that only a writer can make.
-fn open_read_only(
-    path: &Path,
-    options: CatalogOptions,
-    guard: &Guard,
-) -> Result<Option<Handle>, CatalogError> {
-    let database = guard.run(CatalogTable::Database, || {
-        match builder(options, Check::Always).open_read_only(path) {
-            Err(DatabaseError::RepairAborted) => Ok(None),
-            result => Ok(Some(result?)),
+    /// Returns `None` when the file needs a repair that only a writer can make.
+    fn open_read_only(&self, guard: &Guard) -> Result<Option<Handle>, CatalogError> {
+        let database = guard.run(CatalogTable::Database, || {
+            match builder(self.options, Check::Always).open_read_only(&self.path) {
+                Err(DatabaseError::RepairAborted) => Ok(None),
+                result => Ok(Some(result?)),
+            }
+        })?;
+        Ok(database.map(|database| Handle::ReadOnly(Leaky::new(database, guard.clone()))))
+    }
+
+    fn open_writable(&self, check: Check, guard: &Guard) -> Result<Handle, CatalogError> {
+        let database = guard.run(CatalogTable::Database, || {
+            let builder = builder(self.options, check);
+            #[cfg(test)]
+            if let Some(faults) = &self.faults {
+                return Ok(builder.create_with_backend(faults.backend(&self.path)?)?);
+            }
+            Ok(builder.open(&self.path)?)
+        })?;
+        if check.is_due() {
+            guard.set_all_proven();
         }
-    })?;
-    Ok(database.map(|database| Handle::ReadOnly(Leaky::new(database, guard.clone()))))
-}
-
-fn open_writable(
-    path: &Path,
-    options: CatalogOptions,
-    check: Check,
-    guard: &Guard,
-) -> Result<Handle, CatalogError> {
-    let database = guard.run(CatalogTable::Database, || Ok(builder(options, check).open(path)?))?;
-    if check.is_due() {
-        guard.set_all_proven();
+        Ok(Handle::Writable(Leaky::new(database, guard.clone())))
     }
-    Ok(Handle::Writable(Leaky::new(database, guard.clone())))
 }
 
 fn builder(options: CatalogOptions, check: Check) -> Builder {

@@ -2,7 +2,7 @@
 
 use core::ops::Deref;
 
-use super::guard::{Guard, damaged};
+use super::guard::{Guard, Writing, damaged};
 use super::reader::{CatalogReader, Pending};
 use super::records::{ExtentRecord, FileRecord, VolumeRecord};
 use super::rows::{ExtentRow, FileRow, TotalsRow, VolumeRow};
@@ -27,6 +27,8 @@ pub struct CatalogWriter {
     pub(super) view: CatalogReader,
     progress: Progress,
     published: bool,
+    /// Behind the transaction, so that it is dropped behind it.
+    _writing: Writing,
 }
 
 /// Whether all changes so far are whole.
@@ -46,6 +48,7 @@ impl Deref for CatalogWriter {
 
 impl CatalogWriter {
     pub(super) fn new(source: Source, guard: Guard) -> Result<Self, CatalogError> {
+        let writing = guard.writing();
         let mut view = CatalogReader::new(source, guard);
         view.pending = Some(Pending {
             counters: view.counters()?,
@@ -57,6 +60,7 @@ impl CatalogWriter {
             view,
             progress: Progress::Whole,
             published: false,
+            _writing: writing,
         })
     }
 

@@ -59,7 +59,7 @@ pub enum CatalogError {
         #[source]
         source: CatalogFault,
     },
-    /// An earlier failure made this handle unusable; opening the catalog again is the way on.
+    /// An earlier failure made the opened file unusable. A new transaction opens it anew, once the one that failed is dropped.
     #[error("the catalog has to be reopened after an earlier failure")]
     MustReopen,
     /// The commit failed somewhere: the transaction is wholly there or not at all, and only reopening tells which.

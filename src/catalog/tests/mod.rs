@@ -10,7 +10,11 @@ mod listing;
 mod many;
 mod model;
 mod queries;
+mod reopening;
+mod room;
 mod sharing;
+
+pub(super) use reopening::Faults;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,250 @@
+//! A disk that fails for a while under an open catalog.
+
+use core::ops::Bound;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use redb::backends::FileBackend;
+use redb::{BackendError, DatabaseError, StorageBackend};
+
+use super::*;
+use crate::catalog::open::Origin;
+use crate::error::CatalogDamage;
+
+/// A switch for the disk under a catalog.
+#[derive(Debug, Clone, Default)]
+pub(in crate::catalog) struct Faults(Arc<AtomicI64>);
+
+impl Faults {
+    const HEALTHY: i64 = 0;
+    const PANICS: i64 = -1;
+
+    /// From the `number`th call on, the disk takes no byte more.
+    fn fill_at(&self, number: i64) {
+        self.0.store(number, Ordering::Release);
+    }
+
+    fn heal(&self) {
+        self.0.store(Self::HEALTHY, Ordering::Release);
+    }
+
+    pub(in crate::catalog) fn backend(&self, path: &Path) -> Result<FaultyBackend, DatabaseError> {
+        let file = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .expect("the file is there");
+        Ok(FaultyBackend {
+            inner: FileBackend::new(file)?,
+            faults: self.clone(),
+        })
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.0.load(Ordering::Acquire) {
+            Self::HEALTHY => Ok(()),
+            Self::PANICS => panic!("a bad page"),
+            1 => Err(io::ErrorKind::StorageFull.into()),
+            left => {
+                self.0.store(left - 1, Ordering::Release);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The file, unless a write is to fail.
+#[derive(Debug)]
+pub(in crate::catalog) struct FaultyBackend {
+    inner: FileBackend,
+    faults: Faults,
+}
+
+impl StorageBackend for FaultyBackend {
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.inner.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.inner.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.faults.check()?;
+        self.inner.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.faults.check()?;
+        self.inner.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.inner.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.inner.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.inner.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.inner.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.inner.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.inner.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.inner.query_lock_range(start, end)
+    }
+}
+
+fn open_with_faults(world: &World) -> (Catalog, Faults) {
+    let faults = Faults::default();
+    let origin = Origin {
+        path: world.path(),
+        access: Access::Write,
+        options: CatalogOptions::default(),
+        faults: Some(faults.clone()),
+    };
+    let catalog = Catalog::open_at(origin, Check::Always).expect("opened");
+    (catalog, faults)
+}
+
+/// Stores a file; the world remembers it only when that is certain.
+fn store(world: &mut World, catalog: &Catalog, text: &str) -> Result<(), CatalogError> {
+    let kept = (world.ends, world.files.clone());
+    let mut run = || {
+        let mut writer = catalog.write()?;
+        world.insert(&mut writer, &name(text), 9000);
+        writer.advance_epoch();
+        writer.commit().map(|_epoch| ())
+    };
+    let result = run();
+    if result.is_err() {
+        (world.ends, world.files) = kept;
+    }
+    result
+}
+
+#[test]
+fn a_catalog_goes_on_after_its_disk_was_full_wherever_that_struck() {
+    let mut world = furnished();
+    let (catalog, faults) = open_with_faults(&world);
+    let (mut failed, mut epoch) = (0, 3);
+    for round in 1..40 {
+        let before = world.expected(epoch);
+        let text = format!("round/{round}");
+        let old_reader = catalog.read().expect("healed");
+        faults.fill_at(round);
+        let with_new = match store(&mut world, &catalog, &text) {
+            Ok(()) => None,
+            Err(error) => {
+                failed += 1;
+                let is_known = matches!(
+                    error,
+                    CatalogError::CommitOutcomeUnknown { .. } | CatalogError::Io { .. }
+                );
+                assert!(is_known, "round {round}: {error:?}");
+                Some(error)
+            }
+        };
+        faults.heal();
+        let seen = Dump::of(&catalog.read().expect("opened anew")).expect("sound");
+        if with_new.is_none() {
+            epoch += 1;
+            assert_eq!(seen, world.expected(epoch), "round {round}");
+            continue;
+        }
+        assert!(old_reader.extents().is_err(), "readers of before are gone");
+        if seen != before {
+            // The outcome was unknown, and it is there: take it out again.
+            let mut writer = catalog.write().expect("writer");
+            writer
+                .remove_file(&name(&text))
+                .expect("sound")
+                .expect("it is there");
+            for lane in 0..LANES {
+                writer
+                    .put_extent(&world.extent(lane))
+                    .expect("nothing lives there");
+            }
+            writer.commit().expect("committed");
+            epoch += 1;
+            let seen = Dump::of(&catalog.read().expect("reader")).expect("sound");
+            assert_eq!(seen, world.expected(epoch), "round {round}");
+        }
+        store(&mut world, &catalog, &format!("after/{round}")).expect("there is room again");
+        epoch += 1;
+    }
+    assert!(failed >= 10, "the disk was full in {failed} of 39 transactions");
+    catalog.close().expect("closed");
+    assert_eq!(
+        Dump::at(&world.path(), Access::Write).expect("sound"),
+        world.expected(epoch)
+    );
+}
+
+#[test]
+fn nothing_is_opened_anew_while_a_failed_writer_lives() {
+    let mut world = furnished();
+    let (catalog, faults) = open_with_faults(&world);
+    let first = catalog.write().expect("writer");
+    first
+        .guard
+        .commit(|| Err(redb::Error::PreviousIo))
+        .expect_err("it failed");
+    for _ in 0..2 {
+        let error = catalog.read().expect_err("a writer lives");
+        assert!(matches!(error, CatalogError::MustReopen), "{error:?}");
+    }
+    drop(first);
+    store(&mut world, &catalog, "new").expect("opened anew");
+    faults.fill_at(1);
+    store(&mut world, &catalog, "newer").expect_err("full");
+    for _ in 0..2 {
+        let error = catalog
+            .read()
+            .expect_err("opening mends the file, and the disk takes nothing");
+        assert!(matches!(error, CatalogError::Io { .. }), "{error:?}");
+    }
+    faults.heal();
+    assert_eq!(
+        Dump::of(&catalog.read().expect("reader")).expect("sound"),
+        world.expected(4)
+    );
+}
+
+#[test]
+fn after_a_panic_nothing_is_opened_anew() {
+    let mut world = furnished();
+    let (catalog, faults) = open_with_faults(&world);
+    faults.fill_at(Faults::PANICS);
+    store(&mut world, &catalog, "new").expect_err("the database panicked");
+    faults.heal();
+    for _ in 0..2 {
+        let error = catalog.read().expect_err("never again");
+        let panicked = matches!(
+            error,
+            CatalogError::Damaged {
+                detail: CatalogDamage::Panicked,
+                ..
+            }
+        );
+        assert!(panicked, "{error:?}");
+    }
+}

@@ -1,0 +1,65 @@
+//! What transactions take on disk stays below what is said before.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use super::*;
+
+/// Bytes that the catalog takes on disk; the file has holes.
+fn taken_bytes(world: &World) -> u64 {
+    std::fs::metadata(world.path()).expect("it is there").blocks() * 512
+}
+
+#[test]
+fn a_transaction_takes_no_more_room_than_was_estimated() {
+    let mut world = World::new();
+    let catalog = world.open(Access::Write);
+    let mut number: u64 = 0;
+    for entries in [1, 5000, 1, 300, 10_000, 2000, 1, 5000, 50, 3000] {
+        let before = taken_bytes(&world);
+        let mut writer = catalog.write().expect("writer");
+        let mut batch = Vec::new();
+        for _ in 0..entries {
+            number += 1;
+            // Names fall everywhere among those that are there.
+            let name = name(&format!("d/{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            let (file, mut blocks) = world.file(&mut writer, &name, 1000);
+            batch.push((file, blocks.pop()));
+        }
+        world.put_extents(&mut writer);
+        writer.insert_files(&batch).expect("inserted");
+        writer.commit().expect("committed");
+        let grown = taken_bytes(&world).saturating_sub(before);
+        let estimate = room_for_insertion(entries, entries, entries * 2);
+        assert!(
+            grown <= estimate,
+            "{entries} entries: {grown} of {estimate} bytes"
+        );
+    }
+    for blocks in [10_u64, 3000] {
+        let before = taken_bytes(&world);
+        let mut writer = catalog.write().expect("writer");
+        let name = name(&format!("large/{blocks}"));
+        let (file, records) = world.file(&mut writer, &name, blocks * 6144);
+        assert_eq!(file.geometry.block_count(), blocks);
+        world.put_extents(&mut writer);
+        writer.insert_file(&file, records).expect("inserted");
+        writer.commit().expect("committed");
+        let between = taken_bytes(&world);
+        let estimate = room_for_insertion(1, blocks, blocks * 5);
+        let grown = between.saturating_sub(before);
+        assert!(grown <= estimate, "{blocks} blocks: {grown} of {estimate} bytes");
+        let mut writer = catalog.write().expect("writer");
+        writer.remove_file(&name).expect("sound").expect("it is there");
+        writer.commit().expect("committed");
+        let estimate = room_for_removal(blocks, blocks * 5);
+        let grown = taken_bytes(&world).saturating_sub(between);
+        assert!(
+            grown <= estimate,
+            "{blocks} blocks removed: {grown} of {estimate} bytes"
+        );
+    }
+    assert!(
+        room_for_insertion(u64::MAX, u64::MAX, u64::MAX) == u64::MAX,
+        "no overflow"
+    );
+}
