@@ -28,7 +28,7 @@ pub use directory::{Existing, create_directory, publish, set_private, sync_direc
 pub use layout::{ArchiveLayout, ArchiveState, BuildLock, Building};
 pub use place::Place;
 pub use random::random_bytes;
-pub use restore::{CompleteFile, Durability, RestoreFile, RestoreTarget, Restored};
+pub use restore::{CompleteFile, Durability, Made, RestoreFile, RestoreTarget, Restored};
 pub use session::{DeadSession, SeenSession, Session, SessionInfo, SessionState};
 pub use session::{SessionGlance, SessionLife, glance_at_sessions, sessions};
 pub use source::{SourceFile, SourceIdentity, path_is_inside};

@@ -14,6 +14,7 @@
 //! One thing it cannot see: someone who *moves* a directory out of the target while a file is restored into it takes the
 //! file along. The path of a directory is looked at anew for each file, so it is that file and not those after it.
 
+mod directories;
 mod file;
 mod file_system;
 mod temporary;
@@ -30,11 +31,12 @@ use rustix::{
     io::Errno,
 };
 
+pub use directories::Made;
 pub use file::{CompleteFile, RestoreFile};
 
 use self::{
     temporary::{Spot, TemporaryNames},
-    tree::{Missing, Tree},
+    tree::{Directory, Missing, Tree},
 };
 use super::directory::{Existing, name_is_taken};
 use crate::{
@@ -139,6 +141,34 @@ impl RestoreTarget {
         })
     }
 
+    /// Makes a directory, and those above it that are missing. It is its owner's alone (0700) until
+    /// [`RestoreTarget::set_directory_metadata`]; one that is there stays as it is.
+    ///
+    /// # Errors
+    /// [`HostError::NotDirectory`] when it, or a part of its name, is a symbolic link or a file, [`HostError::Io`]
+    /// otherwise.
+    pub fn create_directory(&self, name: &FileName, durability: Durability) -> Result<Made, HostError> {
+        self.in_parent_of(name, |spot| directories::make(&spot, durability))
+    }
+
+    /// Gives a directory its permissions (`mode & 0o1777`) and its time. To be called when everything in it is restored,
+    /// and for what is in it before it itself: a new name changes the time, and the permissions may shut us out.
+    ///
+    /// What a file system or another owner does not allow is in [`Restored::not_kept`].
+    ///
+    /// # Errors
+    /// [`HostError::NotDirectory`] when it, or a part of its name, is a symbolic link or a file, [`HostError::Io`]
+    /// otherwise, also when it is not there.
+    pub fn set_directory_metadata(
+        &self,
+        name: &FileName,
+        mtime: Timestamp,
+        mode: u32,
+        durability: Durability,
+    ) -> Result<Restored, HostError> {
+        directories::set_metadata(&self.spot(name, Missing::Fail)?, mtime, mode, durability)
+    }
+
     /// Makes everything durable that was restored with [`Durability::Batched`] before the call. Several threads may call;
     /// one sync is running at a time.
     ///
@@ -155,17 +185,29 @@ impl RestoreTarget {
         name: &FileName,
         restore: impl Fn(Spot) -> Result<T, HostError>,
     ) -> Result<T, HostError> {
-        let spot = || {
-            Ok(Spot {
-                tree: Arc::clone(&self.tree),
-                directory: self.tree.parent_of(name, Missing::Make)?,
-                name: name.clone(),
-            })
-        };
-        match restore(spot()?) {
+        match restore(self.spot(name, Missing::Make)?) {
             // Somebody has removed the directory after it was looked at.
-            Err(error) if error.is_not_found() => restore(spot()?),
+            Err(error) if error.is_not_found() => restore(self.spot(name, Missing::Make)?),
             other => other,
+        }
+    }
+
+    fn spot(&self, name: &FileName, missing: Missing) -> Result<Spot, HostError> {
+        Ok(Spot {
+            tree: Arc::clone(&self.tree),
+            directory: self.tree.parent_of(name, missing)?,
+            name: name.clone(),
+        })
+    }
+}
+
+impl Durability {
+    /// Says whether something in a directory is to be synced by itself, at once.
+    fn is_due_at_once(self, directory: &Directory) -> bool {
+        match self {
+            Self::Buffered => false,
+            Self::Batched => directory.file_system().mark().is_none(),
+            Self::Synced => true,
         }
     }
 }

@@ -1,6 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests of the host make their own files")]
 
 mod batch;
+mod directories;
 mod races;
 
 use std::{
