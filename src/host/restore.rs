@@ -17,6 +17,7 @@
 mod directories;
 mod file;
 mod file_system;
+mod link;
 mod temporary;
 mod tree;
 
@@ -35,6 +36,7 @@ pub use directories::Made;
 pub use file::{CompleteFile, RestoreFile};
 
 use self::{
+    link::Link,
     temporary::{Spot, TemporaryNames},
     tree::{Directory, Missing, Tree},
 };
@@ -49,7 +51,8 @@ const KEPT_MODE_BITS: u32 = 0o1777;
 /// How often something is tried that another process can spoil each time.
 const MAX_TRIES: u32 = 64;
 
-/// A directory that files are restored into. It keeps up to 64 directories below it open.
+/// A directory that files are restored into. It keeps up to 64 directories below it open, and, with the files that wait
+/// for their names, up to some 300.
 #[derive(Debug)]
 pub struct RestoreTarget {
     tree: Arc<Tree>,
@@ -167,6 +170,31 @@ impl RestoreTarget {
         durability: Durability,
     ) -> Result<Restored, HostError> {
         directories::set_metadata(&self.spot(name, Missing::Fail)?, mtime, mode, durability)
+    }
+
+    /// Makes a symbolic link with its own time; it is never followed, and leads to `target`, whatever that is.
+    ///
+    /// It appears in one step; with [`Existing::Refuse`] its time follows in a second one. A link is all metadata, and
+    /// durable with the directory that holds it.
+    ///
+    /// # Errors
+    /// [`HostError::Exists`] and [`HostError::DirectoryInPlace`] when the name is taken, [`HostError::NotDirectory`] when a
+    /// part of it is a symbolic link or a file, [`HostError::Io`] otherwise, also when `target` is empty, has a NUL, or is
+    /// longer than the file system takes. Nothing is left then, unless what failed is the sync of a directory.
+    pub fn create_symbolic_link(
+        &self,
+        name: &FileName,
+        target: &[u8],
+        mtime: Timestamp,
+        (existing, durability): (Existing, Durability),
+    ) -> Result<Restored, HostError> {
+        let link = Link {
+            target,
+            mtime,
+            existing,
+            durability,
+        };
+        self.in_parent_of(name, |spot| link::create(spot, &self.names, &link))
     }
 
     /// Makes everything durable that was restored with [`Durability::Batched`] before the call. Several threads may call;

@@ -44,7 +44,9 @@ pub struct RestoreFile {
 
 /// A file that has everything but its final name; dropped without [`CompleteFile::publish`] it is removed.
 ///
-/// It keeps no file and no directory open, so that thousands can wait for one sync.
+/// The file is closed, and its directory too where many are open, so that thousands can wait for one sync. Such a
+/// directory is entered anew by its path: if somebody has moved it meanwhile, the file gets no name, and keeps its
+/// temporary one.
 #[derive(Debug)]
 #[must_use]
 pub struct CompleteFile {

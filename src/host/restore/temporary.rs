@@ -28,6 +28,9 @@ use crate::{
     units::FileName,
 };
 
+/// As long as no more directories than this are open, those with files that wait for their names stay so.
+const MAX_OPEN: usize = 256;
+
 /// Where something is restored to.
 #[derive(Debug)]
 pub(super) struct Spot {
@@ -124,9 +127,11 @@ impl Temporary {
         self.tree.path_of(self.name.as_bytes())
     }
 
-    /// Lets go of the directory, so that many that wait for their names do not keep as many directories open.
+    /// Lets go of the directory if many are open, so that thousands that wait for their names run into no limit.
     pub(super) fn loosen(&mut self) {
-        if let Hold::Open(directory) = &self.directory {
+        if let Hold::Open(directory) = &self.directory
+            && self.tree.open_count() > MAX_OPEN
+        {
             self.directory = Hold::Loose(Arc::downgrade(directory));
         }
     }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod directories;
+mod link;
 mod races;
 
 use std::{

@@ -48,6 +48,7 @@ pub(super) struct Tree {
     /// The last used first.
     kept: Mutex<VecDeque<Kept>>,
     file_systems: Mutex<Vec<Arc<FileSystem>>>,
+    open_count: OpenCount,
 }
 
 /// A directory that is kept open, and its path below the target.
@@ -61,7 +62,13 @@ pub(super) struct Directory {
     /// How many steps it is below the target.
     depth: usize,
     file_system: Arc<FileSystem>,
+    #[expect(dead_code, reason = "it counts by being there")]
+    counted: OpenCount,
 }
+
+/// How many directories of a tree are open: as many as there are clones of it, less the tree's own.
+#[derive(Debug, Clone, Default)]
+struct OpenCount(Arc<()>);
 
 /// Device and inode: no other directory has them while this one is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +88,7 @@ impl Tree {
         let opened = open(path, flags, Mode::empty()).map_err(HostError::io(HostOperation::Open, path))?;
         let found = fstat(&opened).map_err(HostError::io(HostOperation::Inspect, path))?;
         let file_system = Arc::new(FileSystem::of_directory(&opened, found.st_dev));
+        let open_count = OpenCount::default();
         Ok(Self {
             file_systems: Mutex::new(vec![Arc::clone(&file_system)]),
             root: Arc::new(Directory {
@@ -88,7 +96,9 @@ impl Tree {
                 identity: Identity::of(&found),
                 depth: 0,
                 file_system,
+                counted: open_count.clone(),
             }),
+            open_count,
             path: path.to_owned(),
             kept: Mutex::default(),
         })
@@ -105,6 +115,11 @@ impl Tree {
     /// Returns the path of something below the target, for messages.
     pub(super) fn path_of(&self, below: &[u8]) -> PathBuf {
         self.path.join(OsStr::from_bytes(below))
+    }
+
+    /// Returns how many directories are open, kept or in use.
+    pub(super) fn open_count(&self) -> usize {
+        Arc::strong_count(&self.open_count.0) - 1
     }
 
     /// Enters the directory that holds a name.
@@ -216,6 +231,7 @@ impl Tree {
             identity: Identity::of(&found),
             depth: parent.depth + 1,
             file_system,
+            counted: self.open_count.clone(),
         })
     }
 

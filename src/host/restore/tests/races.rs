@@ -62,3 +62,79 @@ fn nothing_appears_outside_while_another_process_swaps_directories_for_links() {
     });
     assert_eq!(names_below(&scratch.outside()), [scratch.outside().join("inner")]);
 }
+
+#[test]
+fn nothing_outside_is_touched_while_a_tree_is_restored_in_batches_against_a_swapper() {
+    let scratch = Scratch::new();
+    let inner = scratch.outside().join("inner");
+    fs::create_dir_all(&inner).expect("a way that would lead on");
+    fs::create_dir_all(scratch.at("d/inner")).expect("directories");
+    symlink(scratch.outside(), scratch.at("link")).expect("a link");
+    let before = [scratch.outside(), inner.clone()].map(|path| state_of(&path));
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                let (d, link) = (scratch.at("d"), scratch.at("link"));
+                renameat_with(CWD, d, CWD, link, RenameFlags::EXCHANGE).expect("an exchange");
+            }
+        });
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| restore_tree(&scratch)));
+        is_done.store(true, Ordering::Relaxed);
+        assert!(outcome.expect("only refusals") > 0, "nothing was ever restored");
+    });
+    assert_eq!(names_below(&scratch.outside()), [inner.as_path()]);
+    assert_eq!(before, [scratch.outside(), inner].map(|path| state_of(&path)));
+    let temporaries = names_below(&scratch.at(""))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "part"));
+    assert_eq!(temporaries.collect::<Vec<_>>(), NOTHING);
+}
+
+/// Restores 2000 small files and links, and directories, and returns how many got their names.
+fn restore_tree(scratch: &Scratch) -> usize {
+    let target = &scratch.target;
+    let mut restored = 0;
+    for batch in 0..20 {
+        let mut complete = Vec::new();
+        for index in 0..100 {
+            let parent = ["d", "d/inner", "d/made", "d/made/deep"][index % 4];
+            let name: FileName = format!("{parent}/{batch}-{index}").parse().expect("a name");
+            let existing = [Existing::Refuse, Existing::Overwrite][index / 4 % 2];
+            let options = (existing, Durability::Buffered);
+            if index % 3 == 0 {
+                let link = target.create_symbolic_link(&name, b"/etc", TIME, options);
+                restored += usize::from(is_restored(link).is_some());
+            } else {
+                let file = target.create(&name, 5, existing).and_then(|file| {
+                    file.write_at(0, b"bytes")?;
+                    file.complete(TIME, 0o777, Durability::Buffered)
+                });
+                complete.extend(is_restored(file));
+            }
+            let directory: FileName = parent.parse().expect("a name");
+            is_restored(target.create_directory(&directory, Durability::Buffered));
+            let set = target.set_directory_metadata(&directory, TIME, 0o711, Durability::Buffered);
+            drop(is_restored(set));
+        }
+        for file in complete {
+            restored += usize::from(is_restored(file.publish()).is_some());
+        }
+    }
+    restored
+}
+
+/// Meeting the link is the one reason to fail: nothing that stands in the way was removed, and `d/made` may not be there
+/// in the directory that is found.
+fn is_restored<T>(outcome: Result<T, HostError>) -> Option<T> {
+    match outcome {
+        Ok(restored) => Some(restored),
+        Err(HostError::NotDirectory { .. }) => None,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+fn state_of(path: &Path) -> (u32, i64, i64) {
+    let found = fs::metadata(path).expect("a directory");
+    (found.mode(), found.mtime(), found.ctime_nsec())
+}
