@@ -270,3 +270,11 @@ impl CompleteFile {
         Ok(self.restored)
     }
 }
+
+#[cfg(test)]
+impl CompleteFile {
+    /// Says whether its bytes are durable already, and its name will be as soon as it is given.
+    pub(super) fn is_synced_by_itself(&self) -> bool {
+        matches!(self.owed, Owed::Directories)
+    }
+}

@@ -325,6 +325,34 @@ fn a_part_that_is_too_long_for_the_file_system_is_refused_at_once() {
 }
 
 #[test]
+fn the_longest_names_are_restored_with_many_short_parts_and_with_the_longest_ones() {
+    for part_len in [1, 255] {
+        let scratch = Scratch::new();
+        let part = "n".repeat(part_len);
+        let parts = vec![part.as_str(); 4096 / (part_len + 1)];
+        let name = parts.join("/");
+        assert_eq!(name.len(), 4095);
+        scratch.restored(&name, b"x", Existing::Refuse);
+        let last = name.len() - part_len;
+        let beside = format!("{}{}", &name[..last], "m".repeat(part_len));
+        let file = scratch.create(&beside, 1, Existing::Refuse).expect("a file");
+        file.write_at(0, b"y").expect("bytes");
+        let complete = file.complete(TIME, 0o600, Durability::Batched).expect("complete");
+        assert!(complete.publish().expect("published").not_kept.is_empty());
+        let below = format!("{}{}", &name[..last], "d".repeat(part_len));
+        let below: FileName = below.parse().expect("a name");
+        let options = (Existing::Overwrite, Durability::Synced);
+        let link = scratch.target.create_symbolic_link(&below, b"x", TIME, options);
+        assert!(link.expect("a link").not_kept.is_empty());
+        // Their paths are too long for anybody who does not go step by step.
+        for name in [&name, &beside, &below.to_string()] {
+            let refused = scratch.create(name, 1, Existing::Refuse).expect_err("taken");
+            assert!(matches!(refused, HostError::Exists { .. }), "{refused:?}");
+        }
+    }
+}
+
+#[test]
 fn a_directory_that_may_not_be_written_gives_a_clear_error() {
     let scratch = Scratch::new();
     let closed = scratch.at("closed");

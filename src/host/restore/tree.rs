@@ -322,6 +322,15 @@ pub(super) fn not_entered(parent: &Directory, part: &[u8], errno: Errno, path: P
 
 #[cfg(test)]
 impl Tree {
+    /// Opens a target on a file system that cannot be synced as a whole.
+    pub(super) fn open_one_by_one(path: &Path) -> Self {
+        let mut tree = Self::open(path).expect("a target");
+        let root = Arc::get_mut(&mut tree.root).expect("nothing else has it yet");
+        root.file_system = Arc::new(FileSystem::one_by_one(root.identity.0));
+        tree.file_systems = Mutex::new(vec![Arc::clone(&root.file_system)]);
+        tree
+    }
+
     /// Returns how many directories are kept open.
     pub(super) fn kept_count(&self) -> usize {
         self.kept().len()

@@ -51,6 +51,35 @@ fn a_batch_shares_one_sync_and_shows_no_name_before_it() {
 }
 
 #[test]
+fn what_cannot_be_synced_as_a_whole_is_synced_one_by_one() {
+    let mut scratch = Scratch::new();
+    scratch.target.tree = Arc::new(Tree::open_one_by_one(&scratch.at("")));
+    let cases = [
+        (Durability::Buffered, false),
+        (Durability::Batched, true),
+        (Durability::Synced, true),
+    ];
+    for (durability, expected) in cases {
+        let file = scratch.complete(&format!("{durability:?}/f"), b"x", durability);
+        assert_eq!(file.is_synced_by_itself(), expected, "{durability:?}");
+        assert!(file.publish().expect("published").not_kept.is_empty());
+        let root = scratch
+            .target
+            .tree
+            .parent_of(&"f".parse().expect("a name"), Missing::Fail)
+            .expect("the target");
+        assert_eq!(durability.is_due_at_once(&root), expected, "{durability:?}");
+    }
+    scratch.target.sync_all().expect("nothing to do");
+    assert_eq!(scratch.sync_count(), 0);
+    assert!(
+        scratch
+            .complete("other", b"x", Durability::Synced)
+            .is_synced_by_itself()
+    );
+}
+
+#[test]
 fn a_file_published_without_a_sync_is_synced_before_it_gets_its_name() {
     let scratch = Scratch::new();
     let early = scratch.complete("early", b"x", Durability::Batched);
