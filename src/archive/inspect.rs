@@ -63,7 +63,8 @@ pub struct FileDamage {
     pub lost: Vec<ByteRange>,
 }
 
-/// Inspects everything that the feed hands out, on all workers.
+/// Inspects everything that the feed hands out, on all workers. The observer is asked before each shard, at most some
+/// megabytes, whether to go on.
 pub(super) fn inspect(
     shared: &Shared,
     feed: impl Feed,
@@ -77,6 +78,10 @@ pub(super) fn inspect(
             let Some(source) = slot.as_mut() else {
                 return Ok(());
             };
+            if observer.is_cancelled() {
+                *slot = None;
+                return Err(ScrubError::Cancelled);
+            }
             let task = match source.next() {
                 Ok(Some(task)) => task,
                 // The end, or a failure: nobody asks again.
@@ -96,12 +101,16 @@ pub(super) fn inspect(
                 .add(&task, found);
         }
     };
-    shared
-        .workers
-        .broadcast(|_| work())
-        .into_iter()
-        .collect::<Result<(), ScrubError>>()?;
-    Ok(total.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let results = shared.workers.broadcast(|_| work());
+    let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match results.into_iter().collect::<Result<(), ScrubError>>() {
+        Ok(()) => Ok(total),
+        Err(error) => {
+            // What was found until then is true all the same.
+            drop(total.damage.report(observer));
+            Err(error)
+        }
+    }
 }
 
 impl Inspection {

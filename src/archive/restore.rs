@@ -76,11 +76,16 @@ pub(super) fn restore(
     drop(work);
     results.into_iter().collect::<Result<(), RestoreError>>()?;
     // Each leaf matched its table; now the tables must be those of the file that was committed.
-    if !check_root(shared, file, blocks.iter().cloned().map(Ok), observer)? {
-        return Err(ReadError::RootMismatch {
-            name: file.name.clone(),
+    match check_root(shared, file, blocks.iter().cloned().map(Ok), observer) {
+        Ok(true) => {}
+        Ok(false) => {
+            return Err(ReadError::RootMismatch {
+                name: file.name.clone(),
+            }
+            .into());
         }
-        .into());
+        Err(ReadError::Cancelled) => return Err(RestoreError::Cancelled),
+        Err(error) => return Err(error.into()),
     }
     let restored = output.finish(file.modified_at, file.mode, options.durability)?;
     Ok(RestoreReceipt {
@@ -121,6 +126,9 @@ impl Work<'_> {
         };
         let mut buffer = self.shared.pool.take(row_len * rows).map_err(ReadError::from)?;
         loop {
+            if self.observer.is_cancelled() {
+                return Err(RestoreError::Cancelled);
+            }
             let next = self.cursor.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((block, strip)) = next else { return Ok(()) };
             let bytes = if shape.is_replication() {

@@ -68,6 +68,9 @@ impl ScrubReport {
 /// Reads and verifies every stored shard.
 pub(super) fn scrub(shared: &Arc<Shared>, observer: &dyn Observer) -> Result<ScrubReport, ScrubError> {
     check_catalog(shared)?;
+    if observer.is_cancelled() {
+        return Err(ScrubError::Cancelled);
+    }
     let files = shared.catalog.read()?.totals()?.files;
     let feed = DiskOrder {
         shared: Arc::clone(shared),

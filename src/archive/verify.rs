@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     inspect::{Feed, Task, inspect},
-    observer::Observer,
+    observer::{Event, Observer},
     read::{BlockReader, check_root},
     scrub::ScrubReport,
     shared::Shared,
@@ -62,13 +62,28 @@ fn verify_files(
             .iter()
             .any(|damage| damage.name == file.name && !damage.lost.is_empty());
         if !has_lost {
-            check_file_root(shared, file)?;
+            check_file_root(shared, file, observer)?;
         }
     }
     Ok(report)
 }
 
-fn check_file_root(shared: &Arc<Shared>, file: &FileRecord) -> Result<(), ScrubError> {
+/// Damage of these tables was told of with the shards that hold them; whether to go on is still asked.
+struct OnlyAsked<'a>(&'a dyn Observer);
+
+impl Observer for OnlyAsked<'_> {
+    fn event(&self, _: Event<'_>) {}
+
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
+
+fn check_file_root(
+    shared: &Arc<Shared>,
+    file: &FileRecord,
+    observer: &dyn Observer,
+) -> Result<(), ScrubError> {
     let reader = shared.catalog.read()?;
     if reader.file(file.id)?.is_none() {
         // Removed meanwhile: there is nothing left to be wrong.
@@ -76,11 +91,12 @@ fn check_file_root(shared: &Arc<Shared>, file: &FileRecord) -> Result<(), ScrubE
     }
     let indexes = (0..file.geometry.block_count()).map(BlockIndex::new);
     let blocks = indexes.map(|index| reader.block(file, index).map_err(ReadError::from));
-    match check_root(shared, file, blocks, &()) {
+    match check_root(shared, file, blocks, &OnlyAsked(observer)) {
         Ok(true) => Ok(()),
         Ok(false) => Err(ScrubError::RootMismatch {
             name: file.name.clone(),
         }),
+        Err(ReadError::Cancelled) => Err(ScrubError::Cancelled),
         Err(ReadError::Catalog { source }) => Err(source.into()),
         Err(other) => unreachable!("folding tables reads the catalog only, not {other}"),
     }

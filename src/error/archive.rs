@@ -253,6 +253,9 @@ pub enum ReadError {
         #[from]
         source: BufferError,
     },
+    /// The observer asked for an end.
+    #[error("interrupted; what was not read is unknown")]
+    Cancelled,
 }
 
 /// Why a file was not restored; what stood at its place still stands there.

@@ -10,6 +10,7 @@
 )]
 
 mod bad_input;
+mod cancellation;
 mod damage;
 mod dying_writers;
 mod lost_session;

@@ -81,11 +81,16 @@ impl<'a> Pipeline<'a> {
 
     fn work_until_stopped(&self) -> Result<(), CommitError> {
         let mut bench = StripBench::new(self.shared, &self.geometry)?;
-        while let Some((block, strip)) = self.claim() {
+        loop {
+            if self.observer.is_cancelled() {
+                return Err(CommitError::Cancelled);
+            }
+            let Some((block, strip)) = self.claim() else {
+                return Ok(());
+            };
             bench.write(&block, &strip, self.file)?;
             self.finish_strip(&block, &strip, bench.encoder())?;
         }
-        Ok(())
     }
 
     /// Takes the next strip.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    archive::Observer,
     error::CommitError,
     host::SourceFile,
     units::{FileName, to_u64},
@@ -40,13 +41,14 @@ impl<'a> StreamInput<'a> {
         }
     }
 
-    /// Reads the next bytes, all of them or an error.
-    pub(super) fn read_next(&self, into: &mut [u8]) -> Result<(), CommitError> {
+    /// Reads the next bytes, all of them or an error. A slow stream delivers them in small pieces; the observer is asked
+    /// before each whether to go on.
+    pub(super) fn read_next(&self, into: &mut [u8], observer: &dyn Observer) -> Result<(), CommitError> {
         let mut state = self
             .state
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.read_locked(&mut state, into)
+        self.read_locked(&mut state, into, observer)
     }
 
     /// Checks that the stream ends where it was announced to end.
@@ -65,9 +67,17 @@ impl<'a> StreamInput<'a> {
         }
     }
 
-    fn read_locked(&self, state: &mut StreamState<'_>, into: &mut [u8]) -> Result<(), CommitError> {
+    fn read_locked(
+        &self,
+        state: &mut StreamState<'_>,
+        into: &mut [u8],
+        observer: &dyn Observer,
+    ) -> Result<(), CommitError> {
         let mut filled = 0;
         while filled < into.len() {
+            if observer.is_cancelled() {
+                return Err(CommitError::Cancelled);
+            }
             match read_some(state.reader, &mut into[filled..]) {
                 Ok(0) => return Err(self.wrong_length(state.read)),
                 Ok(count) => {
@@ -100,5 +110,45 @@ fn read_some(reader: &mut (dyn Read + Send), into: &mut [u8]) -> io::Result<usiz
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::archive::Event;
+
+    /// Says how many bytes were read, and asks for an end after the third.
+    #[derive(Default)]
+    struct Pipe {
+        read: AtomicU64,
+    }
+
+    impl Read for &Pipe {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.read.fetch_add(1, Ordering::SeqCst);
+            into[0] = 1;
+            Ok(1)
+        }
+    }
+
+    impl Observer for Pipe {
+        fn event(&self, _: Event<'_>) {}
+
+        fn is_cancelled(&self) -> bool {
+            self.read.load(Ordering::SeqCst) == 3
+        }
+    }
+
+    #[test]
+    fn a_slow_stream_is_stopped_in_the_middle_of_a_piece() {
+        let pipe = Pipe::default();
+        let mut reader = &pipe;
+        let stream = StreamInput::new("a".parse().expect("a name"), 100, &mut reader);
+        let stopped = stream.read_next(&mut [0; 100], &pipe);
+        assert!(matches!(stopped, Err(CommitError::Cancelled)), "{stopped:?}");
+        assert_eq!(pipe.read.load(Ordering::SeqCst), 3, "nothing is read after it");
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn write_stream(
             let mut offset = 0;
             while offset < len {
                 let piece = &mut buffer[..to_usize((len - offset).min(STAGING_LEN_BYTES))];
-                stream.read_next(piece)?;
+                stream.read_next(piece, observer)?;
                 shared
                     .workers
                     .install(|| parity.pass(&block, shard, offset, piece))?;
@@ -61,6 +61,9 @@ pub(super) fn write_stream(
         shared.workers.install(|| parity.write(&block))?;
         assert!(block.finish_strip(), "a block of a stream is one strip");
         completed.add(block.complete(shared, &mut encoder)?);
+    }
+    if observer.is_cancelled() {
+        return Err(CommitError::Cancelled);
     }
     Ok(completed.finish())
 }

@@ -110,7 +110,8 @@ impl FileReader {
     /// Touches the leaves that hold the bytes and their tables, nothing else.
     ///
     /// # Errors
-    /// [`ReadError::Lost`] names the first bytes asked for that cannot be decoded; `into` holds nothing to be used then.
+    /// [`ReadError::Lost`] names the first bytes asked for that cannot be decoded; `into` holds nothing to be used then, nor
+    /// after [`ReadError::Cancelled`], with which the observer ends a read.
     pub fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, ReadError> {
         self.inner.read_at(offset, into)
     }
@@ -119,11 +120,15 @@ impl FileReader {
     ///
     /// # Errors
     /// [`ReadError::Lost`] names the bytes at the position of the reader that cannot be decoded; everything before was
-    /// returned.
+    /// returned. [`ReadError::Cancelled`] once the observer says so; the position stays, and a read that is tried again when
+    /// it no longer does goes on there.
     pub fn read_next(&mut self, into: &mut [u8]) -> Result<usize, ReadError> {
         let end = self.len();
         if self.position >= end || into.is_empty() {
             return Ok(0);
+        }
+        if self.inner.observer.is_cancelled() {
+            return Err(ReadError::Cancelled);
         }
         if !self.window.holds(self.position) {
             self.fill_window()?;
@@ -234,6 +239,9 @@ impl ReaderCore {
     }
 
     fn read_run(&self, block: &BlockReader, run: Run<'_>) -> Result<(), ReadError> {
+        if self.observer.is_cancelled() {
+            return Err(ReadError::Cancelled);
+        }
         let Run {
             shard,
             columns,

@@ -14,7 +14,8 @@ use crate::{
 /// Checks that the leaf tables of a file fold to its root.
 ///
 /// Every leaf that was delivered matched its table; with this the whole file is known to be what was committed, without
-/// hashing a byte of it twice. False when the tables say something else, or cannot be had.
+/// hashing a byte of it twice. False when the tables say something else, or cannot be had. A long file has many: the
+/// observer is asked before each block whether to go on.
 pub(in crate::archive) fn check_root(
     shared: &Arc<Shared>,
     file: &FileRecord,
@@ -23,6 +24,9 @@ pub(in crate::archive) fn check_root(
 ) -> Result<bool, ReadError> {
     let mut folder = RootFolder::new(file.geometry.leaf());
     for record in blocks {
+        if observer.is_cancelled() {
+            return Err(ReadError::Cancelled);
+        }
         let block = BlockReader::new(Arc::clone(shared), file.name.clone(), record?);
         for shard in (0..block.geometry().shape().data()).map(ShardIndex::new) {
             if !block.geometry().is_present(shard) {
