@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
 
 use super::{
-    Archive, ArchiveOptions, OpenOptions, RecoveryReport, recovery,
+    Archive, ArchiveOptions, OpenOptions, RecoveryReport, ballast, recovery,
     shared::{Shared, SharedParts},
     volumes::{Volumes, announce_epoch, read_slots, write_slot},
 };
@@ -114,6 +114,10 @@ pub(super) fn open(root: &Path, options: &OpenOptions) -> Result<(Archive, Recov
         ArchiveState::Foreign => return Err(OpenError::NotAnArchive { path: path() }),
     }
     let has_dead_session = options.access == Access::Write && recovery::has_dead_session(&layout)?;
+    if has_dead_session {
+        // A database that was not closed is settled by opening it.
+        ballast::give_way(&layout, 0);
+    }
     let file_len_bytes = file_len_bytes(&layout.catalog())?;
     let check = if has_dead_session {
         Check::Always
@@ -142,7 +146,11 @@ pub(super) fn open(root: &Path, options: &OpenOptions) -> Result<(Archive, Recov
         clock: Arc::new(SystemClock),
     })?;
     let report = match options.access {
-        Access::Write => recovery::recover(&shared)?,
+        Access::Write => {
+            let report = recovery::recover(&shared)?;
+            ballast::settle(&shared.layout);
+            report
+        }
         Access::Read => RecoveryReport {
             is_catalog_old,
             ..RecoveryReport::default()

@@ -8,6 +8,7 @@
 //! completed blocks. None is held across I/O but the source of a pipe, which can only be read in order, and the catalog's
 //! write transaction while it publishes.
 
+mod ballast;
 mod commit;
 mod create;
 mod inspect;

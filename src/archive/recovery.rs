@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::shared::Shared;
+use super::{
+    ballast::{release_need_bytes, with_room},
+    shared::Shared,
+};
 use crate::{
     catalog::{CatalogWriter, ExtentRecord, ExtentState},
     error::{CatalogError, CommitError, HostError, OpenError, VolumeError},
@@ -33,15 +36,16 @@ pub(super) fn has_dead_session(layout: &ArchiveLayout) -> Result<bool, HostError
 
 /// Takes back what dead writers have reserved: nothing of their unfinished commits stays, and nothing leaks.
 pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
-    let owned = shared
-        .catalog
-        .read()?
-        .extents()?
-        .iter()
-        .any(|extent| extent.owner.is_some());
+    let extents = shared.catalog.read()?.extents()?;
+    let owned = extents.iter().any(|extent| extent.owner.is_some());
     if !owned && !has_dead_session(&shared.layout)? {
         return Ok(RecoveryReport::default());
     }
+    // The dead may have died of a full disk.
+    with_room(shared, release_need_bytes(&extents), || recover_now(shared))
+}
+
+fn recover_now(shared: &Shared) -> Result<RecoveryReport, OpenError> {
     let mut writer = shared.catalog.write()?;
     // A session exists before its first transaction, and ours excludes theirs: whoever owns an extent now is listed
     // here while it lives.

@@ -5,6 +5,7 @@
 //!   catalog.redb
 //!   sessions/<id>
 //!   volumes/v0/          the embedded volume
+//!   ballast              space to give away when the disk is full; anybody may remove it
 //!   building.tmp         while a catalog is created or rebuilt
 //!   *.tmp                leftovers of something interrupted
 //! ```
@@ -19,6 +20,7 @@ use std::{
 };
 
 use super::{
+    ballast::Ballast,
     directory::create_directory,
     lock::{Claim, LockedFile, contents_of, glance},
 };
@@ -28,6 +30,7 @@ const CATALOG: &str = "catalog.redb";
 const SESSIONS: &str = "sessions";
 const VOLUMES: &str = "volumes";
 const EMBEDDED_VOLUME: &str = "v0";
+const BALLAST: &str = "ballast";
 const BUILDING: &str = "building.tmp";
 const TEMPORARY_SUFFIX: &[u8] = b".tmp";
 
@@ -42,7 +45,7 @@ pub struct ArchiveLayout {
 pub enum ArchiveState {
     /// There is nothing at the path.
     Absent,
-    /// A directory with nothing in it but temporary names (and the `lost+found` of a file system's root).
+    /// A directory with nothing in it but temporary names (and a ballast, and the `lost+found` of a file system's root).
     Empty,
     /// A creation began here and never ended, or runs now: what is there was never an archive. Even so, nothing of it may
     /// be replaced unseen: somebody may have put a volume back since.
@@ -105,6 +108,11 @@ impl ArchiveLayout {
         self.volumes().join(EMBEDDED_VOLUME)
     }
 
+    /// Returns the space that is kept for a full disk, whether it is there or not.
+    pub fn ballast(&self) -> Ballast {
+        Ballast::new(self.root.join(BALLAST))
+    }
+
     /// Says what is there.
     ///
     /// # Errors
@@ -123,6 +131,8 @@ impl ArchiveLayout {
                 _ if name == CATALOG => return Ok(ArchiveState::Archive),
                 temporary if temporary.ends_with(TEMPORARY_SUFFIX) => {}
                 b"lost+found" => {}
+                // It says nothing about what else is or was there: it holds no byte of anybody's.
+                _ if name == BALLAST => {}
                 // An old catalog is kept beside its successor under a longer name.
                 other if name == SESSIONS || name == VOLUMES || other.starts_with(CATALOG.as_bytes()) => {
                     remains = true;

@@ -9,6 +9,7 @@
 //! It knows no catalog, no volume and no format; names of stored files and ids are all it shares with them. It prints
 //! nothing and reads no environment variable.
 
+mod ballast;
 mod clock;
 mod directory;
 mod layout;
@@ -23,6 +24,7 @@ mod space;
 mod spool;
 mod tree;
 
+pub use ballast::{BALLAST_LEN_BYTES, Ballast};
 pub use clock::{Clock, SystemClock};
 pub use directory::{Existing, create_directory, publish, set_private, sync_directory};
 pub use layout::{ArchiveLayout, ArchiveState, BuildLock, Building};

@@ -6,25 +6,34 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{fstatvfs, statvfs};
+use rustix::fs::{StatVfs, fstatvfs, statvfs};
 
 use crate::error::{HostError, HostOperation};
 
 /// Returns how many bytes an ordinary user may still write to the file system that `path` is on.
 ///
-/// Somebody else may take them the moment after: reserve space, do not count on it.
+/// A file system that does not count has `u64::MAX`. Somebody else may take them the moment after: reserve space, do not count on it.
 ///
 /// # Errors
 /// [`HostError::Io`] when there is nothing at `path` or it cannot be asked.
 pub fn free_bytes(path: &Path) -> Result<u64, HostError> {
     let found = statvfs(path).map_err(HostError::io(HostOperation::MeasureSpace, path))?;
-    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    Ok(free_bytes_in(&found))
 }
 
 /// Returns the same as [`free_bytes`] for an open file; `path` is for the message only.
 pub(super) fn free_bytes_of(file: impl AsFd, path: &Path) -> Result<u64, HostError> {
     let found = fstatvfs(file).map_err(HostError::io(HostOperation::MeasureSpace, path))?;
-    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    Ok(free_bytes_in(&found))
+}
+
+/// A file system without a size does not count at all (some in user space): then only trying tells.
+fn free_bytes_in(found: &StatVfs) -> u64 {
+    if found.f_blocks == 0 {
+        u64::MAX
+    } else {
+        found.f_bavail.saturating_mul(found.f_frsize)
+    }
 }
 
 /// Says whether two paths are on the same file system: then one disk may take both.
@@ -66,6 +75,8 @@ mod tests {
             free_there > 0 && free_there < 1 << 60,
             "{free_there} bytes are not believable"
         );
+        let uncounted = free_bytes(Path::new("/proc")).expect("an answer");
+        assert_eq!(uncounted, u64::MAX, "only trying tells");
         assert!(
             free_bytes(&directory.path().join("missing"))
                 .expect_err("nothing there")

@@ -161,6 +161,9 @@ fn a_restore_that_is_stopped_anywhere_leaves_no_file_at_all() {
     }
 }
 
+/// Something that reads everything.
+type Operation<'a> = &'a dyn Fn(&StopAfter) -> Result<(), ScrubError>;
+
 #[test]
 fn a_scrub_and_a_verification_stop_anywhere_and_tell_what_they_have_found() {
     let store = Store::new();
@@ -169,7 +172,7 @@ fn a_scrub_and_a_verification_stop_anywhere_and_tell_what_they_have_found() {
     }
     let scrub = |observer: &StopAfter| store.archive.scrub(observer).map(drop);
     let verify = |observer: &StopAfter| store.archive.snapshot().unwrap().verify(None, observer).map(drop);
-    let operations: [&dyn Fn(&StopAfter) -> Result<(), ScrubError>; 2] = [&scrub, &verify];
+    let operations: [Operation<'_>; 2] = [&scrub, &verify];
     for operation in operations {
         for events in [0, 1, 2, 7, 30] {
             let stopped = operation(&StopAfter::new(events));

@@ -10,6 +10,7 @@
 )]
 
 mod bad_input;
+mod ballast;
 mod cancellation;
 mod damage;
 mod dying_writers;

@@ -51,7 +51,12 @@ fn the_state_tells_what_may_be_made_where() {
     assert_eq!(scratch.state(), ArchiveState::Empty);
     fs::create_dir(scratch.layout.root().join("lost+found")).expect("a directory");
     scratch.write("catalog.redb.tmp");
-    assert_eq!(scratch.state(), ArchiveState::Empty);
+    scratch.write("ballast");
+    assert_eq!(
+        scratch.state(),
+        ArchiveState::Empty,
+        "a ballast says nothing about what is there"
+    );
     scratch.write("letter.txt");
     assert_eq!(scratch.state(), ArchiveState::Foreign);
     for part in ["sessions", "volumes"] {

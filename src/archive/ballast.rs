@@ -1,0 +1,84 @@
+//! Room for what has to work on a full disk: removing files, and settling what dead writers have left.
+//!
+//! The catalog never changes a page in place, so even a removal needs fresh ones before it frees any. The archive keeps a
+//! file of some megabytes, made with it, for that moment: it is released before such a transaction when too little is free,
+//! and made again when there is plenty. A ballast that is missing or cannot be made fails nothing; then a removal on a full
+//! disk fails as it would without one, and leaves everything as it was.
+
+use super::shared::Shared;
+use crate::{
+    catalog::ExtentRecord,
+    geometry::FileGeometry,
+    host::{ArchiveLayout, BALLAST_LEN_BYTES, free_bytes},
+    units::to_u64,
+};
+
+/// Free bytes, as a multiple of its length, at which a ballast is made: never so that it fills a disk by itself.
+const ROOM_TO_MAKE: u64 = 2;
+
+/// What any transaction takes: the pages above the rows that change in every table, the directory of tables, the lists of
+/// freed pages and the state of the allocator, each once for every phase.
+/// Measured: 64 KiB for a catalog of 100 KiB; the state of the allocator grows with it, by 64 KiB for each gigabyte.
+const BASE_BYTES: u64 = 512 << 10;
+
+/// Catalog rows of one shard: its share of the row of the block, and its row in its extent.
+const SHARD_ROWS_BYTES: u64 = 136;
+
+/// Catalog rows of one block beside those of its shards.
+const BLOCK_ROWS_BYTES: u64 = 256;
+
+/// Catalog row of one extent.
+const EXTENT_ROW_BYTES: u64 = 128;
+
+/// Length of a page of the catalog: a single row that changes copies one.
+const PAGE_BYTES: u64 = 4096;
+
+/// What a removal of a file may need of free space before it frees any, in bytes: every page that holds one of its rows is
+/// copied, and pages are half full at worst.
+pub(super) fn removal_need_bytes(geometry: &FileGeometry) -> u64 {
+    let shards = u64::from(geometry.shape().total());
+    let rows = (shards * SHARD_ROWS_BYTES + BLOCK_ROWS_BYTES).saturating_mul(geometry.block_count());
+    // The rows of each lane stand together, so each lane has a first and a last page of its own.
+    BASE_BYTES
+        .saturating_add(rows.saturating_mul(2))
+        .saturating_add(2 * shards * PAGE_BYTES)
+}
+
+/// What giving extents back may need, in bytes.
+pub(super) fn release_need_bytes(extents: &[ExtentRecord]) -> u64 {
+    BASE_BYTES + 2 * EXTENT_ROW_BYTES * to_u64(extents.len())
+}
+
+/// Does `work` with the ballast released where fewer than `need_bytes` are free, and makes it again afterwards where there
+/// is room.
+pub(super) fn with_room<T>(shared: &Shared, need_bytes: u64, work: impl FnOnce() -> T) -> T {
+    give_way(&shared.layout, need_bytes);
+    let result = work();
+    settle(&shared.layout);
+    result
+}
+
+/// Releases the ballast where fewer than `need_bytes` are free, or fewer than it keeps: so much may be gone the moment after,
+/// and a catalog that has met a full disk has to be opened anew, so it is not left to try. Another process may do the same, or make it again, at any
+/// time: it is made only where twice as much is free as it takes.
+pub(super) fn give_way(layout: &ArchiveLayout, need_bytes: u64) {
+    // Where the free space cannot be told, the operation itself shows whether there is any.
+    if free_bytes(layout.root()).is_ok_and(|free| free < need_bytes.max(BALLAST_LEN_BYTES)) {
+        match layout.ballast().release() {
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+/// Makes the ballast where it is missing and there is plenty of room.
+pub(super) fn settle(layout: &ArchiveLayout) {
+    let ballast = layout.ballast();
+    let is_there = ballast.kept_bytes().is_ok_and(|kept| kept >= BALLAST_LEN_BYTES);
+    if is_there || !free_bytes(layout.root()).is_ok_and(|free| free >= ROOM_TO_MAKE * BALLAST_LEN_BYTES) {
+        return;
+    }
+    // It serves bad days only, and this is none: the next opening tries again.
+    match ballast.make() {
+        Ok(()) | Err(_) => {}
+    }
+}
