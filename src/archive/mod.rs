@@ -11,6 +11,8 @@
 mod ballast;
 mod commit;
 mod create;
+#[cfg(test)]
+mod full_disk;
 mod inspect;
 mod observer;
 mod options;

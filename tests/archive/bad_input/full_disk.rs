@@ -1,13 +1,20 @@
-//! A disk that fills up.
+//! A disk that fills up, catalog and all: only where this process may mount one. What needs no disk of its own is tried at
+//! every call in `archive::full_disk`.
 
-use std::process::Command;
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    process::Command,
+};
 
 use bfdb::{
     archive::{Archive, ArchiveOptions, CommitOptions},
+    catalog::Access,
     error::CommitError,
+    host::{BALLAST_LEN_BYTES, free_bytes},
 };
 
-use crate::support::{get, name, painted, small_policy};
+use crate::support::{get, name, names, open, painted, small_policy};
 
 /// A small file system of its own, where this process may make one.
 struct SmallDisk(tempfile::TempDir);
@@ -22,6 +29,23 @@ impl SmallDisk {
         mounted
             .is_ok_and(|output| output.status.success())
             .then_some(Self(dir))
+    }
+}
+
+impl SmallDisk {
+    /// Takes what is left, as another program would.
+    fn fill(&self) {
+        let mut filler = File::options()
+            .create(true)
+            .append(true)
+            .open(self.0.path().join("filler"))
+            .unwrap();
+        while filler.write_all(&[1; 4096]).is_ok() {}
+        assert_eq!(free_bytes(self.0.path()).unwrap(), 0);
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.path().join("filler")).unwrap();
     }
 }
 
@@ -70,5 +94,65 @@ fn a_full_volume_refuses_a_file_by_name_and_keeps_all_others() {
         assert!(get(&archive, &format!("file{index}")).unwrap() == content);
     }
     assert_eq!(archive.snapshot().unwrap().totals().unwrap().files, stored);
+    assert_eq!(archive.scrub(&()).unwrap().damage, []);
+}
+
+#[test]
+fn files_are_removed_from_a_disk_without_a_free_byte_and_then_commits_work_again() {
+    let Some(disk) = SmallDisk::new(40 << 20) else {
+        return;
+    };
+    let root = disk.0.path().join("a");
+    let options = ArchiveOptions {
+        policy: small_policy(),
+        ..ArchiveOptions::default()
+    };
+    let archive = Archive::create(&root, &options).unwrap();
+    let put = |archive: &Archive, file: &str, content: &[u8]| {
+        let options = CommitOptions::default();
+        archive.commit(&name(file), content, content.len() as u64, &options)
+    };
+    let content = painted(700_000, 1);
+    for file in ["a", "b", "c"] {
+        drop(put(&archive, file, &content).unwrap());
+    }
+    archive.close().unwrap();
+
+    disk.fill();
+    let archive = open(&root, Access::Write);
+    assert!(get(&archive, "a").unwrap() == content, "what is there is read");
+    assert!(matches!(
+        put(&archive, "d", &content),
+        Err(CommitError::Full { free_bytes: 0, .. })
+    ));
+    drop(archive.remove(&name("a")).unwrap());
+    assert!(
+        free_bytes(&root).unwrap() > BALLAST_LEN_BYTES / 2,
+        "the ballast is released"
+    );
+    archive.close().unwrap();
+
+    // Nothing is left to give away now.
+    disk.fill();
+    let archive = open(&root, Access::Write);
+    match archive.remove(&name("b")) {
+        Err(CommitError::Full {
+            needed_bytes,
+            free_bytes,
+            ..
+        }) => assert!(needed_bytes > free_bytes),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(names(&archive), ["b", "c"]);
+
+    disk.free();
+    drop(archive.remove(&name("b")).unwrap());
+    drop(put(&archive, "d", &content).unwrap());
+    assert_eq!(names(&archive), ["c", "d"], "the same process goes on");
+    let kept = fs::metadata(root.join("ballast")).unwrap().len();
+    assert_eq!(kept, BALLAST_LEN_BYTES, "and has a ballast again");
+    archive.close().unwrap();
+    let archive = open(&root, Access::Write);
+    assert!(get(&archive, "c").unwrap() == content && get(&archive, "d").unwrap() == content);
     assert_eq!(archive.scrub(&()).unwrap().damage, []);
 }
