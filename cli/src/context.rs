@@ -20,6 +20,7 @@ use crate::{
     arguments::{ARCHIVE_VARIABLE, DEFAULT_ARCHIVE, Global, IoChoice},
     exit,
     failure::{Failure, Meaning, catalog_error, close_error, open_error},
+    interrupt::Interrupt,
     output::{Loudness, Output, ProgressForm, Warning},
     progress::Progress,
     text,
@@ -32,10 +33,11 @@ pub(crate) struct Context<'a> {
     /// Set when an archive was opened whose catalog is an old copy.
     is_catalog_old: AtomicBool,
     pub(crate) output: &'a Output,
+    pub(crate) interrupt: &'a Interrupt,
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(global: Global, output: &'a Output) -> Self {
+    pub(crate) fn new(global: Global, output: &'a Output, interrupt: &'a Interrupt) -> Self {
         let defaults = Resources::default();
         let resources = Resources {
             threads: global.threads,
@@ -51,6 +53,7 @@ impl<'a> Context<'a> {
             resources,
             is_catalog_old: AtomicBool::new(false),
             output,
+            interrupt,
         }
     }
 
@@ -66,7 +69,7 @@ impl<'a> Context<'a> {
 
     /// Begins to show progress.
     pub(crate) fn progress(&self, verb: &'static str, total_bytes: Option<u64>) -> Progress<'a> {
-        Progress::new(self.output, verb, total_bytes)
+        Progress::new(self.output, self.interrupt, verb, total_bytes)
     }
 
     /// Returns a total for progress, computed only where progress is shown.
@@ -75,6 +78,27 @@ impl<'a> Context<'a> {
             return None;
         }
         total()
+    }
+
+    /// Checks between pieces of work whether to go on.
+    ///
+    /// # Errors
+    /// That the command was interrupted.
+    pub(crate) fn check_interrupt(&self) -> Result<(), Failure> {
+        if self.interrupt.is_set() {
+            return Err(self.interrupted(""));
+        }
+        Ok(())
+    }
+
+    /// Says that the command was asked to end and did; `done` says what is done, empty where that is nothing that lasts.
+    pub(crate) fn interrupted(&self, done: &str) -> Failure {
+        let message = if done.is_empty() {
+            "interrupted".to_owned()
+        } else {
+            format!("interrupted: {done}")
+        };
+        Failure::new(self.interrupt.exit_code(), message)
     }
 
     /// Spells a command that does something to the same archive: `verify` and its options, then names.
@@ -176,7 +200,17 @@ impl<'a> Context<'a> {
             resources: self.resources,
             ..ArchiveOptions::default()
         };
-        Archive::create(&self.archive, &options).map_err(|error| self.open_failure(&error))
+        Archive::create(&self.archive, &options).map_err(|error| self.creation_failure(&error))
+    }
+
+    /// Puts into words why an archive cannot be made.
+    pub(crate) fn creation_failure(&self, error: &OpenError) -> Failure {
+        if matches!(error, OpenError::Host { .. }) && open_error(error) == Meaning::NoArchive {
+            // It was not looked for, so that it is not there is no failure.
+            let headline = format!("no archive can be made at {}", self.archive_text());
+            return Failure::of(error, Meaning::Failed).under(headline);
+        }
+        self.open_failure(error)
     }
 
     /// Puts into words why an archive was not opened or made.
@@ -226,6 +260,7 @@ impl<'a> Context<'a> {
                 "{place} needs a newer version of bfdb; nothing was changed"
             )),
             Meaning::NoSuchName => failure.suggest(self.command("ls", &[])),
+            Meaning::Interrupted => self.interrupted(""),
             Meaning::Failed | Meaning::NoArchive | Meaning::Locked | Meaning::Lost => failure,
         }
     }

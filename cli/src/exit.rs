@@ -42,7 +42,7 @@ pub const NEWER_FORMAT: u8 = 14;
 /// No file of that name is stored.
 pub const NO_SUCH_NAME: u8 = 15;
 
-/// Interrupted by a signal, as shells report it.
+/// Interrupted by Ctrl-C, as shells report it; another signal is 128 and its number.
 pub const INTERRUPTED: u8 = 130;
 
 /// Codes that may come together in one run, worst first.

@@ -11,6 +11,8 @@ mod commands;
 mod context;
 pub mod exit;
 mod failure;
+mod interrupt;
+mod limits;
 mod output;
 mod panics;
 mod progress;
@@ -24,6 +26,7 @@ use std::{
 use arguments::{Arguments, parse};
 use context::Context;
 use failure::Failure;
+use interrupt::Interrupt;
 use output::Output;
 
 /// Runs the program with the arguments of this process and returns its exit code.
@@ -33,16 +36,18 @@ pub fn run() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return ExitCode::from(code),
     };
+    limits::raise();
+    let interrupt = Interrupt::listen();
     let output = Output::new(&arguments.global);
-    let code = catch_unwind(AssertUnwindSafe(|| execute(arguments, &output)));
+    let code = catch_unwind(AssertUnwindSafe(|| execute(arguments, &output, &interrupt)));
     ExitCode::from(code.unwrap_or_else(|_payload| {
         output.failure(&Failure::internal(panics::take()));
         exit::FAILED
     }))
 }
 
-fn execute(arguments: Arguments, output: &Output) -> u8 {
-    let context = Context::new(arguments.global, output);
+fn execute(arguments: Arguments, output: &Output, interrupt: &Interrupt) -> u8 {
+    let context = Context::new(arguments.global, output, interrupt);
     let code = commands::run(&arguments.command, &context).unwrap_or_else(|failure| {
         output.failure(&failure);
         failure.code

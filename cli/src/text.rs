@@ -23,18 +23,29 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
-/// Returns a count and its noun: `1 file`, `2 files`.
+/// Returns a count and its noun: `1 file`, `2 files`, `3 entries`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
-    if number == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{number} {noun}s")
+    match (number, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        (_, None) => format!("{number} {noun}s"),
     }
 }
 
 /// Returns seconds with two decimal places: `0.31 s`.
 pub(crate) fn duration(elapsed: Duration) -> String {
     format!("{:.2} s", elapsed.as_secs_f64())
+}
+
+/// Returns about how long something takes: `8 s`, `3 min`, `2 h 5 min`, `4 d 1 h`.
+pub(crate) fn about(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min"),
+        3600..86_400 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
 }
 
 /// Returns a time as RFC 3339 in UTC with all its digits; `None` for years that the format has no room for.
@@ -79,6 +90,33 @@ pub(crate) fn bytes(bytes: &[u8]) -> String {
     for chunk in bytes.utf8_chunks() {
         text.push_str(&printable(chunk.valid()));
         push_escaped(&mut text, chunk.invalid());
+    }
+    text
+}
+
+/// Returns where a symbolic link leads, escaped as names are, so that it reads back to the same bytes.
+pub(crate) fn link_target(target: &[u8]) -> String {
+    let mut text = String::with_capacity(target.len());
+    for chunk in target.utf8_chunks() {
+        text.push_str(&printable(&chunk.valid().replace('\\', "\\\\")));
+        push_escaped(&mut text, chunk.invalid());
+    }
+    text
+}
+
+/// Returns permission bits as `ls` writes them: `rwxr-xr-x`.
+pub(crate) fn permissions(mode: u32) -> String {
+    let mut text = String::with_capacity(9);
+    for (shift, special, letters) in [(6, 0o4000, "sS"), (3, 0o2000, "sS"), (0, 0o1000, "tT")] {
+        let bits = mode >> shift;
+        text.push(if bits & 4 == 0 { '-' } else { 'r' });
+        text.push(if bits & 2 == 0 { '-' } else { 'w' });
+        text.push_str(match (mode & special != 0, bits & 1 != 0) {
+            (false, false) => "-",
+            (false, true) => "x",
+            (true, true) => &letters[..1],
+            (true, false) => &letters[1..],
+        });
     }
     text
 }
@@ -140,6 +178,24 @@ mod tests {
     }
 
     #[test]
+    fn targets_of_links_are_escaped_like_names() {
+        assert_eq!(link_target(b"../a\\b\n\xff"), "../a\\\\b\\x0a\\xff");
+    }
+
+    #[test]
+    fn permissions_read_as_ls_writes_them() {
+        for (mode, expected) in [
+            (0o755, "rwxr-xr-x"),
+            (0o640, "rw-r-----"),
+            (0o4711, "rws--x--x"),
+            (0o1777, "rwxrwxrwt"),
+            (0o7000, "--S--S--T"),
+        ] {
+            assert_eq!(permissions(mode), expected);
+        }
+    }
+
+    #[test]
     fn a_shell_takes_every_word_literally() {
         for (word, expected) in [
             ("raw/IMG_1.cr3", "raw/IMG_1.cr3"),
@@ -154,10 +210,23 @@ mod tests {
     }
 
     #[test]
+    fn long_times_are_told_in_two_units_at_most() {
+        for (seconds, expected) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (7500, "2 h 5 min"),
+            (349_200, "4 d 1 h"),
+        ] {
+            assert_eq!(about(seconds), expected);
+        }
+    }
+
+    #[test]
     fn one_is_singular_and_everything_else_plural() {
         assert_eq!(
-            [count(0, "file"), count(1, "file"), count(2, "file")],
-            ["0 files", "1 file", "2 files"]
+            [count(0, "file"), count(1, "entry"), count(2, "entry")],
+            ["0 files", "1 entry", "2 entries"]
         );
     }
 }

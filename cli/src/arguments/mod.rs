@@ -5,13 +5,13 @@ pub(crate) mod values;
 use std::{ffi::OsStr, path::PathBuf};
 
 use clap::{
-    Parser, Subcommand, ValueEnum,
-    builder::{FalseyValueParser, TypedValueParser as _},
+    CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    builder::{FalseyValueParser, Resettable, TypedValueParser as _},
     error::ErrorKind,
 };
 
 use crate::{
-    commands::{cat, commit, init, ls, restore, rm, scrub, stat, status, verify},
+    commands::{cat, commit, find, init, ls, restore, rm, scrub, stat, status, verify},
     exit,
     failure::Failure,
     output,
@@ -133,6 +133,7 @@ pub(crate) enum Command {
     Init(init::Arguments),
     Commit(commit::Arguments),
     Ls(ls::Arguments),
+    Find(find::Arguments),
     Stat(stat::Arguments),
     Cat(cat::Arguments),
     Restore(restore::Arguments),
@@ -147,7 +148,12 @@ pub(crate) enum Command {
 /// # Errors
 /// The exit code, when there is nothing left to do.
 pub(crate) fn parse() -> Result<Arguments, u8> {
-    Arguments::try_parse().map_err(|error| {
+    let command = without_empty_variables(Arguments::command());
+    let parsed = command.try_get_matches().and_then(|matches| {
+        let parsed = Arguments::from_arg_matches(&matches);
+        parsed.map_err(|error| error.format(&mut Arguments::command()))
+    });
+    parsed.map_err(|error| {
         if !error.use_stderr() {
             return output::print_help(&error);
         }
@@ -163,6 +169,18 @@ pub(crate) fn parse() -> Result<Arguments, u8> {
             output::print_usage(&error);
         }
         exit::USAGE
+    })
+}
+
+/// A variable that is set to nothing counts as one that is not set.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    command.mut_args(|argument| {
+        let value = argument.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|value| value.is_empty()) {
+            argument.env(Resettable::Reset)
+        } else {
+            argument
+        }
     })
 }
 
@@ -185,8 +203,6 @@ fn wants_json() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use bfdb::{
     archive::{Archive, FileReader, Observer, Snapshot},
-    catalog::Access,
+    catalog::{Access, EntryKind},
     error::ReadError,
     units::FileName,
 };
@@ -18,6 +18,7 @@ use crate::{
     context::Context,
     exit,
     failure::Failure,
+    text,
 };
 
 /// Bytes that are written at a time.
@@ -49,6 +50,7 @@ fn write(archive: &Archive, arguments: &Arguments, context: &Context) -> Result<
         .snapshot()
         .map_err(|error| context.catalog_failure(&error))?;
     let name = &arguments.name;
+    refuse_what_has_no_bytes(name, &snapshot, context)?;
     let log = Arc::new(DamageLog::default());
     let observer: Arc<dyn Observer> = Arc::<DamageLog>::clone(&log);
     let failed = |error: &ReadError| read_failure(error, name, &snapshot, context);
@@ -66,6 +68,51 @@ fn write(archive: &Archive, arguments: &Arguments, context: &Context) -> Result<
     copy(reader, asked, &snapshot, context)?;
     log.warn_about(name, context);
     Ok(exit::SUCCESS)
+}
+
+/// Refuses directories and links: a link is not followed, since it may lead anywhere.
+fn refuse_what_has_no_bytes(name: &FileName, snapshot: &Snapshot, context: &Context) -> Result<(), Failure> {
+    let find = |name: &FileName| {
+        let found = snapshot.file(name);
+        found.map_err(|error| context.catalog_failure(&error))
+    };
+    match find(name)?.map(|entry| entry.kind) {
+        Some(EntryKind::Directory) => {
+            let message = format!("{name} is a directory, not a file");
+            Err(Failure::new(exit::FAILED, message).suggest(context.command("ls", &[name])))
+        }
+        Some(EntryKind::SymbolicLink { target }) => {
+            let message = format!("{name} is a symbolic link to {}", text::link_target(&target));
+            let mut failure = Failure::new(exit::FAILED, message);
+            if let Some(led_to) = led_to(name, &target)
+                && find(&led_to)?.is_some()
+            {
+                failure = failure.suggest(context.command("cat", &[&led_to]));
+            }
+            Err(failure)
+        }
+        // That there is nothing is said by the reader.
+        Some(EntryKind::File) | None => Ok(()),
+    }
+}
+
+/// Returns the stored name that a stored link leads to; `None` where it leads out of the archive.
+fn led_to(link: &FileName, target: &[u8]) -> Option<FileName> {
+    let mut parts: Vec<&[u8]> = link.parts().collect();
+    parts.pop();
+    if target.starts_with(b"/") {
+        return None;
+    }
+    for part in target.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    FileName::from_bytes(&parts.join(&b'/')).ok()
 }
 
 fn copy(
@@ -86,6 +133,7 @@ fn copy(
     let mut piece = vec![0; PIECE_LEN_BYTES];
     let mut left = end - start;
     while left > 0 && !context.output.is_closed() {
+        context.check_interrupt()?;
         let wanted = usize::try_from(left).map_or(PIECE_LEN_BYTES, |left| left.min(PIECE_LEN_BYTES));
         let count = match reader.read_next(&mut piece[..wanted]) {
             Ok(count) => count,
@@ -105,4 +153,28 @@ fn copy(
         left -= as_u64(count);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_from_their_own_directory_and_never_out_of_the_archive() {
+        let led_to = |link: &str, target: &str| {
+            let link = link.parse().expect("a name");
+            led_to(&link, target.as_bytes()).map(|name| name.to_string())
+        };
+        for (link, target, expected) in [
+            ("a/link", "file", Some("a/file")),
+            ("a/link", "./b//c", Some("a/b/c")),
+            ("a/b/link", "../c", Some("a/c")),
+            ("link", "file", Some("file")),
+            ("link", "../file", None),
+            ("a/link", "/a/file", None),
+            ("a/link", "..", None),
+        ] {
+            assert_eq!(led_to(link, target).as_deref(), expected, "{link} to {target}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
-//! A stored file as listings show it.
+//! What is stored under a name, as listings show it: a file, a directory or a symbolic link.
 
-use bfdb::archive::FileInfo;
+use bfdb::{archive::FileInfo, catalog::EntryKind};
 use serde::Serialize;
 
 use crate::text;
@@ -9,29 +9,103 @@ use crate::text;
 /// healthy or damaged.
 pub(super) const STATE: &str = "unverified";
 
-/// The JSON line of a stored file.
+/// The JSON line of what is stored under a name.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename = "file")]
 pub(super) struct Entry {
     name: String,
     kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
     length: u64,
-    tier: u8,
-    root: String,
+    /// Null for what has no bytes of its own, like the root.
+    tier: Option<u8>,
+    root: Option<String>,
     committed_at: Option<String>,
     state: &'static str,
 }
 
+/// How many of each kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Counts {
+    pub(super) files: u64,
+    directories: u64,
+    symlinks: u64,
+}
+
 impl Entry {
     pub(super) fn of(info: &FileInfo) -> Self {
+        let is_file = info.kind == EntryKind::File;
         Self {
             name: info.name.to_string(),
-            kind: "file",
+            kind: kind_name(&info.kind),
+            target: target(&info.kind),
             length: info.len_bytes,
-            tier: info.tier.number(),
-            root: info.root.to_string(),
+            tier: is_file.then(|| info.tier.number()),
+            root: is_file.then(|| info.root.to_string()),
             committed_at: text::rfc3339(info.committed_at),
             state: STATE,
         }
+    }
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, kind: &EntryKind) {
+        *match kind {
+            EntryKind::File => &mut self.files,
+            EntryKind::Directory => &mut self.directories,
+            EntryKind::SymbolicLink { .. } => &mut self.symlinks,
+        } += 1;
+    }
+
+    pub(super) const fn total(&self) -> u64 {
+        self.files + self.directories + self.symlinks
+    }
+
+    /// `3 files`, and directories and links where there are any.
+    pub(super) fn in_words(&self) -> String {
+        let mut words = vec![text::count(self.files, "file")];
+        for (count, noun) in [(self.directories, "directory"), (self.symlinks, "symbolic link")] {
+            if count > 0 {
+                words.push(text::count(count, noun));
+            }
+        }
+        words.join(", ")
+    }
+}
+
+/// What JSON lines call a kind.
+pub(super) const fn kind_name(kind: &EntryKind) -> &'static str {
+    match kind {
+        EntryKind::File => "file",
+        EntryKind::Directory => "directory",
+        EntryKind::SymbolicLink { .. } => "symlink",
+    }
+}
+
+/// Where a symbolic link leads, escaped.
+pub(super) fn target(kind: &EntryKind) -> Option<String> {
+    match kind {
+        EntryKind::SymbolicLink { target } => Some(text::link_target(target)),
+        EntryKind::File | EntryKind::Directory => None,
+    }
+}
+
+/// Kind and permissions as `ls` writes them.
+pub(super) fn mode_text(info: &FileInfo) -> String {
+    let kind = match info.kind {
+        EntryKind::File => '-',
+        EntryKind::Directory => 'd',
+        EntryKind::SymbolicLink { .. } => 'l',
+    };
+    format!("{kind}{}", text::permissions(info.mode))
+}
+
+/// The tier of a file, or what it is, for a column of six characters.
+pub(super) fn tier_column(info: &FileInfo) -> String {
+    match info.kind {
+        EntryKind::File => format!("tier {}", info.tier),
+        EntryKind::Directory => "dir".to_owned(),
+        EntryKind::SymbolicLink { .. } => "link".to_owned(),
     }
 }

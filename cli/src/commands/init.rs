@@ -56,7 +56,7 @@ fn check_place(context: &Context) -> Result<(), Failure> {
         },
         Err(source) => source.into(),
     };
-    Err(context.open_failure(&refused))
+    Err(context.creation_failure(&refused))
 }
 
 fn finish(context: &Context, id: Option<String>) -> u8 {

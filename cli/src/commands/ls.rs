@@ -1,29 +1,23 @@
 //! `ls`: lists what is stored.
 
-use bfdb::{
-    archive::{Archive, FileInfo},
-    catalog::Access,
-    units::FileName,
-};
-use serde::Serialize;
+use bfdb::{archive::Archive, catalog::Access, units::FileName};
 
-use super::entry::{Entry, STATE};
+use super::listing::{Detail, Listing};
 use crate::{
     arguments::values,
     context::Context,
     exit,
     failure::{Failure, Meaning},
-    text,
 };
 
 /// List stored files
 ///
-/// Lists every file, or the file that PREFIX names and everything below it: `ls a/b` lists a/b and a/b/c, not a/bc.
-/// `unverified` means that a file is not known to have been read back since it was committed.
+/// Lists every file, directory and symbolic link, or what PREFIX names and everything below it: `ls a/b` lists a/b and
+/// a/b/c, not a/bc. `unverified` means that a file is not known to have been read back since it was committed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     bfdb ls                  names only, one a line\n  \
-    bfdb ls -l photos        tier, length, time of the commit, state and name\n  \
+    bfdb ls -l photos        permissions, tier, length, time of the commit, state and name\n  \
     bfdb ls --json           JSON lines with lengths in bytes and roots (what b3sum prints)")]
 pub(crate) struct Arguments {
     /// Name of a file, or a directory above files
@@ -34,13 +28,6 @@ pub(crate) struct Arguments {
     long: bool,
 }
 
-#[derive(Debug, Default, Serialize)]
-#[serde(tag = "type", rename = "summary")]
-struct Summary {
-    files: u64,
-    bytes: u64,
-}
-
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
     context.with_archive(Access::Read, |archive| list(archive, arguments, context))
 }
@@ -48,41 +35,28 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
 fn list(archive: &Archive, arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
     let unreadable = |error| context.catalog_failure(&error);
     let snapshot = archive.snapshot().map_err(unreadable)?;
-    let mut summary = Summary::default();
-    for file in snapshot.files(arguments.prefix.as_ref()) {
-        let file = file.map_err(unreadable)?;
-        summary.files += 1;
-        summary.bytes += file.len_bytes;
-        context.output.json(&Entry::of(&file));
-        if arguments.long {
-            context.output.line(&long_line(&file));
-        } else {
-            context.output.line(&file.name.to_string());
-        }
+    let detail = if arguments.long {
+        Detail::Long
+    } else {
+        Detail::Name
+    };
+    let mut listing = Listing::new(context, detail);
+    for entry in snapshot.files(arguments.prefix.as_ref()) {
+        context.check_interrupt()?;
+        listing.show(&entry.map_err(unreadable)?);
         if context.output.is_closed() {
             return Ok(exit::SUCCESS);
         }
     }
     match &arguments.prefix {
-        Some(prefix) if summary.files == 0 => {
+        Some(prefix) if listing.is_empty() => {
             let message = format!("no file named {prefix} in this archive, nor anything below it");
             let failure = Failure::new(exit::NO_SUCH_NAME, message);
             Err(context.explain(failure, Meaning::NoSuchName))
         }
         _ => {
-            context.output.json(&summary);
+            listing.finish();
             Ok(exit::SUCCESS)
         }
     }
-}
-
-/// Columns of fixed width, so that a listing of any length needs no memory.
-fn long_line(file: &FileInfo) -> String {
-    format!(
-        "tier {}  {:>10}  {}  {STATE}  {}",
-        file.tier,
-        text::size(file.len_bytes),
-        text::time(file.committed_at),
-        file.name
-    )
 }

@@ -4,7 +4,9 @@ pub(crate) mod cat;
 pub(crate) mod commit;
 mod damage;
 mod entry;
+pub(crate) mod find;
 pub(crate) mod init;
+mod listing;
 pub(crate) mod ls;
 pub(crate) mod restore;
 pub(crate) mod rm;
@@ -29,6 +31,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<u8, Failure> {
         Command::Restore(arguments) => return restore::run(arguments, context),
         Command::Rm(arguments) => return rm::run(arguments, context),
         Command::Ls(arguments) => ls::run(arguments, context)?,
+        Command::Find(arguments) => find::run(arguments, context)?,
         Command::Stat(arguments) => stat::run(arguments, context)?,
         Command::Verify(arguments) => verify::run(arguments, context)?,
         Command::Scrub(arguments) => scrub::run(arguments, context)?,

@@ -1,33 +1,39 @@
 //! `rm`: removes names.
 
 use bfdb::{
-    archive::Archive,
-    catalog::Access,
-    error::{CatalogError, CommitError},
+    archive::{Archive, FileInfo, Snapshot},
+    catalog::{Access, EntryKind},
+    error::CommitError,
     units::FileName,
 };
 use serde::Serialize;
 
+use super::entry::{Counts, kind_name};
 use crate::{
     arguments::values,
     context::Context,
     exit,
-    failure::{Failure, commit_error},
+    failure::{Failure, Meaning, commit_error},
     text,
 };
 
 /// Remove names
 ///
 /// Removes files by their exact names, durably and at once for everyone. The bytes stay on the volumes until they are
-/// compacted, so the space does not come back at once. A name that is not there does not stop the rest.
+/// compacted, so the space does not come back at once. A name that is not there does not stop the rest. A directory with
+/// anything below it needs -r.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     bfdb rm photo.cr3\n  \
-    bfdb rm -n photo.cr3             say what would be removed")]
+    bfdb rm -r 2024/iceland          and everything below it\n  \
+    bfdb rm -rn 2024                 say what would be removed")]
 pub(crate) struct Arguments {
-    /// Names of files
+    /// Names of files, directories and links
     #[arg(value_name = "NAME", required = true, value_parser = values::name_parser())]
     names: Vec<FileName>,
+    /// Remove also everything below each NAME
+    #[arg(short, long)]
+    recursive: bool,
     /// Change nothing, say what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -37,6 +43,7 @@ pub(crate) struct Arguments {
 #[serde(tag = "type", rename = "file")]
 struct FileLine {
     name: String,
+    kind: Option<&'static str>,
     length: Option<u64>,
     freed_bytes: Option<u64>,
     result: &'static str,
@@ -49,17 +56,12 @@ struct FileLine {
 #[derive(Debug, Default, Serialize)]
 #[serde(tag = "type", rename = "summary")]
 struct Summary {
-    files: u64,
+    #[serde(flatten)]
+    counts: Counts,
     bytes: u64,
     freed_bytes: u64,
     failed: u64,
     dry_run: bool,
-}
-
-/// What is gone with a name, or would be.
-struct Gone {
-    len_bytes: u64,
-    freed_bytes: u64,
 }
 
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
@@ -68,79 +70,158 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
     } else {
         Access::Write
     };
-    context.with_archive(access, |archive| remove_all(archive, arguments, context))
+    context.with_archive(access, |archive| {
+        let snapshot = archive
+            .snapshot()
+            .map_err(|error| context.catalog_failure(&error))?;
+        let mut remover = Remover {
+            archive,
+            snapshot: &snapshot,
+            arguments,
+            context,
+            summary: Summary {
+                dry_run: arguments.dry_run,
+                ..Summary::default()
+            },
+            code: exit::SUCCESS,
+        };
+        for name in &arguments.names {
+            remover.remove_named(name)?;
+        }
+        context.output.json(&remover.summary);
+        Ok(remover.code)
+    })
 }
 
-fn remove_all(archive: &Archive, arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
-    let output = context.output;
-    let mut summary = Summary {
-        dry_run: arguments.dry_run,
-        ..Summary::default()
-    };
-    let mut code = exit::SUCCESS;
-    for name in &arguments.names {
-        let mut line = FileLine {
-            name: name.to_string(),
-            length: None,
-            freed_bytes: None,
-            result: "removed",
-            error: None,
-            dry_run: arguments.dry_run,
-        };
-        let removed = if arguments.dry_run {
-            look_up(archive, name)
-        } else {
-            remove(archive, name)
-        };
-        match removed {
-            Ok(gone) => {
-                summary.files += 1;
-                summary.bytes += gone.len_bytes;
-                summary.freed_bytes += gone.freed_bytes;
-                line.length = Some(gone.len_bytes);
-                line.freed_bytes = Some(gone.freed_bytes);
-                output.json(&line);
-                let verb = if arguments.dry_run {
-                    "would remove"
-                } else {
-                    "removed"
-                };
-                output.summary(&format!("{verb}  {:>10}  {name}", text::size(gone.len_bytes)));
+struct Remover<'a> {
+    archive: &'a Archive,
+    snapshot: &'a Snapshot,
+    arguments: &'a Arguments,
+    context: &'a Context<'a>,
+    summary: Summary,
+    code: u8,
+}
+
+impl Remover<'_> {
+    /// Removes what one argument names. What is only wrong with this name does not stop the rest.
+    fn remove_named(&mut self, name: &FileName) -> Result<(), Failure> {
+        let unreadable = |error| self.context.catalog_failure(&error);
+        if self.arguments.recursive {
+            let mut entries = self.snapshot.files(Some(name)).peekable();
+            if entries.peek().is_none() {
+                let message = format!("no file named {name} in this archive, nor anything below it");
+                let failure = Failure::new(exit::NO_SUCH_NAME, message);
+                let failure = self.context.explain(failure, Meaning::NoSuchName);
+                self.fail(name, None, &failure);
             }
-            Err(error) => {
-                let failure = failure(&error, name, context);
-                if !matches!(error, CommitError::NotFound { .. }) {
-                    return Err(failure);
-                }
-                summary.failed += 1;
-                code = exit::worst(code, failure.code);
-                line.result = "failed";
-                line.error = Some(failure.in_one_line());
-                output.json(&line);
-                output.failure(&failure);
+            for entry in entries {
+                self.remove(&entry.map_err(unreadable)?)?;
+            }
+            return Ok(());
+        }
+        let entry = self.snapshot.file(name).map_err(unreadable)?;
+        // What lies below is meant by a directory only: names may lie below that of a file, and have nothing to do with it.
+        let below = match entry.as_ref().map(|entry| &entry.kind) {
+            Some(EntryKind::File | EntryKind::SymbolicLink { .. }) => 0,
+            Some(EntryKind::Directory) => self.count_within(name)? - 1,
+            None => self.count_within(name)?,
+        };
+        match (entry, below) {
+            (Some(entry), 0) => return self.remove(&entry),
+            (None, 0) => {
+                let failure = failure(&CommitError::NotFound { name: name.clone() }, name, self.context);
+                self.fail(name, None, &failure);
+            }
+            (entry, below) => {
+                let is_stored = entry.is_some();
+                let entries = text::count(below, "entry");
+                let failure = if is_stored {
+                    let message = format!("{name} is a directory with {entries} below it");
+                    Failure::new(exit::FAILED, message)
+                } else {
+                    let message = format!("no file named {name} in this archive, but {entries} below it");
+                    Failure::new(exit::NO_SUCH_NAME, message)
+                };
+                let failure = failure.suggest(self.context.command("rm -r", &[name]));
+                self.fail(name, entry.as_ref(), &failure);
             }
         }
-        output.flush();
+        Ok(())
     }
-    output.json(&summary);
-    Ok(code)
-}
 
-fn remove(archive: &Archive, name: &FileName) -> Result<Gone, CommitError> {
-    let removal = archive.remove(name)?;
-    Ok(Gone {
-        len_bytes: removal.len_bytes,
-        freed_bytes: removal.freed_bytes,
-    })
-}
+    /// Counts what `prefix` names and what lies below it.
+    fn count_within(&self, prefix: &FileName) -> Result<u64, Failure> {
+        let mut count = 0;
+        for entry in self.snapshot.files(Some(prefix)) {
+            entry.map_err(|error| self.context.catalog_failure(&error))?;
+            self.context.check_interrupt()?;
+            count += 1;
+        }
+        Ok(count)
+    }
 
-fn look_up(archive: &Archive, name: &FileName) -> Result<Gone, CommitError> {
-    let found = |archive: &Archive| -> Result<_, CatalogError> { archive.snapshot()?.file(name) };
-    let file = found(archive)?.ok_or_else(|| CommitError::NotFound { name: name.clone() })?;
-    Ok(Gone {
-        len_bytes: file.len_bytes,
-        freed_bytes: file.stored_bytes,
-    })
+    /// Removes one name, or says that it would.
+    fn remove(&mut self, entry: &FileInfo) -> Result<(), Failure> {
+        if self.context.interrupt.is_set() {
+            let done = format!("{} removed", self.summary.counts.in_words());
+            return Err(self.context.interrupted(&done));
+        }
+        let removed = if self.arguments.dry_run {
+            Ok((entry.len_bytes, entry.stored_bytes))
+        } else {
+            let removed = self.archive.remove(&entry.name);
+            removed.map(|removal| (removal.len_bytes, removal.freed_bytes))
+        };
+        let (len_bytes, freed_bytes) = match removed {
+            Ok(gone) => gone,
+            // Somebody else was faster.
+            Err(error @ CommitError::NotFound { .. }) => {
+                let failure = failure(&error, &entry.name, self.context);
+                self.fail(&entry.name, Some(entry), &failure);
+                return Ok(());
+            }
+            Err(error) => return Err(failure(&error, &entry.name, self.context)),
+        };
+        self.summary.counts.add(&entry.kind);
+        self.summary.bytes += len_bytes;
+        self.summary.freed_bytes += freed_bytes;
+        let output = self.context.output;
+        output.json(&FileLine {
+            length: Some(len_bytes),
+            freed_bytes: Some(freed_bytes),
+            ..self.line_of(&entry.name, Some(entry), "removed")
+        });
+        let verb = if self.arguments.dry_run {
+            "would remove"
+        } else {
+            "removed"
+        };
+        output.summary(&format!("{verb}  {:>10}  {}", text::size(len_bytes), entry.name));
+        output.flush();
+        Ok(())
+    }
+
+    fn fail(&mut self, name: &FileName, entry: Option<&FileInfo>, failure: &Failure) {
+        self.summary.failed += 1;
+        self.code = exit::worst(self.code, failure.code);
+        self.context.output.json(&FileLine {
+            error: Some(failure.in_one_line()),
+            ..self.line_of(name, entry, "failed")
+        });
+        self.context.output.failure(failure);
+    }
+
+    fn line_of(&self, name: &FileName, entry: Option<&FileInfo>, result: &'static str) -> FileLine {
+        FileLine {
+            name: name.to_string(),
+            kind: entry.map(|entry| kind_name(&entry.kind)),
+            length: None,
+            freed_bytes: None,
+            result,
+            error: None,
+            dry_run: self.arguments.dry_run,
+        }
+    }
 }
 
 fn failure(error: &CommitError, name: &FileName, context: &Context) -> Failure {

@@ -2,12 +2,15 @@
 
 use bfdb::{
     archive::{Archive, BlockPlaces, FileInfo},
-    catalog::Access,
+    catalog::{Access, EntryKind},
     units::FileName,
 };
 use serde::Serialize;
 
-use super::{damage::read_failure, entry::Entry, entry::STATE};
+use super::{
+    damage::read_failure,
+    entry::{Entry, STATE, kind_name, mode_text, target},
+};
 use crate::{
     arguments::values,
     context::Context,
@@ -17,7 +20,7 @@ use crate::{
     text,
 };
 
-/// Show everything that is known about a file
+/// Show everything that is known about a file, directory or link
 ///
 /// Tier, code, blocks, root (what b3sum prints), tolerance, and with -v or --json where every shard lies. The catalog is
 /// asked, no file data is read: `verify` does that.
@@ -27,7 +30,7 @@ use crate::{
     bfdb stat -v photo.cr3           also where its shards lie\n  \
     bfdb stat --json photo.cr3       the same as JSON lines, a line for each block")]
 pub(crate) struct Arguments {
-    /// Name of a file
+    /// Name of a file, directory or link
     #[arg(value_parser = values::name_parser())]
     name: FileName,
 }
@@ -79,8 +82,8 @@ fn show(archive: &Archive, name: &FileName, context: &Context) -> Result<u8, Fai
         context.explain(Failure::new(exit::NO_SUCH_NAME, message), Meaning::NoSuchName)
     };
     let file = snapshot.file(name).map_err(unreadable)?.ok_or_else(missing)?;
-    let wants_places = context.output.form() == Form::Json || context.output.loudness() == Loudness::Verbose;
-    let places = if wants_places {
+    let is_asked_for = context.output.form() == Form::Json || context.output.loudness() == Loudness::Verbose;
+    let places = if is_asked_for && file.kind == EntryKind::File {
         let places = snapshot.places(name);
         places.map_err(|error| read_failure(&error, name, &snapshot, context))?
     } else {
@@ -108,7 +111,7 @@ impl Details {
         Self {
             entry: Entry::of(file),
             stored_bytes: file.stored_bytes,
-            // Permissions only: what is stored is a regular file.
+            // Permissions only: what it is is said by the kind.
             mode: file.mode & 0o7777,
             modified_at: text::rfc3339(file.modified_at),
             blocks: file.block_count,
@@ -138,8 +141,36 @@ impl BlockLine {
     }
 }
 
-fn lines_for_people(file: &FileInfo) -> Vec<String> {
-    let row = |label: &str, value: String| format!("{label:<10} {value}");
+fn row(label: &str, value: &str) -> String {
+    format!("{label:<10} {value}")
+}
+
+fn lines_for_people(entry: &FileInfo) -> Vec<String> {
+    let kind = match target(&entry.kind) {
+        Some(target) => format!("symbolic link to {target}"),
+        None => kind_name(&entry.kind).to_owned(),
+    };
+    let mut lines = vec![row("name", &entry.name.to_string()), row("kind", &kind)];
+    if entry.kind == EntryKind::File {
+        lines.extend(content_lines(entry));
+    }
+    let mode = format!("{:04o} ({})", entry.mode & 0o7777, mode_text(entry));
+    lines.extend([
+        row("mode", &mode),
+        row("modified", &text::time(entry.modified_at)),
+        row("committed", &text::time(entry.committed_at)),
+    ]);
+    if entry.kind == EntryKind::File {
+        lines.push(row(
+            "state",
+            &format!("{STATE}: not known to have been read back"),
+        ));
+    }
+    lines
+}
+
+/// What only a file has.
+fn content_lines(file: &FileInfo) -> [String; 6] {
     let exact = |bytes: u64| format!("{} ({bytes} bytes)", text::size(bytes));
     let (data, parity) = (file.shape.data(), file.shape.parity());
     let code = if file.shape.is_replication() {
@@ -147,21 +178,16 @@ fn lines_for_people(file: &FileInfo) -> Vec<String> {
     } else {
         format!("{data} data and {parity} parity shards a block")
     };
-    vec![
-        row("name", file.name.to_string()),
-        row("length", exact(file.len_bytes)),
-        row("stored", exact(file.stored_bytes)),
-        row("tier", format!("{}, {code}", file.tier)),
-        row("blocks", file.block_count.to_string()),
+    [
+        row("length", &exact(file.len_bytes)),
+        row("stored", &exact(file.stored_bytes)),
+        row("tier", &format!("{}, {code}", file.tier)),
+        row("blocks", &file.block_count.to_string()),
         row(
             "tolerance",
-            format!("any {parity} of the {} shards of each block", data + parity),
+            &format!("any {parity} of the {} shards of each block", data + parity),
         ),
-        row("root", file.root.to_string()),
-        row("mode", format!("{:04o}", file.mode & 0o7777)),
-        row("modified", text::time(file.modified_at)),
-        row("committed", text::time(file.committed_at)),
-        row("state", format!("{STATE}: not known to have been read back")),
+        row("root", &file.root.to_string()),
     ]
 }
 

@@ -146,6 +146,11 @@ impl<'a> Inspection<'a> {
     }
 
     pub(super) fn failure(&self, error: &ScrubError) -> Failure {
+        if matches!(error, ScrubError::Cancelled) {
+            let read = text::size(self.progress.done_bytes());
+            let done = format!("{read} were read, nothing is known of the rest");
+            return self.context.interrupted(&done);
+        }
         self.context.failure(error, scrub_error(error))
     }
 

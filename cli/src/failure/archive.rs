@@ -28,6 +28,7 @@ pub(crate) fn open_error(error: &OpenError) -> Meaning {
 pub(crate) fn commit_error(error: &CommitError) -> Meaning {
     match error {
         CommitError::NotFound { .. } => Meaning::NoSuchName,
+        CommitError::Cancelled => Meaning::Interrupted,
         CommitError::Source { source } | CommitError::Host { source } => host_error(source),
         CommitError::Volume { source } => volume_error(source),
         CommitError::Catalog { source } => catalog_error(source),
@@ -58,6 +59,7 @@ pub(crate) fn restore_error(error: &RestoreError) -> Meaning {
     match error {
         RestoreError::Read { source } => read_error(source),
         RestoreError::Host { source } => host_error(source),
+        RestoreError::Cancelled => Meaning::Interrupted,
         RestoreError::TargetInsideArchive { .. } | _ => Meaning::Failed,
     }
 }
@@ -65,6 +67,7 @@ pub(crate) fn restore_error(error: &RestoreError) -> Meaning {
 pub(crate) fn scrub_error(error: &ScrubError) -> Meaning {
     match error {
         ScrubError::NotFound { .. } => Meaning::NoSuchName,
+        ScrubError::Cancelled => Meaning::Interrupted,
         ScrubError::RootMismatch { .. } => Meaning::CatalogDamaged,
         ScrubError::Catalog { source } => catalog_error(source),
         _ => Meaning::Failed,

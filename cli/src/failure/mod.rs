@@ -51,6 +51,8 @@ pub(crate) enum Meaning {
     NoSuchName,
     /// Bytes are lost.
     Lost,
+    /// The command was asked to end.
+    Interrupted,
 }
 
 impl Meaning {
@@ -63,6 +65,7 @@ impl Meaning {
             Self::NewerFormat => exit::NEWER_FORMAT,
             Self::NoSuchName => exit::NO_SUCH_NAME,
             Self::Lost => exit::LOST,
+            Self::Interrupted => exit::INTERRUPTED,
         }
     }
 }

@@ -45,6 +45,15 @@ fn init_makes_an_archive_once() {
         let answer = place.run(arguments).expect_code(1);
         answer.expect_stderr("error: ./archive.bfdb already holds an archive or what is left of one\n");
     }
+    place.write("file", b"1");
+    for arguments in [&["init", "-a", "file"][..], &["init", "-n", "-a", "file/below"]] {
+        let answer = place.run(arguments).expect_code(1);
+        assert!(
+            answer.stderr.starts_with("error: no archive can be made at file"),
+            "{}",
+            answer.stderr
+        );
+    }
     let answer = place.run(["init", "--json", "-a", "other"]).expect_code(0);
     let line = &answer.json()[0];
     let id = line["archive"].as_str().expect("an id");

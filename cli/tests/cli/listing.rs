@@ -1,5 +1,10 @@
 //! `ls`, `stat`, `status` and `rm`.
 
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+};
+
 use serde_json::json;
 
 use crate::harness::{Place, content, root_of};
@@ -26,8 +31,12 @@ fn ls_lists_in_the_order_of_names_and_by_whole_parts_of_a_prefix() {
 
 #[test]
 fn ls_long_and_ls_json_show_what_the_contract_names() {
-    let place = Place::with(&[("a", b"hello")]);
+    let place = Place::new();
+    place.write("a", b"hello");
+    fs::set_permissions(place.path("a"), Permissions::from_mode(0o640)).expect("its owner may");
+    place.run(["commit", "-q", "a"]).expect_code(0);
     let lines = place.run(["ls", "--json"]).expect_code(0).json();
+    assert_eq!(place.run(["find", "--json", "?"]).expect_code(0).json(), lines);
     let committed_at = lines[0]["committed_at"].as_str().expect("a time");
     assert!(
         committed_at.starts_with("20") && committed_at.ends_with('Z'),
@@ -39,12 +48,48 @@ fn ls_long_and_ls_json_show_what_the_contract_names() {
     });
     assert_eq!(
         lines,
-        [expected, json!({"type": "summary", "files": 1, "bytes": 5})]
+        [
+            expected,
+            json!({"type": "summary", "files": 1, "directories": 0, "symlinks": 0, "bytes": 5})
+        ]
     );
 
     let second = format!("{}Z", &committed_at[..19]);
-    let long = format!("tier 1         5 B  {second}  unverified  a\n");
-    place.run(["ls", "-l"]).expect_code(0).expect_text(&long);
+    let long = format!("-rw-r-----  tier 1         5 B  {second}  unverified  a\n");
+    for command in [["ls", "-l"].as_slice(), &["find", "-l", "a"]] {
+        place.run(command).expect_code(0).expect_text(&long);
+    }
+}
+
+#[test]
+fn find_lists_what_matches_any_pattern_once_and_nothing_is_exit_code_15() {
+    let place = Place::new();
+    place.write("x", b"1");
+    for name in ["photos/2024/a.jpg", "photos/b.jpg", "photos/b.tmp", "c.jpg"] {
+        place.run(["commit", "-q", "x", "--name", name]).expect_code(0);
+    }
+    for (globs, expected) in [
+        (&["*.jpg"][..], "c.jpg\nphotos/2024/a.jpg\nphotos/b.jpg\n"),
+        (&["photos/*.jpg"], "photos/b.jpg\n"),
+        (&["photos/**/*.jpg"], "photos/2024/a.jpg\nphotos/b.jpg\n"),
+        (&["*.tmp", "b.*"], "photos/b.jpg\nphotos/b.tmp\n"),
+    ] {
+        place
+            .run([&["find"], globs].concat())
+            .expect_code(0)
+            .expect_text(expected);
+    }
+    let answer = place
+        .run(["find", "*.cr3", "x/*"])
+        .expect_code(15)
+        .expect_text("");
+    answer.expect_stderr("error: no name in this archive matches *.cr3 or x/*\n  try: bfdb ls\n");
+    let answer = place.run(["find", "[a"]).expect_code(2);
+    assert!(
+        answer.stderr.starts_with("error: [a is not a pattern: "),
+        "{}",
+        answer.stderr
+    );
 }
 
 #[test]
@@ -53,7 +98,10 @@ fn an_empty_archive_lists_nothing_and_that_is_fine() {
     place.run(["init", "-q"]).expect_code(0);
     place.run(["ls"]).expect_code(0).expect_text("");
     let lines = place.run(["ls", "--json"]).expect_code(0).json();
-    assert_eq!(lines, [json!({"type": "summary", "files": 0, "bytes": 0})]);
+    assert_eq!(
+        lines,
+        [json!({"type": "summary", "files": 0, "directories": 0, "symlinks": 0, "bytes": 0})]
+    );
     place.run(["verify", "-q"]).expect_code(0).expect_text("");
     place.run(["scrub", "-q"]).expect_code(0).expect_text("");
 }
@@ -92,6 +140,7 @@ fn stat_shows_the_file_and_where_its_shards_are() {
     let text = place.run(["stat", "large"]).expect_code(0);
     for line in [
         "name       large",
+        "kind       file",
         "length     11.4 MiB (12000000 bytes)",
         "tier       2, 4 copies",
         "blocks     3",
@@ -176,6 +225,28 @@ fn status_is_one_object_and_one_screen() {
 }
 
 #[test]
+fn rm_r_removes_what_lies_below_and_without_r_it_says_how_many_there_are() {
+    let place = Place::new();
+    place.write("x", b"1");
+    for name in ["d/a", "d/b/c", "da", "e"] {
+        place.run(["commit", "-q", "x", "--name", name]).expect_code(0);
+    }
+    let answer = place.run(["rm", "d", "e"]).expect_code(15);
+    answer.expect_stderr(
+        "error: no file named d in this archive, but 2 entries below it\n  try: bfdb rm -r d\n",
+    );
+    place.run(["ls"]).expect_text("d/a\nd/b/c\nda\n");
+    place.run(["rm", "-rn", "d"]).expect_code(0);
+    place
+        .run(["rm", "-r", "d"])
+        .expect_code(0)
+        .expect_text("removed         1 B  d/a\nremoved         1 B  d/b/c\n");
+    place.run(["ls"]).expect_text("da\n");
+    let answer = place.run(["rm", "-r", "d"]).expect_code(15);
+    answer.expect_stderr("error: no file named d in this archive, nor anything below it\n  try: bfdb ls\n");
+}
+
+#[test]
 fn rm_removes_exact_names_and_goes_on_past_one_that_is_not_there() {
     let place = Place::with(&[("a", b"hello"), ("b", b"2"), ("c", b"3")]);
     let before = place.tree();
@@ -193,9 +264,10 @@ fn rm_removes_exact_names_and_goes_on_past_one_that_is_not_there() {
 
     let lines = place.run(["rm", "--json", "c"]).expect_code(0).json();
     let freed = lines[0]["freed_bytes"].as_u64().expect("a number");
-    let file = json!({"type": "file", "name": "c", "length": 1, "freed_bytes": freed, "result": "removed"});
+    let file = json!({"type": "file", "name": "c", "kind": "file", "length": 1, "freed_bytes": freed, "result": "removed"});
     let summary = json!({
-        "type": "summary", "files": 1, "bytes": 1, "freed_bytes": freed, "failed": 0, "dry_run": false,
+        "type": "summary", "files": 1, "directories": 0, "symlinks": 0, "bytes": 1, "freed_bytes": freed, "failed": 0,
+        "dry_run": false,
     });
     assert_eq!(lines, [file, summary]);
     place.run(["ls"]).expect_text("");

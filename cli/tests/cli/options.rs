@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::harness::{Place, content};
 
-const COMMANDS: [&str; 10] = [
-    "init", "commit", "ls", "stat", "cat", "restore", "verify", "scrub", "rm", "status",
+const COMMANDS: [&str; 11] = [
+    "init", "commit", "ls", "find", "stat", "cat", "restore", "verify", "scrub", "rm", "status",
 ];
 
 #[test]
@@ -123,6 +123,19 @@ fn variables_set_global_options_and_the_command_line_wins() {
 }
 
 #[test]
+fn a_variable_that_is_empty_counts_as_not_set() {
+    let place = Place::with(&[("a", b"hello")]);
+    let variables = [
+        "ARCHIVE", "JSON", "QUIET", "VERBOSE", "COLOR", "PROGRESS", "THREADS", "MEMORY", "IO",
+    ];
+    for variable in variables {
+        let variable = format!("BFDB_{variable}");
+        let answer = place.run_with(&[(&variable, "")], ["ls"]).expect_code(0);
+        answer.expect_text("a\n").expect_stderr("");
+    }
+}
+
+#[test]
 fn global_options_stand_before_or_behind_the_command() {
     let place = Place::with(&[("a", b"hello")]);
     for arguments in [&["--json", "ls"][..], &["ls", "--json"]] {
@@ -196,6 +209,10 @@ fn progress_goes_to_standard_error_as_json_lines_or_not_at_all() {
         let last = lines.last().expect("a last line");
         assert_eq!(last["type"], "progress", "{command:?}");
         assert_eq!(last["bytes"], last["total"], "{command:?} is complete: {last}");
+        assert_eq!(last["eta_seconds"], 0, "{command:?} is complete: {last}");
+        assert!(last["bytes_per_second"].is_u64(), "{last}");
+        let counts = ["commit", "restore"].contains(&command[0]);
+        assert_eq!(last["files"].as_u64(), counts.then_some(1), "{command:?}: {last}");
         if let Some(total) = total {
             assert_eq!(last["total"], total, "{command:?}");
         }

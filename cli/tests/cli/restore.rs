@@ -74,7 +74,7 @@ fn every_file_has_a_json_line_and_overlapping_names_are_restored_once() {
     let lines = answer.json();
     let file = |name: &str| {
         json!({
-            "type": "file", "name": name, "length": 5, "root": root_of(b"hello"),
+            "type": "file", "name": name, "kind": "file", "length": 5, "root": root_of(b"hello"),
             "path": format!("out/{name}"), "result": "restored",
         })
     };
@@ -95,6 +95,38 @@ fn every_file_has_a_json_line_and_overlapping_names_are_restored_once() {
         .run(["restore", "e", "nothing", "-o", "out"])
         .expect_code(15);
     assert_eq!(place.read("out/e"), b"hello");
+}
+
+#[test]
+fn without_a_name_everything_is_restored_and_an_empty_archive_has_nothing() {
+    let place = Place::new();
+    place.run(["init", "-q"]).expect_code(0);
+    let answer = place.run(["restore", "-o", "out"]).expect_code(0);
+    assert!(
+        answer.text().starts_with("0 files, 0 B restored"),
+        "{}",
+        answer.text()
+    );
+    place.write("x", b"hello");
+    for name in ["d/a", "e"] {
+        place.run(["commit", "-q", "x", "--name", name]).expect_code(0);
+    }
+    let answer = place.run(["restore", "-o", "out"]).expect_code(0);
+    // Lines are for what was named; -v has all of them.
+    assert!(
+        answer.text().starts_with("2 files, 10 B restored"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!([place.read("out/d/a"), place.read("out/e")], [b"hello", b"hello"]);
+    let answer = place.run(["restore", "-v", "-o", "again"]).expect_code(0);
+    assert!(
+        answer
+            .text()
+            .starts_with("restored         5 B  again/d/a\nrestored         5 B  again/e\n"),
+        "{}",
+        answer.text()
+    );
 }
 
 #[test]
@@ -132,7 +164,6 @@ fn nothing_is_restored_into_the_archive_or_without_a_directory() {
         .expect_code(15);
     assert_eq!(place.tree(), before, "a directory was made for nothing");
     place.run(["restore", "a"]).expect_code(2);
-    place.run(["restore", "-o", "out"]).expect_code(2);
     // A directory that is a file.
     let answer = place.run(["restore", "a", "-o", "a"]).expect_code(1);
     assert!(answer.stderr.contains("not a directory"), "{}", answer.stderr);

@@ -164,6 +164,7 @@ fn store_all(archive: &Archive, sources: &[Source], context: &Context) -> u8 {
         };
         let next = match archive.commit_path(name, &source.path, &progress) {
             Ok(outcome) => {
+                progress.add_entry();
                 ledger.stored(source, &stored(&outcome));
                 Next::Continue
             }

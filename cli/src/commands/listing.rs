@@ -1,0 +1,77 @@
+//! Stored names line by line: what `ls` and `find` share.
+
+use bfdb::{archive::FileInfo, catalog::EntryKind};
+use serde::Serialize;
+
+use super::entry::{Counts, Entry, STATE, mode_text, target, tier_column};
+use crate::{context::Context, text};
+
+/// How a name is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    Name,
+    Long,
+}
+
+/// A listing while it is printed.
+pub(super) struct Listing<'a> {
+    context: &'a Context<'a>,
+    detail: Detail,
+    summary: Summary,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(tag = "type", rename = "summary")]
+struct Summary {
+    #[serde(flatten)]
+    counts: Counts,
+    bytes: u64,
+}
+
+impl<'a> Listing<'a> {
+    pub(super) fn new(context: &'a Context<'a>, detail: Detail) -> Self {
+        Self {
+            context,
+            detail,
+            summary: Summary::default(),
+        }
+    }
+
+    pub(super) fn show(&mut self, entry: &FileInfo) {
+        self.summary.counts.add(&entry.kind);
+        self.summary.bytes += entry.len_bytes;
+        self.context.output.json(&Entry::of(entry));
+        match self.detail {
+            Detail::Name => self.context.output.line(&entry.name.to_string()),
+            Detail::Long => self.context.output.line(&long_line(entry)),
+        }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.summary.counts.total() == 0
+    }
+
+    pub(super) fn finish(self) {
+        self.context.output.json(&self.summary);
+    }
+}
+
+/// Columns of fixed width, so that a listing of any length needs no memory.
+fn long_line(entry: &FileInfo) -> String {
+    let (size, state) = match entry.kind {
+        EntryKind::File => (text::size(entry.len_bytes), STATE),
+        EntryKind::Directory | EntryKind::SymbolicLink { .. } => ("-".to_owned(), "-"),
+    };
+    let mut line = format!(
+        "{}  {:<6}  {size:>10}  {}  {state:<10}  {}",
+        mode_text(entry),
+        tier_column(entry),
+        text::time(entry.committed_at),
+        entry.name
+    );
+    if let Some(target) = target(&entry.kind) {
+        line.push_str(" -> ");
+        line.push_str(&target);
+    }
+    line
+}

@@ -1,0 +1,223 @@
+//! What became of each entry of a restore, and of all of them together.
+
+use std::collections::BTreeSet;
+
+use bfdb::{
+    archive::{FileInfo, Snapshot},
+    catalog::EntryKind,
+    error::{HostError, ReadError, RestoreError},
+    units::FileName,
+};
+use serde::Serialize;
+
+use super::Arguments;
+use crate::{
+    commands::{
+        damage::{DamageLog, read_failure},
+        entry::{Counts, kind_name, target},
+    },
+    context::Context,
+    exit,
+    failure::{Failure, Meaning, restore_error},
+    output::Loudness,
+    progress::Stopwatch,
+    text,
+};
+
+/// Prints each result as it comes and counts.
+pub(super) struct Ledger<'a> {
+    arguments: &'a Arguments,
+    context: &'a Context<'a>,
+    stopwatch: Stopwatch,
+    /// Names that were given: a line for people is printed for these, and under `-v` for all.
+    named: BTreeSet<&'a FileName>,
+    counts: Counts,
+    bytes: u64,
+    failed: u64,
+    /// The worst that anything failed with.
+    code: u8,
+    /// Files with lost bytes. They are verified in the end, so that all their lost ranges can be named: while others are
+    /// still being restored, the workers that it takes are theirs.
+    lost: Vec<(FileName, ReadError)>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "file")]
+struct FileLine {
+    name: String,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    length: u64,
+    root: Option<String>,
+    path: String,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "summary")]
+struct Summary {
+    #[serde(flatten)]
+    counts: Counts,
+    bytes: u64,
+    failed: u64,
+    seconds: f64,
+    dry_run: bool,
+}
+
+impl<'a> Ledger<'a> {
+    pub(super) fn new(arguments: &'a Arguments, context: &'a Context<'a>) -> Self {
+        Self {
+            arguments,
+            context,
+            stopwatch: Stopwatch::start(),
+            named: arguments.names.iter().collect(),
+            counts: Counts::default(),
+            bytes: 0,
+            failed: 0,
+            code: exit::SUCCESS,
+            lost: Vec::new(),
+        }
+    }
+
+    /// A name that is not there.
+    pub(super) fn missing(&mut self, failure: &Failure) {
+        self.failed += 1;
+        self.code = exit::worst(self.code, failure.code);
+        self.context.output.failure(failure);
+    }
+
+    /// An entry that is there again, or would be; `not_kept` is what its file system would not take.
+    pub(super) fn restored(&mut self, entry: &FileInfo, not_kept: &[HostError], log: &DamageLog) {
+        self.counts.add(&entry.kind);
+        self.bytes += entry.len_bytes;
+        for error in not_kept {
+            let why = Failure::of(error, Meaning::Failed).in_one_line();
+            self.context.warn(format!("{}: {why}", entry.name), Vec::new());
+        }
+        log.warn_about(&entry.name, self.context);
+        let line = self.line_of(entry);
+        let output = self.context.output;
+        let is_named = entry.kind != EntryKind::Directory && self.named.contains(&entry.name);
+        if is_named || output.loudness() == Loudness::Verbose {
+            let verb = if line.dry_run { "would restore" } else { "restored" };
+            let size = match entry.kind {
+                EntryKind::File => text::size(entry.len_bytes),
+                EntryKind::Directory | EntryKind::SymbolicLink { .. } => kind_name(&entry.kind).to_owned(),
+            };
+            output.summary(&format!("{verb}  {size:>10}  {}", line.path));
+        }
+        output.json(&line);
+        output.flush();
+    }
+
+    pub(super) fn failed(&mut self, entry: &FileInfo, error: RestoreError, log: &DamageLog) {
+        self.failed += 1;
+        log.forget(&entry.name);
+        let failure = self.failure(&error, &entry.name);
+        self.note_code(&failure);
+        self.context.output.json(&FileLine {
+            result: "failed",
+            error: Some(failure.in_one_line()),
+            ..self.line_of(entry)
+        });
+        if let RestoreError::Read {
+            source: source @ ReadError::Lost { .. },
+        } = error
+        {
+            self.lost.push((entry.name.clone(), source));
+        } else {
+            self.context.output.failure(&failure);
+        }
+        self.context.output.flush();
+    }
+
+    /// Names all that is lost, prints the sums and returns the exit code.
+    pub(super) fn finish(mut self, snapshot: &Snapshot) -> u8 {
+        for (name, error) in std::mem::take(&mut self.lost) {
+            let failure = read_failure(&error, &name, snapshot, self.context);
+            self.note_code(&failure);
+            self.context.output.failure(&failure);
+        }
+        self.context.output.json(&Summary {
+            counts: self.counts,
+            bytes: self.bytes,
+            failed: self.failed,
+            seconds: self.stopwatch.seconds(),
+            dry_run: self.arguments.dry_run,
+        });
+        let (done, bytes) = (self.counts.in_words(), text::size(self.bytes));
+        let mut line = if self.arguments.dry_run {
+            format!("would have restored: {done}, {bytes}")
+        } else {
+            let elapsed = text::duration(self.stopwatch.elapsed());
+            format!("{done}, {bytes} restored in {elapsed}")
+        };
+        if self.failed > 0 {
+            line = format!("{line}, {} failed", self.failed);
+        }
+        self.context.output.summary(&line);
+        let code = match (self.failed, self.counts.total()) {
+            (0, _) => exit::SUCCESS,
+            // Why is said by a code of its own.
+            (_, 0) if self.code != exit::SUCCESS => self.code,
+            (_, 0) => exit::FAILED,
+            _ => exit::PARTLY_DONE,
+        };
+        exit::worst(self.code, code)
+    }
+
+    /// What is done so far.
+    pub(super) fn in_words(&self) -> String {
+        format!(
+            "{}, {} restored, each wholly",
+            self.counts.in_words(),
+            text::size(self.bytes)
+        )
+    }
+
+    fn failure(&self, error: &RestoreError, name: &FileName) -> Failure {
+        let meaning = restore_error(error);
+        match error {
+            RestoreError::Read { source } => self.context.failure(source, meaning),
+            // The host's error names the place.
+            RestoreError::Host { source } => {
+                let failure = Failure::of(source, meaning);
+                if matches!(source, HostError::Exists { .. }) {
+                    let output = text::path(&self.arguments.output);
+                    let again = format!("restore --overwrite -o {}", text::shell_word(&output));
+                    return failure.suggest(self.context.command(&again, &[name]));
+                }
+                failure
+            }
+            RestoreError::Cancelled | RestoreError::TargetInsideArchive { .. } | _ => {
+                Failure::of(error, meaning).under(format!("{name} was not restored"))
+            }
+        }
+    }
+
+    /// That something failed is said by the counts; what is worse than that is said here.
+    fn note_code(&mut self, failure: &Failure) {
+        if failure.code != exit::FAILED {
+            self.code = exit::worst(self.code, failure.code);
+        }
+    }
+
+    fn line_of(&self, entry: &FileInfo) -> FileLine {
+        FileLine {
+            name: entry.name.to_string(),
+            kind: kind_name(&entry.kind),
+            target: target(&entry.kind),
+            length: entry.len_bytes,
+            root: (entry.kind == EntryKind::File).then(|| entry.root.to_string()),
+            path: text::path(&self.arguments.path_of(entry)),
+            result: "restored",
+            error: None,
+            dry_run: self.arguments.dry_run,
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! `restore`: gets what is stored back onto the host.
+
+mod dry_run;
+mod ledger;
+
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use bfdb::{
+    archive::{Event, FileInfo, Observer, RestoreObserver, RestoreOptions, RestoreReceipt, Snapshot},
+    catalog::Access,
+    error::RestoreError,
+    host::{Existing, RestoreTarget, path_is_inside},
+    units::FileName,
+};
+
+use self::ledger::Ledger;
+use super::{damage::DamageLog, without_covered};
+use crate::{
+    arguments::values,
+    context::Context,
+    exit,
+    failure::{Failure, Meaning, host_error, restore_error},
+    progress::Progress,
+    text,
+};
+
+/// Get files back, verified
+///
+/// Restores what NAME names and everything below it as DIR/NAME, and everything in the archive where no NAME is given; DIR
+/// is made when it is missing. A file appears under its name only when every byte of it is right and on disk. Directories
+/// and symbolic links come back as such; permissions and modification times are kept. One file that cannot be restored
+/// does not stop the rest.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    bfdb restore photo.cr3 -o .                      ./photo.cr3\n  \
+    bfdb restore 2024/iceland -o /tmp/back           everything below 2024/iceland\n  \
+    bfdb restore -o /tmp/back                        everything\n  \
+    bfdb restore photo.cr3 -o . --overwrite          also where ./photo.cr3 exists\n\n\
+    Exit codes: 0 all are restored, 5 bytes are lost, 15 no such name, 3 some are restored, 1 none is.")]
+pub(crate) struct Arguments {
+    /// Names of files, or of directories above them; everything when none is given
+    #[arg(value_name = "NAME|PREFIX", value_parser = values::name_parser())]
+    names: Vec<FileName>,
+    /// Directory to restore into
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Replace files and links that exist; directories are never replaced
+    #[arg(long)]
+    overwrite: bool,
+    /// Change nothing, say what would be done
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+impl Arguments {
+    /// Returns where something is restored.
+    fn path_of(&self, entry: &FileInfo) -> PathBuf {
+        self.output.join(OsStr::from_bytes(entry.name.as_bytes()))
+    }
+
+    /// Returns what to restore, each thing once; `None` is everything.
+    fn prefixes(&self) -> Vec<Option<&FileName>> {
+        if self.names.is_empty() {
+            return vec![None];
+        }
+        without_covered(&self.names).into_iter().map(Some).collect()
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
+    context.with_archive(Access::Read, |archive| {
+        refuse_target_in_archive(&arguments.output, context)?;
+        let snapshot = archive
+            .snapshot()
+            .map_err(|error| context.catalog_failure(&error))?;
+        let total = context.total_for_progress(|| total_len_bytes(&snapshot, arguments));
+        let restoring = Restoring {
+            arguments,
+            context,
+            snapshot: &snapshot,
+            target: OnceLock::new(),
+            progress: context.progress("restored", total),
+            log: DamageLog::default(),
+            ledger: Mutex::new(Ledger::new(arguments, context)),
+        };
+        restoring.run()
+    })
+}
+
+/// A restore while it runs.
+struct Restoring<'a> {
+    arguments: &'a Arguments,
+    context: &'a Context<'a>,
+    snapshot: &'a Snapshot,
+    /// Opened, and made, when there is something to restore.
+    target: OnceLock<RestoreTarget>,
+    progress: Progress<'a>,
+    log: DamageLog,
+    ledger: Mutex<Ledger<'a>>,
+}
+
+impl Observer for Restoring<'_> {
+    fn event(&self, event: Event<'_>) {
+        self.progress.event(event);
+        self.log.event(event);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.progress.is_cancelled()
+    }
+}
+
+impl RestoreObserver for Restoring<'_> {
+    fn entry_done(&self, entry: &FileInfo, result: Result<RestoreReceipt, RestoreError>) {
+        self.with_ledger(|ledger| match result {
+            Ok(receipt) => ledger.restored(entry, &receipt.not_kept, &self.log),
+            // What was not finished when the command was interrupted has not failed.
+            Err(RestoreError::Cancelled) => {}
+            Err(error) => ledger.failed(entry, error, &self.log),
+        });
+        self.progress.add_entry();
+    }
+}
+
+impl Restoring<'_> {
+    fn run(self) -> Result<u8, Failure> {
+        let options = RestoreOptions {
+            existing: if self.arguments.overwrite {
+                Existing::Overwrite
+            } else {
+                Existing::Refuse
+            },
+            ..RestoreOptions::default()
+        };
+        for prefix in self.arguments.prefixes() {
+            if self.context.interrupt.is_set() {
+                return Err(self.interrupted());
+            }
+            if !self.is_anything_there(prefix)? {
+                continue;
+            }
+            if self.arguments.dry_run {
+                dry_run::run(&self, prefix)?;
+                continue;
+            }
+            let restored = self.snapshot.restore_all(prefix, self.target()?, &options, &self);
+            match restored {
+                Ok(()) => {}
+                Err(RestoreError::Cancelled) => return Err(self.interrupted()),
+                Err(error) => {
+                    let failure = self.context.failure(&error, restore_error(&error));
+                    return Err(failure.under("restoring ended before it was done"));
+                }
+            }
+        }
+        self.context.output.clear_bar();
+        let ledger = self.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
+        drop(self.progress);
+        Ok(ledger.finish(self.snapshot))
+    }
+
+    fn with_ledger<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {
+        work(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says whether `prefix` names anything; that it does not is told and does not stop the rest. An empty archive has
+    /// nothing to restore, and that is fine.
+    fn is_anything_there(&self, prefix: Option<&FileName>) -> Result<bool, Failure> {
+        let first = self.snapshot.files(prefix).next().transpose();
+        let is_there = first
+            .map_err(|error| self.context.catalog_failure(&error))?
+            .is_some();
+        if let (false, Some(prefix)) = (is_there, prefix) {
+            let message = format!("no file named {prefix} in this archive, nor anything below it");
+            let failure = Failure::new(exit::NO_SUCH_NAME, message);
+            let failure = self.context.explain(failure, Meaning::NoSuchName);
+            self.with_ledger(|ledger| ledger.missing(&failure));
+        }
+        Ok(is_there)
+    }
+
+    fn target(&self) -> Result<&RestoreTarget, Failure> {
+        if let Some(target) = self.target.get() {
+            return Ok(target);
+        }
+        let target = RestoreTarget::open(&self.arguments.output);
+        let target = target.map_err(|error| Failure::of(&error, host_error(&error)))?;
+        Ok(self.target.get_or_init(|| target))
+    }
+
+    fn interrupted(&self) -> Failure {
+        self.context
+            .interrupted(&self.with_ledger(|ledger| ledger.in_words()))
+    }
+}
+
+/// Refuses to put files where the archive keeps its own.
+fn refuse_target_in_archive(target: &Path, context: &Context) -> Result<(), Failure> {
+    // What is missing of the target will be made below the first directory that is there.
+    let existing = target
+        .ancestors()
+        .map(|path| {
+            if path == Path::new("") {
+                Path::new(".")
+            } else {
+                path
+            }
+        })
+        .find(|path| path.exists());
+    let existing = existing.unwrap_or(Path::new("."));
+    // A link at the end counts for what it leads to. What cannot be resolved is refused when it is opened.
+    let resolved = existing.canonicalize();
+    let is_inside = path_is_inside(resolved.as_deref().unwrap_or(existing), context.archive());
+    if is_inside.map_err(|error| Failure::of(&error, host_error(&error)))? {
+        let (target, archive) = (text::path(target), context.archive_text());
+        let message = format!("{target} lies inside the archive {archive}: nothing is restored there");
+        return Err(Failure::new(exit::FAILED, message));
+    }
+    Ok(())
+}
+
+fn total_len_bytes(snapshot: &Snapshot, arguments: &Arguments) -> Option<u64> {
+    let mut total = 0;
+    for prefix in arguments.prefixes() {
+        total += match prefix {
+            None => snapshot.totals().ok()?.bytes,
+            Some(prefix) => snapshot
+                .files(Some(prefix))
+                .map(|entry| Some(entry.ok()?.len_bytes))
+                .sum::<Option<u64>>()?,
+        };
+    }
+    Some(total)
+}

@@ -1,0 +1,86 @@
+//! Signals: the first asks the command to end, the second ends the program as if nobody listened.
+//!
+//! Handlers only set flags. Whatever may take long asks [`Interrupt::is_set`] between pieces of work: observers of the
+//! library through [`Progress`](crate::progress::Progress), loops over listings themselves.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
+};
+
+use crate::exit;
+
+const SIGNALS: [i32; 3] = [SIGHUP, SIGINT, SIGTERM];
+
+/// Whether, and by which signal, the command was asked to end.
+#[derive(Debug, Default)]
+pub(crate) struct Interrupt {
+    /// 0 is none.
+    signal: Arc<AtomicUsize>,
+}
+
+impl Interrupt {
+    /// Listens from now on. A signal that the surroundings ignore (`nohup`) stays ignored.
+    pub(crate) fn listen() -> Self {
+        let interrupt = Self::default();
+        let is_asked = Arc::new(AtomicBool::new(false));
+        let ignored = ignored_signals();
+        for signal in SIGNALS {
+            if ignored & (1 << (signal - 1)) != 0 {
+                continue;
+            }
+            let number = usize::try_from(signal).expect("signals are positive");
+            // In this order: only a second signal finds the flag set when it comes. Where a handler cannot be had the
+            // signal ends the program, which loses nothing either.
+            let registered = flag::register_conditional_default(signal, Arc::clone(&is_asked))
+                .and_then(|_| flag::register_usize(signal, Arc::clone(&interrupt.signal), number))
+                .and_then(|_| flag::register(signal, Arc::clone(&is_asked)));
+            registered.ok();
+        }
+        interrupt
+    }
+
+    /// Says whether the command should end.
+    pub(crate) fn is_set(&self) -> bool {
+        self.signal.load(Ordering::Relaxed) != 0
+    }
+
+    /// Returns the exit code of a command that ended because it was asked to, as shells report it.
+    pub(crate) fn exit_code(&self) -> u8 {
+        let signal = self.signal.load(Ordering::Relaxed);
+        u8::try_from(signal)
+            .ok()
+            .filter(|&signal| signal != 0)
+            .and_then(|signal| signal.checked_add(128))
+            .unwrap_or(exit::INTERRUPTED)
+    }
+}
+
+/// Returns the signals that are ignored already, bit 0 is signal 1; none where the system does not tell.
+fn ignored_signals() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the kernel's word about this process, no file of anybody"
+    )]
+    let status = std::fs::read("/proc/self/status").unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_signal_the_code_is_that_of_ctrl_c() {
+        assert_eq!(Interrupt::default().exit_code(), exit::INTERRUPTED);
+        assert!(!Interrupt::default().is_set());
+    }
+}
