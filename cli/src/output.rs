@@ -8,6 +8,7 @@ use std::{
     fs::File,
     io::{self, BufWriter, IsTerminal as _, Write},
     os::fd::AsFd as _,
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -210,6 +211,24 @@ impl Output {
                     ));
                 }
             }
+        }
+    }
+
+    /// Tells of something in a tree that is nothing to store; not under `-q`.
+    pub(crate) fn skipped(&self, path: &Path, reason: &str) {
+        #[derive(Serialize)]
+        #[serde(tag = "type", rename = "skipped")]
+        struct Skipped<'a> {
+            path: &'a str,
+            reason: &'a str,
+        }
+        let path = &text::path(path);
+        match self.form {
+            Form::Json if self.loudness > Loudness::Quiet => {
+                self.diagnose(&to_json(&Skipped { path, reason }));
+            }
+            Form::Json => {}
+            Form::People => self.note(&format!("{path} is skipped: it is {reason}")),
         }
     }
 

@@ -13,3 +13,5 @@ mod listing;
 mod options;
 mod reading;
 mod restore;
+mod signals;
+mod sources;

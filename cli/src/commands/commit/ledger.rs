@@ -1,35 +1,73 @@
 //! What became of each source of a commit, and of all of them together.
 
-use bfdb::{geometry::Tier, merkle::RootHash};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use bfdb::{
+    archive::{CommitOutcome, CommitReceipt},
+    catalog::EntryKind,
+    geometry::Tier,
+    host::SkipReason,
+    merkle::RootHash,
+    units::FileName,
+};
 use serde::Serialize;
 
-use super::Source;
-use crate::{context::Context, exit, failure::Failure, output::Loudness, progress::Stopwatch, text};
+use super::Arguments;
+use crate::{
+    commands::entry::{Counts, kind_name, target},
+    context::Context,
+    exit,
+    failure::Failure,
+    output::Loudness,
+    progress::Stopwatch,
+    text,
+};
+
+/// A ledger that whoever finds sources and whoever stores them write into.
+pub(super) struct SharedLedger<'a>(Mutex<Ledger<'a>>);
 
 /// Prints each result as it comes and counts.
 pub(super) struct Ledger<'a> {
     context: &'a Context<'a>,
-    mood: Mood,
+    is_dry_run: bool,
     stopwatch: Stopwatch,
-    files: u64,
-    unchanged: u64,
-    failed: u64,
-    bytes: u64,
-    stored_bytes: u64,
-    /// The worst that any file failed with.
+    /// Names of the files and links that were given: a line for people is printed for these, and under `-v` for all.
+    given: BTreeSet<FileName>,
+    sums: Sums,
+    /// The worst that any source failed with.
     code: u8,
 }
 
-/// Whether it happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
-    Real,
-    DryRun,
+#[derive(Debug, Default, Serialize)]
+struct Sums {
+    #[serde(flatten)]
+    counts: Counts,
+    unchanged: u64,
+    replaced: u64,
+    failed: u64,
+    skipped: u64,
+    excluded: u64,
+    bytes: u64,
+    stored_bytes: u64,
+}
+
+/// A source, and the name that it was to get.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject<'s> {
+    pub(super) path: &'s Path,
+    /// `None` for a path that gives no name.
+    pub(super) name: Option<&'s FileName>,
 }
 
 /// What is stored of a source, or would be.
+#[derive(Debug)]
 pub(super) struct Stored {
-    pub(super) is_new: bool,
+    pub(super) change: Change,
+    pub(super) kind: EntryKind,
     pub(super) len_bytes: u64,
     pub(super) tier: Tier,
     /// `None` where a dry run has not read the source.
@@ -38,16 +76,30 @@ pub(super) struct Stored {
     pub(super) taken_bytes: u64,
 }
 
+/// What a source has changed in the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    New,
+    /// It is in the place of what had its name.
+    Replaced,
+    Nothing,
+}
+
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename = "file")]
 struct FileLine {
     name: Option<String>,
     source: String,
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
     length: Option<u64>,
     tier: Option<u8>,
     root: Option<String>,
     stored_bytes: Option<u64>,
     result: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replaced: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -56,112 +108,195 @@ struct FileLine {
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename = "summary")]
-struct Summary {
-    files: u64,
-    unchanged: u64,
-    failed: u64,
-    bytes: u64,
-    stored_bytes: u64,
+struct Summary<'s> {
+    #[serde(flatten)]
+    sums: &'s Sums,
     seconds: f64,
     dry_run: bool,
 }
 
+impl Stored {
+    pub(super) fn of(outcome: &CommitOutcome) -> Self {
+        let (change, receipt): (_, &CommitReceipt) = match outcome {
+            CommitOutcome::Committed(receipt) => (Change::New, receipt),
+            CommitOutcome::Unchanged(receipt) => (Change::Nothing, receipt),
+        };
+        Self {
+            change,
+            kind: receipt.kind.clone(),
+            len_bytes: receipt.len_bytes,
+            tier: receipt.tier,
+            root: Some(receipt.root),
+            taken_bytes: receipt.stored_bytes,
+        }
+    }
+}
+
+impl<'a> SharedLedger<'a> {
+    pub(super) fn new(ledger: Ledger<'a>) -> Self {
+        Self(Mutex::new(ledger))
+    }
+
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Ledger<'a>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Prints the sums and returns the exit code.
+    pub(super) fn finish(&self) -> u8 {
+        self.with(Ledger::finish)
+    }
+
+    /// Tells what ended everything before its end, and what was done until then; returns the exit code.
+    pub(super) fn give_up(&self, failure: &Failure) -> u8 {
+        self.with(|ledger| ledger.give_up(failure))
+    }
+
+    /// Says that the command was interrupted, and what was done until then.
+    pub(super) fn interrupted(&self) -> Failure {
+        self.with(|ledger| {
+            let done = ledger.done_in_words();
+            let done = match (ledger.is_dry_run, ledger.sums.counts.total()) {
+                (true, _) => String::new(),
+                (false, 0) => "nothing was stored".to_owned(),
+                (false, _) => format!("{done}, each wholly; the same command again stores the rest"),
+            };
+            ledger.context.interrupted(&done)
+        })
+    }
+}
+
 impl<'a> Ledger<'a> {
-    pub(super) fn new(context: &'a Context<'a>) -> Self {
+    pub(super) fn new(arguments: &Arguments, context: &'a Context<'a>) -> Self {
         Self {
             context,
-            mood: Mood::Real,
+            is_dry_run: arguments.dry_run,
             stopwatch: Stopwatch::start(),
-            files: 0,
-            unchanged: 0,
-            failed: 0,
-            bytes: 0,
-            stored_bytes: 0,
+            given: BTreeSet::new(),
+            sums: Sums::default(),
             code: exit::SUCCESS,
         }
     }
 
-    pub(super) fn of_dry_run(context: &'a Context<'a>) -> Self {
-        Self {
-            mood: Mood::DryRun,
-            ..Self::new(context)
-        }
+    /// Asks for a line for a file or link.
+    pub(super) fn expect(&mut self, name: &FileName) {
+        self.given.insert(name.clone());
     }
 
-    pub(super) fn stored(&mut self, source: &Source, stored: &Stored) {
-        self.files += 1;
-        self.unchanged += u64::from(!stored.is_new);
-        self.bytes += stored.len_bytes;
-        self.stored_bytes += stored.taken_bytes;
+    pub(super) fn stored(&mut self, subject: &Subject, stored: &Stored) {
+        self.sums.counts.add(&stored.kind);
+        self.sums.unchanged += u64::from(stored.change == Change::Nothing);
+        self.sums.replaced += u64::from(stored.change == Change::Replaced);
+        self.sums.bytes += stored.len_bytes;
+        self.sums.stored_bytes += stored.taken_bytes;
+        let is_file = stored.kind == EntryKind::File;
         let output = self.context.output;
         output.json(&FileLine {
+            kind: Some(kind_name(&stored.kind)),
+            target: target(&stored.kind),
             length: Some(stored.len_bytes),
-            tier: Some(stored.tier.number()),
-            root: stored.root.map(|root| root.to_string()),
+            tier: is_file.then(|| stored.tier.number()),
+            root: stored.root.filter(|_| is_file).map(|root| root.to_string()),
             stored_bytes: Some(stored.taken_bytes),
-            result: if stored.is_new { "committed" } else { "unchanged" },
-            ..self.line_of(source)
+            result: match stored.change {
+                Change::New | Change::Replaced => "committed",
+                Change::Nothing => "unchanged",
+            },
+            replaced: stored.change == Change::Replaced,
+            ..self.line_of(subject)
         });
-        let verb = match (self.mood, stored.is_new) {
-            (Mood::Real, true) => "committed",
-            (Mood::DryRun, true) => "would commit",
-            (_, false) => "unchanged",
-        };
-        let mut parts = vec![format!(
-            "{verb}  tier {}  {:>10}  {}",
-            stored.tier,
-            text::size(stored.len_bytes),
-            source.name.as_ref().map_or_else(String::new, ToString::to_string)
-        )];
-        if let (Loudness::Verbose, Some(root)) = (output.loudness(), stored.root) {
-            parts.push(format!("{root}  {} stored", text::size(stored.taken_bytes)));
+        let is_given = subject.name.is_some_and(|name| self.given.contains(name));
+        if is_given || output.loudness() == Loudness::Verbose {
+            output.summary(&self.text_of(subject, stored));
         }
-        output.summary(&parts.join("  "));
         output.flush();
     }
 
-    pub(super) fn failed(&mut self, source: &Source, failure: &Failure) {
-        self.failed += 1;
-        // That a file failed is said by the counts below; what every file would fail with is said here.
-        if failure.code != exit::FAILED {
-            self.code = exit::worst(self.code, failure.code);
+    fn text_of(&self, subject: &Subject, stored: &Stored) -> String {
+        let verb = match (self.is_dry_run, stored.change) {
+            (false, Change::New) => "committed",
+            (false, Change::Replaced) => "replaced",
+            (true, Change::New) => "would commit",
+            (true, Change::Replaced) => "would replace",
+            (_, Change::Nothing) => "unchanged",
+        };
+        let name = subject.name.map_or_else(String::new, ToString::to_string);
+        let (tier, size) = match &stored.kind {
+            EntryKind::File => (format!("tier {}", stored.tier), text::size(stored.len_bytes)),
+            EntryKind::Directory => ("dir".to_owned(), "-".to_owned()),
+            EntryKind::SymbolicLink { .. } => ("link".to_owned(), "-".to_owned()),
+        };
+        let mut line = format!("{verb}  {tier:<6}  {size:>10}  {name}");
+        if let Some(target) = target(&stored.kind) {
+            line = format!("{line} -> {target}");
         }
+        match (self.context.output.loudness(), stored.root, &stored.kind) {
+            (Loudness::Verbose, Some(root), EntryKind::File) => {
+                format!("{line}  {root}  {} stored", text::size(stored.taken_bytes))
+            }
+            _ => line,
+        }
+    }
+
+    pub(super) fn failed(&mut self, subject: &Subject, failure: &Failure) {
+        self.sums.failed += 1;
+        self.note_code(failure);
         self.context.output.json(&FileLine {
             result: "failed",
             error: Some(failure.in_one_line()),
-            ..self.line_of(source)
+            ..self.line_of(subject)
         });
         self.context.output.failure(failure);
     }
 
-    /// Prints the sums and returns the exit code.
-    pub(super) fn finish(self) -> u8 {
+    /// Something in a tree that is nothing to store.
+    pub(super) fn skipped(&mut self, path: &Path, why: SkipReason) {
+        self.sums.skipped += 1;
+        self.context.output.skipped(path, &why.to_string());
+    }
+
+    /// Something that a pattern has left out, with everything below it.
+    pub(super) fn left_out(&mut self) {
+        self.sums.excluded += 1;
+    }
+
+    fn finish(&mut self) -> u8 {
         let output = self.context.output;
         output.json(&Summary {
-            files: self.files,
-            unchanged: self.unchanged,
-            failed: self.failed,
-            bytes: self.bytes,
-            stored_bytes: self.stored_bytes,
+            sums: &self.sums,
             seconds: self.stopwatch.seconds(),
-            dry_run: self.mood == Mood::DryRun,
+            dry_run: self.is_dry_run,
         });
-        let (files, bytes) = (text::count(self.files, "file"), text::size(self.bytes));
-        let taken = text::size(self.stored_bytes);
-        let mut parts = vec![match self.mood {
-            Mood::DryRun => format!("would store {files}, {bytes} as {taken}"),
-            Mood::Real => format!(
-                "{files}, {bytes} stored as {taken} in {}",
-                text::duration(self.stopwatch.elapsed())
-            ),
+        let elapsed = text::duration(self.stopwatch.elapsed());
+        let mut parts = vec![if self.is_dry_run {
+            self.done_in_words()
+        } else {
+            format!("{} in {elapsed}", self.done_in_words())
         }];
-        for (count, word) in [(self.unchanged, "unchanged"), (self.failed, "failed")] {
+        for (count, word) in [
+            (self.sums.unchanged, "unchanged"),
+            (self.sums.replaced, "replaced"),
+            (self.sums.failed, "failed"),
+            (self.sums.skipped, "skipped"),
+            (self.sums.excluded, "excluded"),
+        ] {
             if count > 0 {
                 parts.push(format!("{count} {word}"));
             }
         }
         output.summary(&parts.join(", "));
-        let code = match (self.failed, self.files) {
+        self.exit_code()
+    }
+
+    fn give_up(&mut self, failure: &Failure) -> u8 {
+        self.sums.failed += 1;
+        self.note_code(failure);
+        self.context.output.failure(failure);
+        self.context.output.summary(&self.done_in_words());
+        self.exit_code()
+    }
+
+    fn exit_code(&self) -> u8 {
+        let code = match (self.sums.failed, self.sums.counts.total()) {
             (0, _) => exit::SUCCESS,
             (_, 0) => exit::FAILED,
             _ => exit::PARTLY_DONE,
@@ -169,17 +304,37 @@ impl<'a> Ledger<'a> {
         exit::worst(self.code, code)
     }
 
-    fn line_of(&self, source: &Source) -> FileLine {
+    /// That a source failed is said by the counts; what every source would fail with is said here.
+    fn note_code(&mut self, failure: &Failure) {
+        if failure.code != exit::FAILED {
+            self.code = exit::worst(self.code, failure.code);
+        }
+    }
+
+    fn done_in_words(&self) -> String {
+        let (counts, bytes) = (self.sums.counts.in_words(), text::size(self.sums.bytes));
+        let taken = text::size(self.sums.stored_bytes);
+        if self.is_dry_run {
+            format!("would store {counts}, {bytes} as {taken}")
+        } else {
+            format!("{counts}, {bytes} stored as {taken}")
+        }
+    }
+
+    fn line_of(&self, subject: &Subject) -> FileLine {
         FileLine {
-            name: source.name.as_ref().map(ToString::to_string),
-            source: text::path(&source.path),
+            name: subject.name.map(ToString::to_string),
+            source: text::path(subject.path),
+            kind: None,
+            target: None,
             length: None,
             tier: None,
             root: None,
             stored_bytes: None,
             result: "",
+            replaced: false,
             error: None,
-            dry_run: self.mood == Mood::DryRun,
+            dry_run: self.is_dry_run,
         }
     }
 }

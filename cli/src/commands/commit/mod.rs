@@ -1,7 +1,15 @@
-//! `commit`: stores files.
+//! `commit`: stores files, directories and symbolic links.
+//!
+//! The way of a source: [`roots`] says what was asked for and under which names, [`sources`] walks each of these and gives
+//! one source after another to the library, less what [`exclusion`] leaves out, and [`ledger`] tells what became of it.
 
 mod dry_run;
+mod exclusion;
 mod ledger;
+mod pipe;
+mod reason;
+mod roots;
+mod sources;
 
 use std::{
     ffi::OsStr,
@@ -10,258 +18,229 @@ use std::{
 };
 
 use bfdb::{
-    archive::{Archive, CommitOutcome},
+    archive::{
+        Archive, CommitAllOptions, CommitObserver, CommitOutcome, Event, NameConflict, Observer,
+        Source as LibrarySource,
+    },
     catalog::Access,
     error::{CommitError, OpenError},
-    host::SourceFile,
+    host::ExcludedDirectories,
     units::FileName,
 };
 
-use self::ledger::{Ledger, Stored};
+use self::{
+    exclusion::Exclusion,
+    ledger::{Ledger, SharedLedger, Stored, Subject},
+    sources::Sources,
+};
 use crate::{
     arguments::values,
     context::Context,
-    exit,
     failure::{Failure, commit_error, host_error},
-    text,
+    progress::Progress,
 };
 
-/// Store files
+/// Store files, directories and links
 ///
-/// Every file is stored under the last component of its path, below --prefix where one is given. A file is stored wholly or
-/// not at all; one that cannot be read does not stop the rest. A name that is taken is compared: the same content is
-/// nothing to do, other content is refused. The archive is made where there is none.
+/// A directory is stored with everything below it; a symbolic link as a link. Names are the last component of each PATH
+/// and what is below it, below --prefix where one is given. A name that is taken is compared: the same content is nothing
+/// to do, other content is refused without --replace. The archive is made where there is none.
+///
+/// Every file is stored wholly or not at all, and is durable when its line is printed; a tree is not stored as a whole:
+/// after an interruption some of its files are there and others not, and the same command again stores the rest. What
+/// cannot be read does not stop the rest. Owners, extended attributes, ACLs and holes are not kept, and hard links become
+/// copies.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     bfdb commit photo.cr3                          stored as photo.cr3\n  \
+    bfdb commit ~/photos --exclude '*.tmp'         stored as photos and photos/...\n  \
     bfdb commit *.cr3 --prefix 2024/iceland        stored as 2024/iceland/IMG_1.cr3 and so on\n  \
-    bfdb commit /tmp/dump.sql --name backups/monday.sql\n  \
-    bfdb commit -n *.cr3                           say what would be stored, and how\n\n\
+    pg_dump shop | bfdb commit - --name db/monday.sql\n  \
+    find src -name '*.rs' -print0 | bfdb commit --files-from - --null\n  \
+    bfdb commit -n ~/photos                        say what would be stored\n\n\
     Exit codes: 0 all are stored, 3 some are, 1 none is.")]
 pub(crate) struct Arguments {
-    /// Files to store
-    #[arg(value_name = "FILE", required = true)]
-    files: Vec<PathBuf>,
-    /// Store the only FILE under this name; \xNN is a byte, \\ a backslash
+    /// What to store; - is standard input and needs --name
+    #[arg(value_name = "PATH", required_unless_present = "files_from")]
+    paths: Vec<PathBuf>,
+    /// Store the only PATH under this name; \xNN is a byte, \\ a backslash
     #[arg(long, value_parser = values::name_parser())]
     name: Option<FileName>,
     /// Put this and a / before every name
     #[arg(long, value_parser = values::name_parser())]
     prefix: Option<FileName>,
+    /// Where a name is taken by other content, put the source in its place
+    #[arg(long)]
+    replace: bool,
+    /// Leave out what matches, as a line of a .gitignore; may be given again, and later patterns win
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Leave out what matches a line of FILE; patterns of --exclude come after these
+    #[arg(long, value_name = "FILE")]
+    exclude_from: Vec<PathBuf>,
+    /// Store also the paths that FILE lists, one a line, each under its path; - is standard input
+    #[arg(long, value_name = "FILE")]
+    files_from: Option<PathBuf>,
+    /// Paths of --files-from end in a NUL byte instead of a line end
+    #[arg(long, requires = "files_from")]
+    null: bool,
     /// Change nothing, say what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
 }
 
-/// A file to store, and the name to store it under.
-struct Source {
-    path: PathBuf,
-    /// `None` for a path that ends in no name, such as `/`.
-    name: Option<FileName>,
-}
+impl Arguments {
+    fn name_conflict(&self) -> NameConflict {
+        if self.replace {
+            NameConflict::Replace
+        } else {
+            NameConflict::Refuse
+        }
+    }
 
-/// Whether the next source may still be stored.
-enum Next {
-    Continue,
-    Stop,
+    /// Refuses what means nothing together.
+    fn check(&self) -> Result<(), Failure> {
+        let is_pipe = |path: &Path| path == Path::new("-");
+        let count = self.paths.len();
+        let has_pipe = self.paths.iter().any(|path| is_pipe(path));
+        let refused = match (&self.name, &self.files_from) {
+            (Some(_), _) if count != 1 => format!("--name names one PATH, {count} were given"),
+            (Some(_), Some(_)) => "--name names one PATH, --files-from lists others".to_owned(),
+            (None, _) if has_pipe => "standard input needs a --name (a file named - is ./-)".to_owned(),
+            _ => return Ok(()),
+        };
+        Err(Failure::usage(refused))
+    }
+
+    fn is_of_pipe(&self) -> bool {
+        self.paths.first().is_some_and(|path| path == Path::new("-"))
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
-    let sources = sources(arguments)?;
+    arguments.check()?;
+    let ledger = SharedLedger::new(Ledger::new(arguments, context));
+    if arguments.is_of_pipe() {
+        return pipe::run(arguments, context, &ledger);
+    }
+    let exclusion = Exclusion::read(&arguments.exclude_from, &arguments.exclude)?;
+    let roots = roots::of(arguments, context)?;
+    let mut sources = Sources::new(roots, &exclusion, &ledger, context);
     if arguments.dry_run {
-        return dry_run::run(&sources, context);
+        return dry_run::run(&mut sources, arguments, context, &ledger);
     }
     let archive = match context.try_open(Access::Write) {
         Ok(archive) => archive,
         Err(OpenError::NotFound { .. }) => {
-            // A typing error in the only FILE must not leave an archive behind.
-            if !sources
-                .iter()
-                .any(|source| SourceFile::open(&source.path).is_ok())
-            {
-                return Ok(refuse_all(&sources, context));
+            // A typing error in the only PATH must not leave an archive behind.
+            if !sources.look_ahead() {
+                return sources.check_complete().map(|()| ledger.finish());
             }
-            let archive = context.create()?;
-            context
-                .output
-                .note(&format!("made a new archive at {}", context.archive_text()));
-            archive
+            make_archive(context)?
         }
         Err(error) => return Err(context.open_failure(&error)),
     };
-    context.finish(archive, |archive| Ok(store_all(archive, &sources, context)))
-}
-
-/// Names every source.
-fn sources(arguments: &Arguments) -> Result<Vec<Source>, Failure> {
-    if arguments.name.is_some() && arguments.files.len() > 1 {
-        let count = arguments.files.len();
-        return Err(Failure::usage(format!(
-            "--name names one FILE, {count} were given"
-        )));
-    }
-    let mut sources = Vec::with_capacity(arguments.files.len());
-    for path in &arguments.files {
-        let name = match &arguments.name {
-            Some(name) => Some(below(arguments.prefix.as_ref(), name.as_bytes())?),
-            None => last_component(path)
-                .map(|last| below(arguments.prefix.as_ref(), &last))
-                .transpose()?,
-        };
-        sources.push(Source {
-            path: path.clone(),
-            name,
-        });
-    }
-    Ok(sources)
-}
-
-/// Returns the last component of the absolute path, so that `.` has the name of the directory it stands for.
-fn last_component(path: &Path) -> Option<Vec<u8>> {
-    let absolute = std::path::absolute(path).ok()?;
-    let last: &OsStr = absolute.file_name()?;
-    Some(last.as_bytes().to_vec())
-}
-
-fn below(prefix: Option<&FileName>, name: &[u8]) -> Result<FileName, Failure> {
-    let mut bytes = Vec::new();
-    if let Some(prefix) = prefix {
-        bytes.extend_from_slice(prefix.as_bytes());
-        bytes.push(b'/');
-    }
-    bytes.extend_from_slice(name);
-    FileName::from_bytes(&bytes).map_err(|error| {
-        let shown = text::bytes(&bytes);
-        Failure::usage(format!("{shown} cannot be a name")).caused_by(&error)
+    context.finish(archive, |archive| {
+        sources.keep_out_of(directories_of(archive, context)?);
+        store_all(archive, &mut sources, arguments, context, &ledger)
     })
 }
 
-/// Tells of sources none of which can even be opened.
-fn refuse_all(sources: &[Source], context: &Context) -> u8 {
-    let mut ledger = Ledger::new(context);
-    for source in sources {
-        let failure = match SourceFile::open(&source.path) {
-            Err(error) => Failure::of(&error, host_error(&error)),
-            // It was no file a moment ago.
-            Ok(_) => Failure::new(
-                exit::FAILED,
-                format!("{} changed meanwhile", text::path(&source.path)),
-            ),
-        };
-        ledger.failed(source, &failure);
-    }
-    ledger.finish()
+fn make_archive(context: &Context) -> Result<Archive, Failure> {
+    let archive = context.create()?;
+    let place = context.archive_text();
+    context.output.note(&format!("made a new archive at {place}"));
+    Ok(archive)
 }
 
-fn store_all(archive: &Archive, sources: &[Source], context: &Context) -> u8 {
-    let total = context.total_for_progress(|| Some(total_len_bytes(sources)));
-    let progress = context.progress("stored", total);
-    let mut ledger = Ledger::new(context);
-    for (index, source) in sources.iter().enumerate() {
-        let Some(name) = &source.name else {
-            ledger.failed(source, &no_name(source));
-            continue;
-        };
-        let next = match archive.commit_path(name, &source.path, &progress) {
-            Ok(outcome) => {
-                progress.add_entry();
-                ledger.stored(source, &stored(&outcome));
-                Next::Continue
-            }
-            Err(error) => {
-                let next = what_next(&error);
-                ledger.failed(source, &failure(&error, source, context));
-                next
-            }
-        };
-        if let Next::Stop = next {
-            for source in &sources[index + 1..] {
-                let message = format!("{} was not tried", text::path(&source.path));
-                ledger.failed(source, &Failure::new(exit::FAILED, message));
-            }
-            break;
-        }
-    }
-    drop(progress);
-    ledger.finish()
+/// Returns the directories in which the archive keeps its own files.
+fn directories_of(archive: &Archive, context: &Context) -> Result<ExcludedDirectories, Failure> {
+    let volumes = archive.snapshot().and_then(|snapshot| snapshot.volumes());
+    let volumes = volumes.map_err(|error| context.catalog_failure(&error))?;
+    let place = context.archive();
+    let volumes = volumes
+        .iter()
+        .map(|volume| place.join(OsStr::from_bytes(&volume.path)));
+    let directories = std::iter::once(place.to_path_buf()).chain(volumes);
+    ExcludedDirectories::of_paths(directories).map_err(|error| Failure::of(&error, host_error(&error)))
 }
 
-fn stored(outcome: &CommitOutcome) -> Stored {
-    let (is_new, receipt) = match outcome {
-        CommitOutcome::Committed(receipt) => (true, receipt),
-        CommitOutcome::Unchanged(receipt) => (false, receipt),
+fn store_all(
+    archive: &Archive,
+    sources: &mut Sources,
+    arguments: &Arguments,
+    context: &Context,
+    ledger: &SharedLedger,
+) -> Result<u8, Failure> {
+    let total = context.total_for_progress(|| total_len_bytes(arguments));
+    let storing = Storing {
+        context,
+        progress: context.progress("stored", total),
+        ledger,
     };
-    Stored {
-        is_new,
-        len_bytes: receipt.len_bytes,
-        tier: receipt.tier,
-        root: Some(receipt.root),
-        taken_bytes: receipt.stored_bytes,
-    }
-}
-
-/// Bytes of all sources, as far as they can be asked.
-fn total_len_bytes(sources: &[Source]) -> u64 {
-    let len = |source: &Source| {
-        let found = std::fs::symlink_metadata(&source.path).ok()?;
-        found.is_file().then_some(found.len())
+    let options = CommitAllOptions {
+        name_conflict: arguments.name_conflict(),
     };
-    sources.iter().filter_map(len).sum()
-}
-
-/// Says whether an error is one of this source only.
-fn what_next(error: &CommitError) -> Next {
-    match error {
-        CommitError::NameTaken { .. }
-        | CommitError::SourceInsideArchive { .. }
-        | CommitError::SourceLength { .. }
-        | CommitError::SourceRead { .. }
-        | CommitError::Source { .. }
-        // A smaller one may still fit.
-        | CommitError::Full { .. } => Next::Continue,
-        CommitError::NotFound { .. }
-        | CommitError::ReadOnly
-        | CommitError::Volume { .. }
-        | CommitError::Catalog { .. }
-        | CommitError::Memory { .. }
-        | CommitError::Host { .. }
-        | _ => Next::Stop,
-    }
-}
-
-/// Puts into words why a source was not stored.
-fn failure(error: &CommitError, source: &Source, context: &Context) -> Failure {
-    let meaning = commit_error(error);
-    match error {
-        // The host's error names the source itself.
-        CommitError::Source { source } => Failure::of(source, meaning),
-        CommitError::NameTaken { name, .. } => {
-            let path = text::path(&source.path);
-            let again = format!("commit --name OTHER-NAME -- {}", text::shell_word(&path));
-            Failure::of(error, meaning)
-                .suggest(context.command(&again, &[]))
-                .suggest(context.command("rm", &[name]))
-        }
-        CommitError::SourceInsideArchive { .. } | CommitError::Full { .. } => Failure::of(error, meaning),
-        CommitError::NotFound { .. }
-        | CommitError::ReadOnly
-        | CommitError::SourceLength { .. }
-        | CommitError::SourceRead { .. }
-        | CommitError::Volume { .. }
-        | CommitError::Catalog { .. }
-        | CommitError::Memory { .. }
-        | CommitError::Host { .. }
-        | _ => {
-            let failure =
-                Failure::of(error, meaning).under(format!("{} was not stored", text::path(&source.path)));
-            context.explain(failure, meaning)
+    let mut found = sources.by_ref().map(|found| found.source);
+    let stored = archive.commit_all(&mut found, &options, &storing);
+    drop(storing);
+    sources.check_complete()?;
+    match stored {
+        Ok(()) => Ok(ledger.finish()),
+        Err(CommitError::Cancelled) => Err(ledger.interrupted()),
+        Err(error) => {
+            let failure = context.failure(&error, commit_error(&error));
+            Ok(ledger.give_up(&failure.under("storing ended before it was done")))
         }
     }
 }
 
-fn no_name(source: &Source) -> Failure {
-    let path = text::path(&source.path);
-    let opened = SourceFile::open(&source.path).map_err(|error| Failure::of(&error, host_error(&error)));
-    let no_name = || Failure::new(exit::FAILED, format!("{path} ends in no name to store it under"));
-    opened.map_or_else(|failure| failure, |_| no_name())
+/// A commit while it runs: hands events on.
+struct Storing<'a, 'l> {
+    context: &'a Context<'a>,
+    progress: Progress<'a>,
+    ledger: &'a SharedLedger<'l>,
+}
+
+impl Observer for Storing<'_, '_> {
+    fn event(&self, event: Event<'_>) {
+        self.progress.event(event);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.progress.is_cancelled()
+    }
+}
+
+impl CommitObserver for Storing<'_, '_> {
+    fn source_done(&self, source: &LibrarySource, result: Result<CommitOutcome, CommitError>) {
+        let subject = Subject {
+            path: source.place.path(),
+            name: Some(&source.name),
+        };
+        self.ledger.with(|ledger| match result {
+            Ok(outcome) => ledger.stored(&subject, &Stored::of(&outcome)),
+            // What was not finished when the command was interrupted has not failed.
+            Err(CommitError::Cancelled) => {}
+            Err(error) => ledger.failed(&subject, &reason::of_commit(&error, &subject, self.context)),
+        });
+        self.progress.add_entry();
+    }
+}
+
+/// Bytes of all sources. Where there are directories it is not known how many: to walk them twice takes longer than it
+/// is worth.
+fn total_len_bytes(arguments: &Arguments) -> Option<u64> {
+    if arguments.files_from.is_some() {
+        return None;
+    }
+    let mut total = 0;
+    for path in &arguments.paths {
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if found.is_dir() => return None,
+            Ok(found) if found.is_file() => total += found.len(),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Some(total)
 }
