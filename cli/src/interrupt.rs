@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use bfdb::archive::{Event, Observer};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -74,6 +75,15 @@ impl Interrupt {
             .filter(|&signal| signal != 0)
             .and_then(|signal| signal.checked_add(128))
             .unwrap_or(exit::INTERRUPTED)
+    }
+}
+
+/// For work that shows no progress.
+impl Observer for Interrupt {
+    fn event(&self, _: Event<'_>) {}
+
+    fn is_cancelled(&self) -> bool {
+        self.is_set()
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) fn read_failure(
         return failure;
     };
     let mut lost = vec![*range];
-    match snapshot.verify(Some(name), &()) {
+    match snapshot.verify(Some(name), context.interrupt) {
         Ok(report) => {
             let files = report.damage.into_iter().filter(|file| file.name == *name);
             lost.extend(files.flat_map(|file| file.lost));

@@ -100,6 +100,10 @@ impl Observer for Inspection<'_> {
             self.context.output.line(&finding_text(finding));
         }
     }
+
+    fn is_cancelled(&self) -> bool {
+        self.progress.is_cancelled()
+    }
 }
 
 impl<'a> Inspection<'a> {
