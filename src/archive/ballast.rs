@@ -7,7 +7,6 @@
 
 use super::shared::Shared;
 use crate::{
-    catalog::ExtentRecord,
     geometry::FileGeometry,
     host::{ArchiveLayout, BALLAST_LEN_BYTES, free_bytes},
     units::to_u64,
@@ -45,8 +44,8 @@ pub(super) fn removal_need_bytes(geometry: &FileGeometry) -> u64 {
 }
 
 /// What giving extents back may need, in bytes.
-pub(super) fn release_need_bytes(extents: &[ExtentRecord]) -> u64 {
-    BASE_BYTES + 2 * EXTENT_ROW_BYTES * to_u64(extents.len())
+pub(super) fn release_need_bytes(extents: usize) -> u64 {
+    BASE_BYTES + 2 * EXTENT_ROW_BYTES * to_u64(extents)
 }
 
 /// Does `work` with the ballast released where fewer than `need_bytes` are free, and makes it again afterwards where there
@@ -68,6 +67,12 @@ pub(super) fn give_way(layout: &ArchiveLayout, need_bytes: u64) {
             Ok(_) | Err(_) => {}
         }
     }
+}
+
+/// Returns how many bytes a ballast lacks that was released, or never made.
+pub(super) fn missing_bytes(layout: &ArchiveLayout) -> u64 {
+    let kept_bytes = layout.ballast().kept_bytes().unwrap_or(BALLAST_LEN_BYTES);
+    BALLAST_LEN_BYTES.saturating_sub(kept_bytes)
 }
 
 /// Makes the ballast where it is missing and there is plenty of room.

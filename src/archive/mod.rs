@@ -20,6 +20,7 @@ mod read;
 mod recovery;
 mod remove;
 mod restore;
+mod restore_tree;
 mod scrub;
 mod shared;
 mod snapshot;
@@ -42,6 +43,7 @@ pub use snapshot::{BlockPlaces, FileInfo, Files, Snapshot, VolumeInfo};
 use crate::{
     error::{CatalogError, CloseError, CommitError, OpenError, ScrubError},
     geometry::Policy,
+    host::ExcludedDirectories,
     units::{ArchiveId, FileName},
 };
 use shared::Shared;
@@ -83,6 +85,14 @@ impl Archive {
         self.shared.policy()
     }
 
+    /// Returns the directories of the archive and its volumes, for walks over trees: they are never a source.
+    ///
+    /// # Errors
+    /// [`CommitError`] when the catalog cannot be read or a directory cannot be inspected.
+    pub fn own_directories(&self) -> Result<ExcludedDirectories, CommitError> {
+        self.shared.own_directories()
+    }
+
     /// Stores a file of the host.
     ///
     /// When this returns the file is durable and visible; on an error, and after a crash at any moment before, nothing of
@@ -96,7 +106,7 @@ impl Archive {
         path: &Path,
         observer: &dyn Observer,
     ) -> Result<CommitOutcome, CommitError> {
-        commit::commit_file(&self.shared, name, path, observer)
+        commit::commit_path(&self.shared, name, path, observer)
     }
 
     /// Stores many sources: files, directories and symbolic links, each as what it is. What lies below a directory is
@@ -116,7 +126,7 @@ impl Archive {
         options: &CommitAllOptions,
         observer: &dyn CommitObserver,
     ) -> Result<(), CommitError> {
-        commit::commit_all(&self.shared, sources, options, observer)
+        commit::commit_all(&self.shared, sources, *options, observer)
     }
 
     /// Stores a stream whose length nobody knows; reads it once, to its end.

@@ -28,7 +28,8 @@ impl Observer for () {
 
 /// Is told what became of each source of [`Archive::commit_all`](super::Archive::commit_all).
 pub trait CommitObserver: Observer {
-    /// One source was stored, durably, or was not. The order is that of completion, not that of the sources.
+    /// One source was stored, durably, or was not. The order is that of completion, not that of the sources, and its place
+    /// is for messages only.
     ///
     /// Called from one thread at a time.
     fn source_done(&self, source: &Source, result: Result<CommitOutcome, CommitError>);

@@ -1,5 +1,6 @@
 //! Options of the operations.
 
+use super::NameConflict;
 use crate::{catalog::Access, geometry::Policy, units::Timestamp, volume::IoMode};
 
 /// What an operation may use of the machine.
@@ -59,6 +60,8 @@ impl Default for OpenOptions {
 pub struct CommitOptions {
     /// Permission bits that a restore gives the file.
     pub mode: u32,
+    /// What happens to a name that is taken.
+    pub name_conflict: NameConflict,
     /// Modification time that a restore gives the file; `None` is the time of the commit.
     pub modified_at: Option<Timestamp>,
 }
@@ -67,6 +70,7 @@ impl Default for CommitOptions {
     fn default() -> Self {
         Self {
             mode: 0o644,
+            name_conflict: NameConflict::Refuse,
             modified_at: None,
         }
     }

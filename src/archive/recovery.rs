@@ -42,7 +42,7 @@ pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
         return Ok(RecoveryReport::default());
     }
     // The dead may have died of a full disk.
-    with_room(shared, release_need_bytes(&extents), || recover_now(shared))
+    with_room(shared, release_need_bytes(extents.len()), || recover_now(shared))
 }
 
 fn recover_now(shared: &Shared) -> Result<RecoveryReport, OpenError> {

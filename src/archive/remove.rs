@@ -40,6 +40,7 @@ pub(super) fn remove(shared: &Shared, name: &FileName) -> Result<Removal, Commit
         if free_bytes < needed_bytes {
             return Err(CommitError::Full {
                 name: name.clone(),
+                others: 0,
                 volume: shared.volumes.writable().id(),
                 needed_bytes,
                 free_bytes,

@@ -9,9 +9,9 @@ use super::{
     shared::{Shared, strip_len_bytes},
 };
 use crate::{
-    catalog::{BlockRecord, FileRecord},
+    catalog::{BlockRecord, EntryKind, FileRecord},
     error::{HostError, ReadError, RestoreError},
-    host::{Durability, Existing, RestoreFile, RestoreTarget},
+    host::{CompleteFile, Durability, Existing, RestoreFile, RestoreTarget, Restored},
     merkle::RootHash,
     plan::{ColumnSet, Strip, strips_of_block},
     units::{BlockIndex, ByteRange, ColumnIndex, FileName, ShardIndex, to_u64, to_usize},
@@ -49,7 +49,7 @@ pub struct RestoreReceipt {
     pub not_kept: Vec<HostError>,
 }
 
-/// Restores a file beneath a directory: under a temporary name until every byte of it is right.
+/// Restores an entry beneath a directory; a file stands under a temporary name until every byte of it is right.
 pub(super) fn restore(
     shared: &Arc<Shared>,
     file: &FileRecord,
@@ -57,43 +57,74 @@ pub(super) fn restore(
     (target, options): (&RestoreTarget, &RestoreOptions),
     observer: &dyn Observer,
 ) -> Result<RestoreReceipt, RestoreError> {
-    let len_bytes = file.geometry.len_bytes();
-    let output = target.create(&file.name, len_bytes, options.existing)?;
-    let work = Work {
-        shared,
-        file,
-        output: &output,
-        observer,
-        cursor: Mutex::new(Cursor {
-            shared,
-            file,
-            blocks: blocks.iter(),
-            current: None,
-            is_stopped: false,
-        }),
-    };
-    let results = shared.workers.broadcast(|_| work.run());
-    drop(work);
-    results.into_iter().collect::<Result<(), RestoreError>>()?;
-    // Each leaf matched its table; now the tables must be those of the file that was committed.
-    match check_root(shared, file, blocks.iter().cloned().map(Ok), observer) {
-        Ok(true) => {}
-        Ok(false) => {
-            return Err(ReadError::RootMismatch {
-                name: file.name.clone(),
-            }
-            .into());
+    let (existing, durability) = (options.existing, options.durability);
+    let restored = match &file.kind {
+        EntryKind::File => {
+            let output = target.create(&file.name, file.geometry.len_bytes(), existing)?;
+            let work = Work::new(shared, file, blocks, &output, observer);
+            let results = shared.workers.broadcast(|_| work.run());
+            drop(work);
+            results.into_iter().collect::<Result<(), RestoreError>>()?;
+            prove(shared, file, blocks, observer)?;
+            output.finish(file.modified_at, file.mode, durability)?
         }
-        Err(ReadError::Cancelled) => return Err(RestoreError::Cancelled),
-        Err(error) => return Err(error.into()),
+        EntryKind::SymbolicLink { target: leads_to } => {
+            target.create_symbolic_link(&file.name, leads_to, file.modified_at, (existing, durability))?
+        }
+        EntryKind::Directory => restore_directory(file, (target, options))?,
+    };
+    Ok(RestoreReceipt::of(file, restored))
+}
+
+/// Restores a directory, or gives one that is there what was stored of it.
+pub(super) fn restore_directory(
+    file: &FileRecord,
+    (target, options): (&RestoreTarget, &RestoreOptions),
+) -> Result<Restored, RestoreError> {
+    let durability = options.durability;
+    target.create_directory(&file.name, durability)?;
+    Ok(target.set_directory_metadata(&file.name, file.modified_at, file.mode, durability)?)
+}
+
+/// Restores a small file on this thread, all but its final name.
+pub(super) fn complete(
+    shared: &Arc<Shared>,
+    file: &FileRecord,
+    blocks: &[BlockRecord],
+    (target, options): (&RestoreTarget, &RestoreOptions),
+    observer: &dyn Observer,
+) -> Result<CompleteFile, RestoreError> {
+    let output = target.create(&file.name, file.geometry.len_bytes(), options.existing)?;
+    Work::new(shared, file, blocks, &output, observer).run()?;
+    prove(shared, file, blocks, observer)?;
+    Ok(output.complete(file.modified_at, file.mode, options.durability)?)
+}
+
+/// Each leaf matched its table; now the tables must be those of the file that was committed.
+fn prove(
+    shared: &Arc<Shared>,
+    file: &FileRecord,
+    blocks: &[BlockRecord],
+    observer: &dyn Observer,
+) -> Result<(), RestoreError> {
+    let name = file.name.clone();
+    match check_root(shared, file, blocks.iter().cloned().map(Ok), observer) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ReadError::RootMismatch { name }.into()),
+        Err(ReadError::Cancelled) => Err(RestoreError::Cancelled),
+        Err(error) => Err(error.into()),
     }
-    let restored = output.finish(file.modified_at, file.mode, options.durability)?;
-    Ok(RestoreReceipt {
-        name: file.name.clone(),
-        len_bytes,
-        root: file.root,
-        not_kept: restored.not_kept,
-    })
+}
+
+impl RestoreReceipt {
+    pub(super) fn of(file: &FileRecord, restored: Restored) -> Self {
+        Self {
+            name: file.name.clone(),
+            len_bytes: file.geometry.len_bytes(),
+            root: file.root,
+            not_kept: restored.not_kept,
+        }
+    }
 }
 
 struct Work<'a> {
@@ -104,7 +135,30 @@ struct Work<'a> {
     cursor: Mutex<Cursor<'a>>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(
+        shared: &'a Arc<Shared>,
+        file: &'a FileRecord,
+        blocks: &'a [BlockRecord],
+        output: &'a RestoreFile,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        let cursor = Mutex::new(Cursor {
+            shared,
+            file,
+            blocks: blocks.iter(),
+            current: None,
+            is_stopped: false,
+        });
+        Self {
+            shared,
+            file,
+            output,
+            observer,
+            cursor,
+        }
+    }
+
     fn run(&self) -> Result<(), RestoreError> {
         let result = self.run_until_stopped();
         if result.is_err() {

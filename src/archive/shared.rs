@@ -1,13 +1,14 @@
 //! What every operation of one open archive shares.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use crate::{
     buffer::{AlignedBuffer, BufferPool},
     catalog::{Access, Catalog},
     error::{BufferError, CommitError, HostError, OpenError},
     geometry::Policy,
-    host::{ArchiveLayout, Clock, Session, SessionInfo, random_bytes},
+    host::{ArchiveLayout, Clock, ExcludedDirectories, Session, SessionInfo, random_bytes},
     units::{ArchiveId, SessionId, Timestamp, to_usize},
 };
 
@@ -89,6 +90,17 @@ impl Shared {
 
     pub(super) fn policy(&self) -> &Policy {
         &self.catalog.archive().policy
+    }
+
+    /// Returns the directories of the archive and its volumes: they are never a source.
+    pub(super) fn own_directories(&self) -> Result<ExcludedDirectories, CommitError> {
+        let volumes = self.catalog.read()?.volumes()?;
+        let root = self.layout.root();
+        let paths = volumes
+            .iter()
+            .map(|volume| root.join(OsStr::from_bytes(&volume.path)))
+            .chain([root.to_path_buf()]);
+        Ok(ExcludedDirectories::of_paths(paths)?)
     }
 
     /// Returns memory for one piece that a caller moves, never waiting: as many callers as hold one, as many there are.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     FileReader, RestoreObserver, RestoreOptions, RestoreReceipt, ScrubReport, observer::Observer,
-    restore::restore, shared::Shared, verify::verify,
+    restore::restore, restore_tree::restore_all, shared::Shared, verify::verify,
 };
 use crate::{
     catalog::{BlockRecord, EntryKind, FileRecord, Totals},
@@ -188,11 +188,7 @@ impl Snapshot {
         options: &RestoreOptions,
         observer: &dyn Observer,
     ) -> Result<RestoreReceipt, RestoreError> {
-        if target.is_within(self.shared.layout.root())? {
-            return Err(RestoreError::TargetInsideArchive {
-                path: target.path().to_path_buf(),
-            });
-        }
+        self.refuse_target_inside(target)?;
         let (file, blocks) = self.blocks_of(name)?;
         restore(&self.shared, &file, &blocks, (target, options), observer)
     }
@@ -213,12 +209,8 @@ impl Snapshot {
         options: &RestoreOptions,
         observer: &dyn RestoreObserver,
     ) -> Result<(), RestoreError> {
-        for entry in self.files(prefix) {
-            let entry = entry.map_err(ReadError::from)?;
-            let result = self.restore(&entry.name, target, options, observer);
-            observer.entry_done(&entry, result);
-        }
-        Ok(())
+        self.refuse_target_inside(target)?;
+        restore_all(&self.shared, prefix, (target, options), observer)
     }
 
     /// Reads and verifies all shards of the files that `prefix` names or that lie below it, and their roots.
@@ -231,6 +223,15 @@ impl Snapshot {
         observer: &dyn Observer,
     ) -> Result<ScrubReport, ScrubError> {
         verify(&self.shared, prefix, observer)
+    }
+
+    fn refuse_target_inside(&self, target: &RestoreTarget) -> Result<(), RestoreError> {
+        if target.is_within(self.shared.layout.root())? {
+            return Err(RestoreError::TargetInsideArchive {
+                path: target.path().to_path_buf(),
+            });
+        }
+        Ok(())
     }
 
     fn blocks_of(&self, name: &FileName) -> Result<(FileRecord, Vec<BlockRecord>), ReadError> {

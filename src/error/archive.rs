@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{BufferError, CatalogError, FormatError, HostError, VolumeError};
+use super::{BufferError, CatalogError, FileKind, FormatError, HostError, VolumeError};
 use crate::units::{BlockIndex, ByteRange, Epoch, ExtentId, FileName, VolumeId};
 
 /// Why an archive was not made or opened.
@@ -115,6 +115,22 @@ pub enum CommitError {
         /// Length of the source.
         source_len_bytes: u64,
     },
+    /// The name is taken by something of another kind.
+    #[error("{name} is stored already as {stored}, the source is {source_kind}")]
+    KindTaken {
+        /// The name.
+        name: FileName,
+        /// What is stored.
+        stored: FileKind,
+        /// What the source is.
+        source_kind: FileKind,
+    },
+    /// The name is taken by a symbolic link that leads elsewhere.
+    #[error("{name} is stored already as a symbolic link that leads elsewhere")]
+    LinkTaken {
+        /// The name.
+        name: FileName,
+    },
     /// No file of that name is stored.
     #[error("no file named {name} in this archive")]
     NotFound {
@@ -163,10 +179,15 @@ pub enum CommitError {
         source: HostError,
     },
     /// There is not enough room.
-    #[error("{name} needs {needed_bytes} bytes on volume {volume}, {free_bytes} are free")]
+    #[error(
+        "{name}{} needs {needed_bytes} bytes on volume {volume}, {free_bytes} are free",
+        with_others(*others)
+    )]
     Full {
-        /// The name.
+        /// The name; the first, where many are stored together.
         name: FileName,
+        /// How many others are stored together with it.
+        others: u64,
         /// The volume.
         volume: VolumeId,
         /// Bytes that the commit would take.
@@ -205,6 +226,13 @@ pub enum CommitError {
     /// The observer asked for an end.
     #[error("interrupted before it was done; nothing of it is stored")]
     Cancelled,
+}
+
+fn with_others(others: u64) -> String {
+    match others {
+        0 => String::new(),
+        others => format!(" with {others} others"),
+    }
 }
 
 /// Why bytes were not delivered; none that are wrong ever are.

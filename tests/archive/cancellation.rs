@@ -112,9 +112,10 @@ fn a_commit_that_is_stopped_anywhere_leaves_nothing_and_the_next_one_works() {
                     .commit_reader(&name("stream"), &mut source, &options, observer);
                 done.map(drop)
             });
-            let blocks = if len < TINY_BELOW { 1 } else { 8 };
+            // A small file is written in one go.
+            let places = if len < TINY_BELOW { 1 } else { 9 };
             assert!(
-                of_file > blocks && of_stream > blocks || len == 0,
+                of_file >= places && of_stream >= places || len == 0,
                 "{len} bytes were stopped at {of_file} and {of_stream} places"
             );
             assert!(store.get("file").unwrap() == content && store.get("stream").unwrap() == content);

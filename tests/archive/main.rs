@@ -17,6 +17,8 @@ mod dying_writers;
 mod lost_session;
 mod many_callers;
 mod old_catalog;
+mod restored_trees;
 mod round_trip;
 mod support;
+mod trees;
 mod writers;

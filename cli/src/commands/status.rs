@@ -31,6 +31,8 @@ struct Status {
     path: String,
     state: &'static str,
     files: u64,
+    directories: u64,
+    symlinks: u64,
     bytes: u64,
     stored_bytes: u64,
     /// What is stored beyond the bytes of the files, as a share of them.
@@ -89,6 +91,8 @@ impl Status {
             path: context.archive_text(),
             state: "healthy",
             files: totals.files,
+            directories: totals.directories,
+            symlinks: totals.symbolic_links,
             bytes: totals.bytes,
             stored_bytes: totals.stored_bytes,
             overhead: overhead(&totals),
@@ -114,6 +118,14 @@ impl Status {
             row(
                 "files",
                 format!("{}, {bytes} stored as {stored}{overhead}", self.files),
+            ),
+            row(
+                "others",
+                format!(
+                    "{}, {}",
+                    text::count(self.directories, "directory"),
+                    text::count(self.symlinks, "symbolic link")
+                ),
             ),
         ];
         for tier in &self.tolerance {

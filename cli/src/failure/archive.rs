@@ -34,6 +34,8 @@ pub(crate) fn commit_error(error: &CommitError) -> Meaning {
         CommitError::Catalog { source } => catalog_error(source),
         CommitError::Memory { source } => buffer_error(source),
         CommitError::NameTaken { .. }
+        | CommitError::KindTaken { .. }
+        | CommitError::LinkTaken { .. }
         | CommitError::ReadOnly
         | CommitError::SourceInsideArchive { .. }
         | CommitError::SourceLength { .. }
@@ -47,6 +49,7 @@ pub(crate) fn read_error(error: &ReadError) -> Meaning {
     match error {
         ReadError::NotFound { .. } => Meaning::NoSuchName,
         ReadError::Lost { .. } => Meaning::Lost,
+        ReadError::Cancelled => Meaning::Interrupted,
         // Every leaf is right: what does not fit is the record of the file, and that is the catalog's.
         ReadError::RootMismatch { .. } => Meaning::CatalogDamaged,
         ReadError::Catalog { source } => catalog_error(source),
@@ -99,8 +102,8 @@ pub(crate) fn catalog_error(error: &CatalogError) -> Meaning {
         | CatalogError::NameTaken { .. }
         | CatalogError::FileIdTaken { .. }
         | CatalogError::BlockIdTaken { .. }
-        | CatalogError::ImpossibleEntry { .. }
         | CatalogError::BlockMismatch { .. }
+        | CatalogError::ImpossibleEntry { .. }
         | CatalogError::AddressTaken { .. }
         | CatalogError::UnknownExtent { .. }
         | CatalogError::BehindExtentEnd { .. }

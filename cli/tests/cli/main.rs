@@ -15,3 +15,4 @@ mod reading;
 mod restore;
 mod signals;
 mod sources;
+mod trees;

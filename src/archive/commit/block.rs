@@ -5,6 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use super::{
+    reservation::{PlannedFile, Reservation},
+    run::LaneRun,
+};
 use crate::{
     archive::shared::Shared,
     catalog::{BlockRecord, ShardRecord},
@@ -30,12 +34,43 @@ pub(super) struct BlockIdentity {
     pub(super) volume: VolumeId,
 }
 
+impl BlockIdentity {
+    pub(super) fn of(reservation: &Reservation, file: &PlannedFile, index: BlockIndex) -> Self {
+        Self {
+            commit: reservation.commit(),
+            file: file.id,
+            block: file.block_id(index.get()),
+            index,
+            volume: reservation.volume().id(),
+        }
+    }
+}
+
 /// The frame of one shard.
 #[derive(Debug)]
 pub(super) struct FrameTarget {
-    pub(super) writer: Arc<dyn ExtentWriter>,
+    pub(super) sink: FrameSink,
     pub(super) place: Placement,
     pub(super) layout: FrameLayout,
+}
+
+/// Where the bytes of a frame go.
+#[derive(Debug)]
+pub(super) enum FrameSink {
+    /// To its extent.
+    Extent(Arc<dyn ExtentWriter>),
+    /// Into a run of small frames, which is written to its extent as a whole.
+    Run(Arc<LaneRun>),
+}
+
+impl FrameSink {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), CommitError> {
+        match self {
+            Self::Extent(writer) => writer.write_at(offset, bytes)?,
+            Self::Run(run) => run.write_at(offset, bytes),
+        }
+        Ok(())
+    }
 }
 
 /// A block whose strips are being written, by any number of workers.
@@ -93,11 +128,8 @@ impl BlockInFlight {
     /// Writes a piece of a shard's payload.
     pub(super) fn write(&self, shard: ShardIndex, offset: u64, bytes: &[u8]) -> Result<(), CommitError> {
         let frame = self.frame(shard);
-        frame.writer.write_at(
-            frame.place.offset + frame.layout.payload().start() + offset,
-            bytes,
-        )?;
-        Ok(())
+        let payload = frame.place.offset + frame.layout.payload().start();
+        frame.sink.write_at(payload + offset, bytes)
     }
 
     /// Hashes the leaves of a shard that begin at `first`, from a buffer that holds them one after another, and keeps
@@ -216,7 +248,7 @@ impl BlockInFlight {
         layout
             .table_a()
             .inspect(|range| put(&mut head, range.start(), &table_bytes));
-        frame.writer.write_at(frame.place.offset, &head)?;
+        frame.sink.write_at(frame.place.offset, &head)?;
 
         let tail_offset = layout.payload().end();
         let mut tail = vec![0; to_usize(layout.total_len_bytes() - tail_offset)];
@@ -228,7 +260,7 @@ impl BlockInFlight {
             layout.footer().start() - tail_offset,
             &FrameFooter::of(&header).encode(),
         );
-        frame.writer.write_at(frame.place.offset + tail_offset, &tail)?;
+        frame.sink.write_at(frame.place.offset + tail_offset, &tail)?;
         Ok(ShardRecord {
             extent: frame.place.extent,
             offset: frame.place.offset,

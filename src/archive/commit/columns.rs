@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     block::{BlockInFlight, WrittenBlock},
-    reservation::{BlockDealer, Reservation},
+    deal::BlockDealer,
+    reservation::Reservation,
     strip::{StripBench, data_range},
 };
 use crate::{
@@ -46,9 +47,9 @@ pub(super) fn write_file(
         shared,
         file,
         observer,
-        geometry: *reservation.geometry(),
+        geometry: reservation.files()[0].geometry,
         cursor: Mutex::new(Cursor::new(reservation)),
-        completed: Mutex::new(Completed::new(reservation.geometry())),
+        completed: Mutex::new(Completed::new(&reservation.files()[0].geometry)),
     };
     let results = shared.workers.broadcast(|_| pipeline.work());
     // The first error that a worker met is the cause; the others stopped because of it.
@@ -135,7 +136,7 @@ struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     fn new(reservation: &'a Reservation) -> Self {
         Self {
-            dealer: reservation.deal_blocks(),
+            dealer: BlockDealer::new(reservation),
             block: None,
             is_stopped: false,
         }

@@ -9,15 +9,26 @@ use crate::{
     archive::Observer,
     error::CommitError,
     host::SourceFile,
-    units::{FileName, to_u64},
+    units::{FileName, to_u64, to_usize},
 };
 
-/// The source of a commit, of known length.
-pub(super) enum Input<'a> {
-    /// A file: read at any place, by many workers at once.
-    File(&'a SourceFile),
-    /// A stream: read once, from the start to the end.
-    Stream(StreamInput<'a>),
+/// Content that can be read at any place, by many workers at once.
+pub(super) trait SeekableInput: Sync {
+    /// Fills `into` with the bytes from `offset` on.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), CommitError>;
+}
+
+impl SeekableInput for SourceFile {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), CommitError> {
+        Self::read_at(self, offset, into).map_err(|source| CommitError::Source { source })
+    }
+}
+
+impl SeekableInput for Vec<u8> {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), CommitError> {
+        into.copy_from_slice(&self[to_usize(offset)..][..into.len()]);
+        Ok(())
+    }
 }
 
 /// A stream that was announced with a length.

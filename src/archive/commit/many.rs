@@ -1,14 +1,34 @@
 //! Storing many sources.
 
-use std::io::Read;
+use std::sync::mpsc::{Receiver, channel};
 
-use super::{CommitOutcome, commit_file};
+use rayon::{
+    Scope,
+    prelude::{IntoParallelRefIterator as _, ParallelIterator as _},
+};
+
+use super::{
+    CommitOutcome,
+    batch::{Batch, Entry},
+    commit_large,
+    decide::{Decision, decide},
+    find_file,
+    prepare::{Preparation, Prepared},
+    publish::Published,
+};
 use crate::{
-    archive::{CommitObserver, CommitOptions, Observer, shared::Shared},
+    archive::{CommitObserver, shared::Shared},
+    catalog::FileRecord,
     error::CommitError,
-    host::Place,
+    host::{ExcludedDirectories, Place},
     units::FileName,
 };
+
+/// Sources that are looked at together; each may keep a directory of its own open.
+const WINDOW_LEN: usize = 256;
+
+/// Bytes of content that are read together: enough for the largest file of a batch.
+const WINDOW_LEN_BYTES: usize = 2 << 20;
 
 /// Something to store, and the name to store it under.
 #[derive(Debug, Clone)]
@@ -43,34 +63,174 @@ impl Default for CommitAllOptions {
     }
 }
 
+/// Stores many sources.
 pub(in crate::archive) fn commit_all(
     shared: &Shared,
     sources: &mut dyn Iterator<Item = Source>,
-    options: &CommitAllOptions,
+    options: CommitAllOptions,
     observer: &dyn CommitObserver,
 ) -> Result<(), CommitError> {
-    let CommitAllOptions { name_conflict: _ } = options;
-    for source in sources {
-        let result = commit_file(shared, &source.name, source.place.path(), observer);
-        observer.source_done(&source, result);
-    }
-    Ok(())
+    let own = shared.own_directories()?;
+    shared.workers.in_place_scope(|scope| {
+        let mut committer = Committer {
+            shared,
+            options,
+            observer,
+            scope,
+            batch: Batch::default(),
+            in_flight: None,
+            own,
+        };
+        let stored = committer.store_all(sources);
+        // What was on its way is told of, whatever else has failed.
+        let settled = committer.settle();
+        stored.and(settled)
+    })
 }
 
-pub(in crate::archive) fn commit_reader(
-    shared: &Shared,
-    (name, source): (&FileName, &mut dyn Read),
-    options: &CommitOptions,
-    observer: &dyn Observer,
-) -> Result<CommitOutcome, CommitError> {
-    let mut content = Vec::new();
-    source
-        .read_to_end(&mut content)
-        .map_err(|source| CommitError::SourceRead {
-            name: name.clone(),
-            source,
-        })?;
-    let len_bytes = crate::units::to_u64(content.len());
-    super::commit_stream(shared, name, (&mut &content[..], len_bytes), options, observer)
-        .map(CommitOutcome::Committed)
+/// Sources on their way: some being looked at, some waiting in a batch, and one batch being stored beside.
+struct Committer<'a, 'scope> {
+    shared: &'scope Shared,
+    options: CommitAllOptions,
+    observer: &'scope dyn CommitObserver,
+    scope: &'a Scope<'scope>,
+    batch: Batch,
+    in_flight: Option<Receiver<Stored>>,
+    own: ExcludedDirectories,
+}
+
+/// What became of a batch.
+type Stored = Result<Vec<(Source, Published)>, CommitError>;
+
+impl Committer<'_, '_> {
+    fn store_all(&mut self, sources: &mut dyn Iterator<Item = Source>) -> Result<(), CommitError> {
+        let mut window: Vec<Source> = Vec::new();
+        loop {
+            window.extend(sources.take(WINDOW_LEN - window.len()));
+            if self.observer.is_cancelled() {
+                return Err(CommitError::Cancelled);
+            }
+            if window.is_empty() {
+                return self.launch();
+            }
+            window = self.store_window(window)?;
+        }
+    }
+
+    /// Looks at sources and stores them, or puts them into the batch; returns those that have to wait for memory.
+    fn store_window(&mut self, window: Vec<Source>) -> Result<Vec<Source>, CommitError> {
+        let preparation = Preparation::new(self.shared, &self.own, WINDOW_LEN_BYTES);
+        let prepare = |source: &Source| preparation.prepare(source);
+        let prepared: Vec<_> = (self.shared.workers).install(|| window.par_iter().map(prepare).collect());
+        let names: Vec<&FileName> = window.iter().map(|source| &source.name).collect();
+        let stored = self.shared.catalog.read()?.find_files(&names)?;
+        let mut waiting = Vec::new();
+        for ((source, prepared), stored) in window.into_iter().zip(prepared).zip(stored) {
+            match prepared {
+                Ok(Prepared::Later) => waiting.push(source),
+                Ok(prepared) => self.store_source(source, prepared, stored)?,
+                Err(error) => self.tell(&source, Err(error))?,
+            }
+        }
+        Ok(waiting)
+    }
+
+    fn store_source(
+        &mut self,
+        source: Source,
+        prepared: Prepared,
+        mut stored: Option<FileRecord>,
+    ) -> Result<(), CommitError> {
+        if self.batch.has(&source.name) {
+            // The name comes twice: the second is compared with the first as it is stored.
+            self.launch()?;
+            self.settle()?;
+            stored = find_file(self.shared, &source.name)?;
+        }
+        match decide(prepared, stored.as_ref(), self.options.name_conflict) {
+            Ok(Decision::Unchanged(receipt)) => self.tell(&source, Ok(CommitOutcome::Unchanged(receipt))),
+            Ok(Decision::Batch(what)) => {
+                // What waits in a batch is read already: it need not keep its directory open.
+                let place = Place::of_path(source.place.path());
+                let source = Source { place, ..source };
+                self.batch.push(Entry { source, what });
+                if self.batch.is_full() {
+                    self.launch()
+                } else {
+                    Ok(())
+                }
+            }
+            Ok(Decision::Alone) => {
+                // One commit at a time, so that they go on in the same extents.
+                self.settle()?;
+                let result = commit_large(self.shared, &source, self.options.name_conflict, self.observer);
+                self.tell(&source, result)
+            }
+            Err(error) => self.tell(&source, Err(error)),
+        }
+    }
+
+    /// Begins to store the batch, once the one before is stored.
+    fn launch(&mut self) -> Result<(), CommitError> {
+        self.settle()?;
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut self.batch);
+        let (shared, conflict, observer) = (self.shared, self.options.name_conflict, self.observer);
+        let (sender, receiver) = channel();
+        self.in_flight = Some(receiver);
+        self.scope.spawn(move |_| {
+            // Nobody listens only where the caller has panicked.
+            sender.send(batch.store(shared, conflict, observer)).ok();
+        });
+        Ok(())
+    }
+
+    /// Waits for the batch that is being stored, and tells what became of it.
+    fn settle(&mut self) -> Result<(), CommitError> {
+        let Some(receiver) = self.in_flight.take() else {
+            return Ok(());
+        };
+        let stored = receiver.recv().expect("storing a batch ends with a result");
+        for (source, outcome) in stored? {
+            self.tell(&source, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Tells what became of a source; an error that concerns more than this one is returned instead.
+    fn tell(&self, source: &Source, result: Published) -> Result<(), CommitError> {
+        match result {
+            Err(error) if !concerns_one_source(&error) => Err(error),
+            result => {
+                self.observer.source_done(source, result);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Says whether others may be stored all the same.
+const fn concerns_one_source(error: &CommitError) -> bool {
+    match error {
+        CommitError::NameTaken { .. }
+        | CommitError::KindTaken { .. }
+        | CommitError::LinkTaken { .. }
+        | CommitError::NotFound { .. }
+        | CommitError::SourceInsideArchive { .. }
+        | CommitError::SourceLength { .. }
+        | CommitError::SourceRead { .. }
+        | CommitError::Source { .. }
+        // A smaller one may still fit.
+        | CommitError::Full { others: 0, .. } => true,
+        CommitError::Full { .. }
+        | CommitError::ReadOnly
+        | CommitError::OwnershipLost { .. }
+        | CommitError::Cancelled
+        | CommitError::Volume { .. }
+        | CommitError::Catalog { .. }
+        | CommitError::Memory { .. }
+        | CommitError::Host { .. } => false,
+    }
 }

@@ -14,6 +14,7 @@ use rayon::prelude::{
 use super::{
     block::BlockInFlight,
     columns::{Completed, WrittenFile},
+    deal::BlockDealer,
     input::StreamInput,
     reservation::Reservation,
 };
@@ -34,9 +35,9 @@ pub(super) fn write_stream(
     stream: &StreamInput<'_>,
     observer: &dyn Observer,
 ) -> Result<WrittenFile, CommitError> {
-    let shape = reservation.geometry().shape();
-    let mut dealer = reservation.deal_blocks();
-    let mut completed = Completed::new(reservation.geometry());
+    let mut dealer = BlockDealer::new(reservation);
+    let shape = dealer.geometry().shape();
+    let mut completed = Completed::new(dealer.geometry());
     let mut encoder = ColumnEncoder::new(shape);
     let mut parity = SlicedParity::default();
     let mut buffer = shared.staging_buffer()?;

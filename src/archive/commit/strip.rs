@@ -1,13 +1,15 @@
 //! One worker's bench: a strip is read, hashed, encoded and written while its bytes are in cache.
 
-use super::block::{BlockInFlight, strip_range};
+use super::{
+    block::{BlockInFlight, strip_range},
+    input::SeekableInput,
+};
 use crate::{
     archive::shared::{Shared, strip_len_bytes},
     buffer::AlignedBuffer,
     codec::ColumnEncoder,
     error::CommitError,
     geometry::{BlockGeometry, FileGeometry},
-    host::SourceFile,
     plan::Strip,
     units::{ColumnIndex, ShardIndex, to_u64, to_usize},
 };
@@ -50,7 +52,7 @@ impl StripBench {
         &mut self,
         block: &BlockInFlight,
         strip: &Strip,
-        file: &SourceFile,
+        file: &dyn SeekableInput,
     ) -> Result<(), CommitError> {
         if block.geometry.shape().is_replication() {
             self.write_replicas(block, strip, file)
@@ -64,7 +66,7 @@ impl StripBench {
         &mut self,
         block: &BlockInFlight,
         strip: &Strip,
-        file: &SourceFile,
+        file: &dyn SeekableInput,
     ) -> Result<(), CommitError> {
         let geometry = &block.geometry;
         let first = ShardIndex::new(0);
@@ -74,7 +76,7 @@ impl StripBench {
         let mut offset = offset;
         let mut column = strip.columns.start;
         for run in self.buffer[..len].chunks_mut(run_len) {
-            read(file, offset, run)?;
+            file.read_at(offset, run)?;
             block.hash_leaves(first, ColumnIndex::new(column), run);
             offset += to_u64(run.len());
             column += u32::try_from(run.len().div_ceil(leaf_len)).expect("a run is short");
@@ -92,7 +94,7 @@ impl StripBench {
         &mut self,
         block: &BlockInFlight,
         strip: &Strip,
-        file: &SourceFile,
+        file: &dyn SeekableInput,
     ) -> Result<(), CommitError> {
         let geometry = &block.geometry;
         let data_shards = usize::from(geometry.shape().data());
@@ -107,7 +109,7 @@ impl StripBench {
                     continue;
                 };
                 let leaf = &mut row[start..start + to_usize(range.len())];
-                read(file, range.start(), leaf)?;
+                file.read_at(range.start(), leaf)?;
                 block.hash_leaves(shard, column, leaf);
                 slices.push(leaf);
             }
@@ -134,11 +136,6 @@ impl StripBench {
         }
         Ok(())
     }
-}
-
-fn read(file: &SourceFile, offset: u64, into: &mut [u8]) -> Result<(), CommitError> {
-    file.read_at(offset, into)
-        .map_err(|source| CommitError::Source { source })
 }
 
 /// Returns which bytes of the file a strip of a data shard holds: offset and length.

@@ -77,17 +77,14 @@ pub fn assert_files_are_there(store: &Store) {
 }
 
 #[test]
-fn a_source_that_is_not_a_file_is_refused() {
+fn a_source_that_is_no_file_directory_or_link_is_refused() {
     let store = store_with_files();
     let dir = store.dir.path();
-    let (missing, fifo, link) = (dir.join("missing"), dir.join("fifo"), dir.join("dangling"));
+    let (missing, fifo) = (dir.join("missing"), dir.join("fifo"));
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    symlink(&missing, &link).unwrap();
     for path in [
         &missing,
         &fifo,
-        &link,
-        dir,
         Path::new("/dev/null"),
         Path::new("/dev/zero"),
         Path::new(""),
@@ -152,12 +149,8 @@ fn a_source_that_changes_while_it_is_read_is_refused() {
             fs::rename(other, &path).unwrap();
         }),
     ];
-    for len in [
-        TINY_BELOW - 5,
-        3 * SEGMENT + 7,
-        SEGMENTED_BELOW + 40 * LEAF + 9,
-        4 << 20,
-    ] {
+    // Small ones are read at once, before there is any progress to tell of.
+    for len in [3 * SEGMENT + 7, SEGMENTED_BELOW + 40 * LEAF + 9, 4 << 20] {
         for (story, change) in changes {
             fs::write(&path, painted(len, 50)).unwrap();
             // Clocks of file systems tick slowly: a change is seen against an old time.
@@ -400,7 +393,6 @@ fn the_archive_itself_is_no_source() {
     let store = store_with_files();
     let dir = store.dir.path();
     symlink(store.root(), dir.join("link")).unwrap();
-    symlink(store.root().join("catalog.redb"), dir.join("link-to-catalog")).unwrap();
     fs::create_dir(dir.join("d")).unwrap();
     let extent = store.extents()[0].clone();
     let through_link = dir.join("link").join(extent.strip_prefix(store.root()).unwrap());
@@ -418,7 +410,7 @@ fn the_archive_itself_is_no_source() {
             path.display()
         );
     }
-    for path in [store.root(), dir.join("link"), dir.join("link-to-catalog")] {
+    for path in [store.root(), store.root().join("volumes")] {
         let error = fails(&store, |file| commit_path(&store, file, &path, &()));
         assert!(
             matches!(

@@ -119,6 +119,7 @@ impl Stored {
     pub(super) fn of(outcome: &CommitOutcome) -> Self {
         let (change, receipt): (_, &CommitReceipt) = match outcome {
             CommitOutcome::Committed(receipt) => (Change::New, receipt),
+            CommitOutcome::Replaced(receipt) => (Change::Replaced, receipt),
             CommitOutcome::Unchanged(receipt) => (Change::Nothing, receipt),
         };
         Self {

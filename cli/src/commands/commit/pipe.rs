@@ -32,19 +32,24 @@ pub(super) fn run(arguments: &Arguments, context: &Context, ledger: &SharedLedge
         Err(error) => return Err(context.open_failure(&error)),
     };
     context.finish(archive, |archive| {
-        store(archive, (&name, &mut source), context, ledger)
+        store(archive, (&name, &mut source), arguments, context, ledger)
     })
 }
 
 fn store(
     archive: &Archive,
     (name, source): (&FileName, &mut dyn Read),
+    arguments: &Arguments,
     context: &Context,
     ledger: &SharedLedger,
 ) -> Result<u8, Failure> {
     let subject = subject(name);
     let progress = context.progress("stored", None);
-    let result = archive.commit_reader(name, source, &CommitOptions::default(), &progress);
+    let options = CommitOptions {
+        name_conflict: arguments.name_conflict(),
+        ..CommitOptions::default()
+    };
+    let result = archive.commit_reader(name, source, &options, &progress);
     progress.add_entry();
     let is_cancelled = progress.is_cancelled();
     drop(progress);

@@ -22,7 +22,9 @@ pub(super) fn of_commit(error: &CommitError, subject: &Subject, context: &Contex
     match error {
         // The host's error names the source itself.
         CommitError::Source { source } => Failure::of(source, meaning),
-        CommitError::NameTaken { name, .. } => {
+        CommitError::NameTaken { name, .. }
+        | CommitError::KindTaken { name, .. }
+        | CommitError::LinkTaken { name } => {
             let path = text::shell_word(&path);
             Failure::of(error, meaning)
                 .suggest(context.command(

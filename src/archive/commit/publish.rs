@@ -1,0 +1,243 @@
+//! Publishing: the one transaction that makes visible what a commit has written, and the end of every commit.
+
+use super::{
+    CommitOutcome, CommitReceipt, NameConflict, name_taken,
+    reservation::{Contents, Reservation},
+    room::check_room,
+};
+use crate::{
+    archive::{
+        shared::Shared,
+        volumes::{announce_epoch, settle_epoch},
+    },
+    catalog::{BlockRecord, CatalogWriter, FileRecord},
+    error::{CatalogError, CommitError},
+    units::{FileId, FileName},
+};
+
+/// What a publication does with one name.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) record: FileRecord,
+    /// All of them, in file order.
+    pub(super) blocks: Vec<BlockRecord>,
+    pub(super) action: Action,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// A new version.
+    Store,
+    /// The version that is there gets the permissions and the time of the record.
+    Touch,
+}
+
+/// What became of one name of a publication.
+pub(super) type Published = Result<CommitOutcome, CommitError>;
+
+/// Writes what room was taken for, makes it durable and publishes it. On any failure gives everything back.
+pub(super) fn store(
+    shared: &Shared,
+    reservation: Reservation,
+    conflict: NameConflict,
+    write: impl FnOnce(&Reservation) -> Result<Vec<Change>, CommitError>,
+) -> Result<Vec<Published>, CommitError> {
+    let mut promised: Vec<(FileName, FileId)> = Vec::new();
+    let published = (|| {
+        let changes = write(&reservation)?;
+        // I1: every byte is durable before the catalog names any of them.
+        reservation.sync(shared)?;
+        promised = (changes.iter())
+            .map(|change| (change.record.name.clone(), change.record.id))
+            .collect();
+        publish(shared, Some(&reservation), changes, conflict)
+    })();
+    match published {
+        Ok(Publication {
+            outcomes,
+            made: Made::Something,
+        }) => Ok(outcomes),
+        // What cannot be given back stays owned by this session; the next writing open after its end takes it back.
+        Ok(Publication {
+            outcomes,
+            made: Made::Nothing,
+        }) => match reservation.give_back(shared) {
+            Ok(()) | Err(_) => Ok(outcomes),
+        },
+        Err(error) if is_outcome_unknown(&error) => find_outcomes(shared, &promised).ok_or(error),
+        Err(error) => match reservation.give_back(shared) {
+            Ok(()) | Err(_) => Err(error),
+        },
+    }
+}
+
+/// What a publication came to.
+pub(super) struct Publication {
+    /// One for each change, in their order.
+    pub(super) outcomes: Vec<Published>,
+    pub(super) made: Made,
+}
+
+/// Whether a publication has changed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Made {
+    Something,
+    Nothing,
+}
+
+/// Publishes changes of different names: from the commit of this transaction on they are visible and will stay.
+///
+/// A name that was taken meanwhile is a result of its own and stops no other. After an error nothing is published; the
+/// caller gives the room back.
+pub(super) fn publish(
+    shared: &Shared,
+    reservation: Option<&Reservation>,
+    changes: Vec<Change>,
+    conflict: NameConflict,
+) -> Result<Publication, CommitError> {
+    if let Some(first) = changes.first() {
+        let geometries: Vec<_> = changes.iter().map(|change| change.record.geometry).collect();
+        let name = &first.record.name;
+        check_room(
+            shared,
+            Contents {
+                name,
+                geometries: &geometries,
+            },
+            0,
+        )?;
+    }
+    let mut writer = shared.catalog.write()?;
+    let names: Vec<&FileName> = changes.iter().map(|change| &change.record.name).collect();
+    let stored = writer.find_files(&names)?;
+    if let Some(reservation) = reservation {
+        reservation.release_written(&mut writer)?;
+    }
+    let mut draft = Draft::default();
+    for (change, stored) in changes.into_iter().zip(stored) {
+        let outcome = match change.action {
+            Action::Touch => touch(&mut writer, &change.record, stored.as_ref()),
+            Action::Store => draft.add(&mut writer, change, stored, conflict),
+        };
+        draft.outcomes.push(outcome?);
+    }
+    let Draft {
+        few_blocks,
+        many_blocks,
+        outcomes,
+    } = draft;
+    let is_change = |outcome: &Published| {
+        matches!(
+            outcome,
+            Ok(CommitOutcome::Committed(_) | CommitOutcome::Replaced(_))
+        )
+    };
+    if !outcomes.iter().any(is_change) {
+        let made = Made::Nothing;
+        return Ok(Publication { outcomes, made });
+    }
+    writer.insert_files(&few_blocks)?;
+    for (file, blocks) in many_blocks {
+        writer.insert_file(&file, blocks)?;
+    }
+    let epoch = writer.advance_epoch();
+    // The volume hears of the epoch before the catalog has it, so that an old catalog put back is noticed.
+    let volume = shared.volumes.writable().as_ref();
+    announce_epoch(volume, shared.archive_id(), epoch)?;
+    writer.commit()?;
+    // All of it is published, whatever becomes of this; without it an old catalog is noticed one epoch later.
+    match settle_epoch(volume, epoch) {
+        Ok(()) | Err(_) => {}
+    }
+    let made = Made::Something;
+    Ok(Publication { outcomes, made })
+}
+
+/// The insertions of a publication, put together so that the catalog takes them at once.
+#[derive(Default)]
+struct Draft {
+    few_blocks: Vec<(FileRecord, Option<BlockRecord>)>,
+    many_blocks: Vec<(FileRecord, Vec<BlockRecord>)>,
+    outcomes: Vec<Published>,
+}
+
+impl Draft {
+    fn add(
+        &mut self,
+        writer: &mut CatalogWriter,
+        change: Change,
+        stored: Option<FileRecord>,
+        conflict: NameConflict,
+    ) -> Result<Published, CommitError> {
+        let Change {
+            mut record,
+            mut blocks,
+            action: _,
+        } = change;
+        let outcome = match stored {
+            None => CommitOutcome::Committed(CommitReceipt::of(&record)),
+            Some(stored) if is_same_content(&stored, &record) => {
+                return Ok(Ok(CommitOutcome::Unchanged(CommitReceipt::of(&stored))));
+            }
+            Some(stored) if conflict == NameConflict::Refuse => {
+                let len_bytes = record.geometry.len_bytes();
+                return Ok(Err(name_taken(&stored, &record.kind, len_bytes)));
+            }
+            Some(stored) => {
+                writer.remove_file(&record.name)?;
+                record.version = stored.version.saturating_add(1);
+                CommitOutcome::Replaced(CommitReceipt::of(&record))
+            }
+        };
+        if blocks.len() > 1 {
+            self.many_blocks.push((record, blocks));
+        } else {
+            self.few_blocks.push((record, blocks.pop()));
+        }
+        Ok(Ok(outcome))
+    }
+}
+
+fn touch(
+    writer: &mut CatalogWriter,
+    record: &FileRecord,
+    stored: Option<&FileRecord>,
+) -> Result<Published, CommitError> {
+    let name = &record.name;
+    match stored {
+        Some(stored) if stored.id == record.id => {
+            writer.set_metadata(name, record.mode, record.modified_at)?;
+            Ok(Ok(CommitOutcome::Replaced(CommitReceipt::of(record))))
+        }
+        Some(stored) => Ok(Err(name_taken(stored, &record.kind, record.geometry.len_bytes()))),
+        None => Ok(Err(CommitError::NotFound { name: name.clone() })),
+    }
+}
+
+/// Says whether two versions have the same content: the same kind, bytes and target. Permissions and times are not content.
+pub(super) fn is_same_content(a: &FileRecord, b: &FileRecord) -> bool {
+    a.kind == b.kind && a.geometry.len_bytes() == b.geometry.len_bytes() && a.root == b.root
+}
+
+const fn is_outcome_unknown(error: &CommitError) -> bool {
+    matches!(
+        error,
+        CommitError::Catalog {
+            source: CatalogError::CommitOutcomeUnknown { .. },
+        }
+    )
+}
+
+/// Asks the catalog what became of a publication whose end is unknown; `None` unless all of it is there.
+///
+/// Where the catalog cannot be read either, nothing is given back: the next writing open finds the extents owned by a dead
+/// session, or finds the files.
+fn find_outcomes(shared: &Shared, promised: &[(FileName, FileId)]) -> Option<Vec<Published>> {
+    let names: Vec<&FileName> = promised.iter().map(|(name, _)| name).collect();
+    let found = shared.catalog.read().and_then(|reader| reader.find_files(&names));
+    let outcome = |(record, (_, id)): (Option<FileRecord>, &(FileName, FileId))| {
+        let record = record.filter(|record| record.id == *id)?;
+        Some(Ok(CommitOutcome::Committed(CommitReceipt::of(&record))))
+    };
+    found.ok()?.into_iter().zip(promised).map(outcome).collect()
+}

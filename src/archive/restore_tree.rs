@@ -1,0 +1,232 @@
+//! Getting many entries back onto the host: files, directories and symbolic links, page by page.
+//!
+//! Two passes over the names. The first makes directories, files and links; small files are written side by side under
+//! temporary names, and one sync makes a whole page of them durable before any gets its name. The second, backwards, gives
+//! directories their permissions and times, children before parents: what is put into a directory changes its time, and
+//! its permissions may lock us out.
+
+use std::sync::Arc;
+
+use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
+
+use super::{
+    FileInfo, RestoreObserver, RestoreOptions, RestoreReceipt,
+    restore::{complete, restore, restore_directory},
+    shared::Shared,
+};
+use crate::{
+    catalog::{BlockRecord, EntryKind, FileRecord},
+    error::{ReadError, RestoreError},
+    host::{CompleteFile, Durability, RestoreTarget, Restored},
+    units::{BlockIndex, FileName},
+};
+
+/// Entries that are restored together.
+const PAGE_LEN: usize = 1024;
+
+/// Files up to this length, in bytes, are restored by one worker each; longer ones by all workers together.
+const MAX_SMALL_LEN_BYTES: u64 = 1 << 20;
+
+/// Restores everything that a prefix names or that lies below it.
+pub(super) fn restore_all(
+    shared: &Arc<Shared>,
+    prefix: Option<&FileName>,
+    (target, options): (&RestoreTarget, &RestoreOptions),
+    observer: &dyn RestoreObserver,
+) -> Result<(), RestoreError> {
+    let mut restorer = TreeRestorer {
+        shared,
+        prefix,
+        target,
+        options: RestoreOptions {
+            durability: match options.durability {
+                Durability::Buffered => Durability::Buffered,
+                // What is told of is durable by then; many share one sync.
+                Durability::Batched | Durability::Synced => Durability::Batched,
+            },
+            ..*options
+        },
+        observer,
+        untold: Vec::new(),
+    };
+    let restored = restorer.restore_contents();
+    // What has its name already is told of, whatever else has failed.
+    let told = restorer.tell_synced();
+    restored.and(told)?;
+    restorer.restore_directories()
+}
+
+/// What became of one entry.
+type Outcome = Result<RestoreReceipt, RestoreError>;
+
+struct TreeRestorer<'a> {
+    shared: &'a Arc<Shared>,
+    prefix: Option<&'a FileName>,
+    target: &'a RestoreTarget,
+    options: RestoreOptions,
+    observer: &'a dyn RestoreObserver,
+    /// Entries that have their names, which are not durable yet.
+    untold: Vec<(FileRecord, Outcome)>,
+}
+
+impl TreeRestorer<'_> {
+    fn restore_contents(&mut self) -> Result<(), RestoreError> {
+        let mut after: Option<FileName> = None;
+        loop {
+            let reader = self.shared.catalog.read().map_err(ReadError::from)?;
+            let page = reader
+                .files_page(self.prefix, after.as_ref(), PAGE_LEN)
+                .map_err(ReadError::from)?;
+            drop(reader);
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            let is_last = page.len() < PAGE_LEN;
+            after = Some(last.name.clone());
+            self.restore_page(page)?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    fn restore_page(&mut self, page: Vec<(FileRecord, Option<BlockRecord>)>) -> Result<(), RestoreError> {
+        let is_large = |entry: &(FileRecord, _)| {
+            entry.0.geometry.len_bytes() > MAX_SMALL_LEN_BYTES || entry.0.geometry.block_count() > 1
+        };
+        let (large, small): (Vec<_>, Vec<_>) = page.into_iter().partition(is_large);
+        let begun: Vec<_> = (self.shared.workers).install(|| {
+            let begin = |(file, block): (FileRecord, Option<BlockRecord>)| {
+                let begun = self.begin(&file, block.as_slice());
+                (file, begun)
+            };
+            small.into_par_iter().map(begin).collect()
+        });
+        if self.observer.is_cancelled() {
+            return Err(RestoreError::Cancelled);
+        }
+        // Bytes before names; the names of the page before become durable with them.
+        self.tell_synced()?;
+        for (file, begun) in begun {
+            let restored = match begun {
+                // Told of when it has its permissions.
+                Ok(Begun::Directory) => continue,
+                Ok(Begun::Link(restored)) => Ok(restored),
+                Ok(Begun::File(complete)) => complete.publish().map_err(RestoreError::from),
+                Err(error) => Err(error),
+            };
+            let outcome = restored.map(|restored| RestoreReceipt::of(&file, restored));
+            self.untold.push((file, outcome));
+        }
+        for (file, _) in large {
+            let outcome = self.restore_large(&file);
+            if let Err(RestoreError::Cancelled) = outcome {
+                return Err(RestoreError::Cancelled);
+            }
+            self.untold.push((file, outcome));
+        }
+        Ok(())
+    }
+
+    /// Does what may be done side by side for an entry; a directory is made, a small file gets everything but its name.
+    fn begin(&self, file: &FileRecord, blocks: &[BlockRecord]) -> Result<Begun, RestoreError> {
+        if self.observer.is_cancelled() {
+            return Err(RestoreError::Cancelled);
+        }
+        match &file.kind {
+            EntryKind::Directory => {
+                // Those that cannot be made are found again in the second pass.
+                self.target
+                    .create_directory(&file.name, self.options.durability)
+                    .map(drop)
+                    .or(Ok::<_, RestoreError>(()))?;
+                Ok(Begun::Directory)
+            }
+            EntryKind::SymbolicLink { target } => {
+                let (existing, durability) = (self.options.existing, self.options.durability);
+                let restored = self.target.create_symbolic_link(
+                    &file.name,
+                    target,
+                    file.modified_at,
+                    (existing, durability),
+                )?;
+                Ok(Begun::Link(restored))
+            }
+            EntryKind::File => {
+                let place = (self.target, &self.options);
+                let complete = complete(self.shared, file, blocks, place, self.observer)?;
+                Ok(Begun::File(Box::new(complete)))
+            }
+        }
+    }
+
+    fn restore_large(&self, file: &FileRecord) -> Outcome {
+        let reader = self.shared.catalog.read().map_err(ReadError::from)?;
+        let indexes = (0..file.geometry.block_count()).map(BlockIndex::new);
+        let blocks: Vec<BlockRecord> = indexes
+            .map(|index| reader.block(file, index))
+            .collect::<Result<_, _>>()
+            .map_err(ReadError::from)?;
+        drop(reader);
+        restore(
+            self.shared,
+            file,
+            &blocks,
+            (self.target, &self.options),
+            self.observer,
+        )
+    }
+
+    /// Gives directories their permissions and times, children before parents.
+    fn restore_directories(&mut self) -> Result<(), RestoreError> {
+        let mut before: Option<FileName> = None;
+        loop {
+            if self.observer.is_cancelled() {
+                return Err(RestoreError::Cancelled);
+            }
+            let reader = self.shared.catalog.read().map_err(ReadError::from)?;
+            let page = reader
+                .files_page_backwards(self.prefix, before.as_ref(), PAGE_LEN)
+                .map_err(ReadError::from)?;
+            drop(reader);
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            let is_last = page.len() < PAGE_LEN;
+            before = Some(last.name.clone());
+            for (file, _) in page {
+                if file.kind == EntryKind::Directory {
+                    let outcome = self.restore_directory(&file);
+                    self.untold.push((file, outcome));
+                }
+            }
+            self.tell_synced()?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    fn restore_directory(&self, file: &FileRecord) -> Outcome {
+        let restored = restore_directory(file, (self.target, &self.options))?;
+        Ok(RestoreReceipt::of(file, restored))
+    }
+
+    /// Makes everything durable that has its name, and tells of it.
+    fn tell_synced(&mut self) -> Result<(), RestoreError> {
+        if self.options.durability != Durability::Buffered {
+            self.target.sync_all()?;
+        }
+        for (file, outcome) in self.untold.drain(..) {
+            self.observer.entry_done(&FileInfo::from(file), outcome);
+        }
+        Ok(())
+    }
+}
+
+/// An entry that waits for its name, or for its permissions.
+enum Begun {
+    Directory,
+    Link(Restored),
+    File(Box<CompleteFile>),
+}
