@@ -23,6 +23,10 @@ pub(super) const REPLICA_STRIP_LEN_BYTES: u64 = 1024 * 1024;
 /// Bytes that a caller reads or compares at a time, outside the workers.
 pub(super) const STAGING_LEN_BYTES: u64 = 4 << 20;
 
+/// Threads that prepare and write batches at most: the transaction that ends each is a single thread's work. Measured on two
+/// processors, 100 000 files of 1 KiB: eight threads take 2.2 s and 81 MB, two take 1.5 s and 48 MB.
+const MAX_BATCH_THREADS: usize = 4;
+
 /// Such pieces that are kept for the next callers.
 const STAGING_BUFFERS: u64 = 4;
 
@@ -38,6 +42,8 @@ pub(super) struct Shared {
     /// Memory of callers, who wait for workers and for slow streams while they hold it; so nobody waits for it.
     staging: BufferPool,
     pub(super) workers: rayon::ThreadPool,
+    /// Few threads for what keeps processors busy with small files: each keeps memory of its own.
+    pub(super) batch_workers: rayon::ThreadPool,
     pub(super) clock: Arc<dyn Clock>,
     /// The session of this process, made by its first commit.
     session: Mutex<Option<Session>>,
@@ -66,11 +72,8 @@ impl Shared {
         let budget_bytes = parts.resources.memory_bytes.max(strip);
         // A worker without a buffer would only wait for one.
         let threads = threads.min(budget_bytes / strip).max(1);
-        let workers = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|index| format!("bfdb-worker-{index}"))
-            .build()
-            .map_err(|_source| OpenError::Threads { threads })?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let batch_threads = threads.min(processors).min(MAX_BATCH_THREADS);
         Ok(Self {
             layout: parts.layout,
             catalog: parts.catalog,
@@ -78,7 +81,8 @@ impl Shared {
             volumes: parts.volumes,
             pool: BufferPool::new(budget_bytes),
             staging: BufferPool::new(to_usize(STAGING_LEN_BYTES * STAGING_BUFFERS)),
-            workers,
+            workers: thread_pool("worker", threads)?,
+            batch_workers: thread_pool("batch", batch_threads)?,
             clock: parts.clock,
             session: Mutex::new(None),
         })
@@ -157,6 +161,14 @@ impl Shared {
     fn session_slot(&self) -> MutexGuard<'_, Option<Session>> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn thread_pool(kind: &'static str, threads: usize) -> Result<rayon::ThreadPool, OpenError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(move |index| format!("bfdb-{kind}-{index}"))
+        .build()
+        .map_err(|_source| OpenError::Threads { threads })
 }
 
 /// Returns the memory that one worker needs for one strip of the widest code.

@@ -31,10 +31,10 @@ use crate::{
 };
 
 /// Entries that are published together at most.
-const MAX_ENTRIES: usize = 8192;
+const MAX_ENTRIES: usize = 4096;
 
 /// Bytes of content that are published together, unless a single file has more.
-const MAX_LEN_BYTES: usize = 8 << 20;
+const MAX_LEN_BYTES: usize = 4 << 20;
 
 /// Sources that are stored together.
 #[derive(Debug, Default)]
@@ -267,7 +267,7 @@ impl<'a> BatchWriter<'a> {
 
     /// Writes every run; one result for each file, `None` for those without bytes.
     fn write(self, observer: &dyn Observer) -> Result<Vec<Option<WrittenSmall>>, CommitError> {
-        let results = self.shared.workers.broadcast(|_| self.work(observer));
+        let results = self.shared.batch_workers.broadcast(|_| self.work(observer));
         results.into_iter().collect::<Result<(), CommitError>>()?;
         Ok(self.written.into_inner().unwrap_or_else(PoisonError::into_inner))
     }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use rayon::{
     Scope,
-    prelude::{IntoParallelRefIterator as _, ParallelIterator as _},
+    prelude::{ParallelIterator as _, ParallelSlice as _},
 };
 
 use super::{
@@ -26,6 +26,9 @@ use crate::{
 
 /// Sources that are looked at together; each may keep a directory of its own open.
 const WINDOW_LEN: usize = 256;
+
+/// Sources that one worker looks at, one after another: they are done before waking another worker pays off.
+const RUN_LEN: usize = 64;
 
 /// Bytes of content that are read together: enough for the largest file of a batch.
 const WINDOW_LEN_BYTES: usize = 2 << 20;
@@ -71,7 +74,7 @@ pub(in crate::archive) fn commit_all(
     observer: &dyn CommitObserver,
 ) -> Result<(), CommitError> {
     let own = shared.own_directories()?;
-    shared.workers.in_place_scope(|scope| {
+    shared.batch_workers.in_place_scope(|scope| {
         let mut committer = Committer {
             shared,
             options,
@@ -120,8 +123,9 @@ impl Committer<'_, '_> {
     /// Looks at sources and stores them, or puts them into the batch; returns those that have to wait for memory.
     fn store_window(&mut self, window: Vec<Source>) -> Result<Vec<Source>, CommitError> {
         let preparation = Preparation::new(self.shared, &self.own, WINDOW_LEN_BYTES);
-        let prepare = |source: &Source| preparation.prepare(source);
-        let prepared: Vec<_> = (self.shared.workers).install(|| window.par_iter().map(prepare).collect());
+        let prepare = |run: &[Source]| preparation.prepare_run(run);
+        let prepared: Vec<_> = (self.shared.batch_workers)
+            .install(|| window.par_chunks(RUN_LEN).flat_map_iter(prepare).collect());
         let names: Vec<&FileName> = window.iter().map(|source| &source.name).collect();
         let stored = self.shared.catalog.read()?.find_files(&names)?;
         let mut waiting = Vec::new();

@@ -115,7 +115,9 @@ pub(super) fn commit_path(
         name: name.clone(),
         place: Place::of_path(path),
     };
-    let prepared = Preparation::new(shared, &shared.own_directories()?, usize::MAX).prepare(&source)?;
+    let own = shared.own_directories()?;
+    let mut prepared = Preparation::new(shared, &own, usize::MAX).prepare_run(std::slice::from_ref(&source));
+    let prepared = prepared.pop().expect("one source has one result")?;
     let stored = find_file(shared, name)?;
     let conflict = NameConflict::Refuse;
     match decide(prepared, stored.as_ref(), conflict)? {

@@ -1,9 +1,6 @@
 //! Looking at a source: what it is, and its bytes where they are few.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Source, batch::Metadata};
 use crate::{
@@ -38,8 +35,6 @@ pub(super) struct Preparation<'a> {
     own: &'a ExcludedDirectories,
     /// Bytes of content that may still be read.
     left: AtomicUsize,
-    /// A place whose directory is known to be none of the archive's: sources come directory by directory.
-    last_outside: Mutex<Option<Place>>,
 }
 
 impl<'a> Preparation<'a> {
@@ -49,13 +44,30 @@ impl<'a> Preparation<'a> {
             shared,
             own,
             left: AtomicUsize::new(max_bytes),
-            last_outside: Mutex::new(None),
         }
     }
 
-    pub(super) fn prepare(&self, source: &Source) -> Result<Prepared, CommitError> {
+    /// Looks at sources one after another. They come directory by directory: what is known of the one before serves the
+    /// next.
+    pub(super) fn prepare_run(&self, sources: &[Source]) -> Vec<Result<Prepared, CommitError>> {
+        let mut last_outside = None;
+        let prepare = |source| self.prepare(source, &mut last_outside);
+        sources.iter().map(prepare).collect()
+    }
+
+    /// Looks at a source; `last_outside` is a place whose directory is known to be none of the archive's.
+    fn prepare<'s>(
+        &self,
+        source: &'s Source,
+        last_outside: &mut Option<&'s Place>,
+    ) -> Result<Prepared, CommitError> {
         let place = &source.place;
-        self.refuse_own(place)?;
+        if !last_outside.is_some_and(|last| last.shares_directory_with(place)) {
+            if self.own.contain_place(place).map_err(of_source)? {
+                return Err(of_archive(place));
+            }
+            *last_outside = Some(place);
+        }
         let file = match SourceFile::open_at(place) {
             Ok(file) => file,
             Err(HostError::NotRegular {
@@ -85,22 +97,6 @@ impl<'a> Preparation<'a> {
         let taken =
             (self.left).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(len));
         taken.is_ok()
-    }
-
-    /// Refuses what the archive keeps itself.
-    fn refuse_own(&self, place: &Place) -> Result<(), CommitError> {
-        let mut last = self.last_outside.lock().unwrap_or_else(PoisonError::into_inner);
-        if last
-            .as_ref()
-            .is_some_and(|last| last.shares_directory_with(place))
-        {
-            return Ok(());
-        }
-        if self.own.contain_place(place).map_err(of_source)? {
-            return Err(of_archive(place));
-        }
-        *last = Some(place.clone());
-        Ok(())
     }
 
     fn prepare_other(&self, source: &Source) -> Result<Prepared, CommitError> {

@@ -50,7 +50,8 @@ pub(super) fn store(
         promised = (changes.iter())
             .map(|change| (change.record.name.clone(), change.record.id))
             .collect();
-        publish(shared, Some(&reservation), changes, conflict)
+        let r = publish(shared, Some(&reservation), changes, conflict);
+        r
     })();
     match published {
         Ok(Publication {
