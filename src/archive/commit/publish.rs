@@ -50,8 +50,7 @@ pub(super) fn store(
         promised = (changes.iter())
             .map(|change| (change.record.name.clone(), change.record.id))
             .collect();
-        let r = publish(shared, Some(&reservation), changes, conflict);
-        r
+        publish(shared, Some(&reservation), changes, conflict)
     })();
     match published {
         Ok(Publication {
