@@ -1,8 +1,9 @@
 //! bfdb, an embedded, self-healing archive engine: files of any size on ordinary disks, every byte verified whenever it is
 //! read, and decoded from the rest where it is damaged.
 //!
-//! An [`Archive`] is a directory with a catalog and a volume. A commit stores one file, wholly or not at all: cut into
-//! shards and leaves, encoded with parity, synced, and only then named in the catalog. A [`FileReader`] is `Read` and
+//! An [`Archive`] is a directory with a catalog and a volume. A commit stores a file, wholly or not at all: cut into
+//! shards and leaves, encoded with parity, synced, and only then named in the catalog. Trees of files, directories and links
+//! are stored with [`Archive::commit_all`], small files thousands at a time, and come back with [`Snapshot::restore_all`]. A [`FileReader`] is `Read` and
 //! `Seek`; it returns right bytes or an error that names the lost ones, never wrong bytes. What bytes mean on disk is
 //! written down in docs/format.md and docs/catalog.md, when they are durable in docs/durability.md.
 //!
@@ -58,12 +59,12 @@ pub mod units;
 pub mod volume;
 
 pub use archive::{
-    Archive, ArchiveOptions, CommitOptions, CommitOutcome, CommitReceipt, Event, FileInfo, FileReader,
-    Finding, Observer, OpenOptions, RecoveryReport, Removal, Resources, RestoreOptions, RestoreReceipt,
-    ScrubReport, Snapshot,
+    Archive, ArchiveOptions, CommitAllOptions, CommitObserver, CommitOptions, CommitOutcome, CommitReceipt,
+    Event, FileInfo, FileReader, Finding, NameConflict, Observer, OpenOptions, RecoveryReport, Removal,
+    Resources, RestoreObserver, RestoreOptions, RestoreReceipt, ScrubReport, Snapshot, Source,
 };
-pub use catalog::Access;
+pub use catalog::{Access, EntryKind};
 pub use geometry::{Policy, Tier};
-pub use host::RestoreTarget;
+pub use host::{Place, RestoreTarget};
 pub use merkle::RootHash;
 pub use units::FileName;
