@@ -26,21 +26,30 @@ const SHARD_ROWS_BYTES: u64 = 136;
 /// Catalog rows of one block beside those of its shards.
 const BLOCK_ROWS_BYTES: u64 = 256;
 
+/// Catalog rows of one entry beside those of its blocks: its name, twice, and what is known of it.
+const ENTRY_ROWS_BYTES: u64 = 256;
+
 /// Catalog row of one extent.
 const EXTENT_ROW_BYTES: u64 = 128;
 
 /// Length of a page of the catalog: a single row that changes copies one.
 const PAGE_BYTES: u64 = 4096;
 
-/// What a removal of a file may need of free space before it frees any, in bytes: every page that holds one of its rows is
-/// copied, and pages are half full at worst.
-pub(super) fn removal_need_bytes(geometry: &FileGeometry) -> u64 {
-    let shards = u64::from(geometry.shape().total());
-    let rows = (shards * SHARD_ROWS_BYTES + BLOCK_ROWS_BYTES).saturating_mul(geometry.block_count());
-    // The rows of each lane stand together, so each lane has a first and a last page of its own.
+/// What a removal of files may need of free space before it frees any, in bytes: every page that holds one of their rows is
+/// copied, and pages are half full at worst. Files that are removed together are taken for neighbours, as those of a tree are.
+pub(super) fn removal_need_bytes<'a>(files: impl Iterator<Item = &'a FileGeometry>) -> u64 {
+    let mut pages = 0;
+    let mut rows = 0_u64;
+    for geometry in files {
+        let shards = u64::from(geometry.shape().total());
+        let of_blocks = (shards * SHARD_ROWS_BYTES + BLOCK_ROWS_BYTES).saturating_mul(geometry.block_count());
+        rows = rows.saturating_add(of_blocks.saturating_add(ENTRY_ROWS_BYTES));
+        // The rows of each lane stand together, so each lane has a first and a last page of its own.
+        pages = pages.max(2 * shards * PAGE_BYTES);
+    }
     BASE_BYTES
         .saturating_add(rows.saturating_mul(2))
-        .saturating_add(2 * shards * PAGE_BYTES)
+        .saturating_add(pages)
 }
 
 /// What giving extents back may need, in bytes.

@@ -169,6 +169,15 @@ impl Archive {
         remove::remove(&self.shared, name)
     }
 
+    /// Removes names in one transaction: all that are there, durably and at once for everyone. `None` for those that are
+    /// not there. A few thousand at a time are a good number: others wait for the transaction.
+    ///
+    /// # Errors
+    /// [`CommitError`]; nothing is removed then.
+    pub fn remove_many(&self, names: &[FileName]) -> Result<Vec<Option<Removal>>, CommitError> {
+        remove::remove_many(&self.shared, names)
+    }
+
     /// Takes a view of what is stored.
     ///
     /// # Errors

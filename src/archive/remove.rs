@@ -9,7 +9,7 @@ use crate::{
     catalog::Access,
     error::CommitError,
     host::free_bytes,
-    units::{FileId, FileName},
+    units::{FileId, FileName, to_u64},
 };
 
 /// What a removal has removed.
@@ -24,48 +24,65 @@ pub struct Removal {
     pub freed_bytes: u64,
 }
 
-/// Removes a name, durably and at once for everyone; bytes on the volumes stay where they are. Works on a full disk, as long
-/// as the ballast was there before; without room it is refused before the catalog is touched, which after a failed write would
-/// have to be opened anew.
+/// Removes a name, durably and at once for everyone; bytes on the volumes stay where they are.
 pub(super) fn remove(shared: &Shared, name: &FileName) -> Result<Removal, CommitError> {
+    let mut removed = remove_many(shared, std::slice::from_ref(name))?;
+    let removed = removed.pop().flatten();
+    removed.ok_or_else(|| CommitError::NotFound { name: name.clone() })
+}
+
+/// Removes names in one transaction; `None` for those that are not there. Works on a full disk, as long as the ballast was
+/// there before; without room it is refused before the catalog is touched, which after a failed write would have to be opened
+/// anew.
+pub(super) fn remove_many(shared: &Shared, names: &[FileName]) -> Result<Vec<Option<Removal>>, CommitError> {
     if shared.access == Access::Read {
         return Err(CommitError::ReadOnly);
     }
-    let not_found = || CommitError::NotFound { name: name.clone() };
-    let stored = shared.catalog.read()?.file_by_name(name)?.ok_or_else(not_found)?;
-    // Somebody may replace it before the transaction begins; then the need is an estimate of another file.
-    let needed_bytes = removal_need_bytes(&stored.geometry);
+    let wanted: Vec<&FileName> = names.iter().collect();
+    let stored = shared.catalog.read()?.find_files(&wanted)?;
+    // Somebody may replace one before the transaction begins; then the need is an estimate of another file.
+    let geometries = || stored.iter().flatten().map(|file| &file.geometry);
+    let Some(first) = stored.iter().flatten().next() else {
+        // Only the transaction knows for certain that a name is not there.
+        return remove_now(shared, names);
+    };
+    let needed_bytes = removal_need_bytes(geometries());
     with_room(shared, needed_bytes, || {
         let free_bytes = free_bytes(shared.layout.root())?;
         if free_bytes < needed_bytes {
             return Err(CommitError::Full {
-                name: name.clone(),
-                others: 0,
+                name: first.name.clone(),
+                others: to_u64(geometries().count()) - 1,
                 volume: shared.volumes.writable().id(),
                 needed_bytes,
                 free_bytes,
             });
         }
-        remove_now(shared, name)
+        remove_now(shared, names)
     })
 }
 
-fn remove_now(shared: &Shared, name: &FileName) -> Result<Removal, CommitError> {
+fn remove_now(shared: &Shared, names: &[FileName]) -> Result<Vec<Option<Removal>>, CommitError> {
     let mut writer = shared.catalog.write()?;
-    let Some(removed) = writer.remove_file(name)? else {
-        return Err(CommitError::NotFound { name: name.clone() });
-    };
+    let mut removals = Vec::with_capacity(names.len());
+    for name in names {
+        let removed = writer.remove_file(name)?;
+        removals.push(removed.map(|removed| Removal {
+            file: removed.id,
+            len_bytes: removed.geometry.len_bytes(),
+            freed_bytes: removed.stored_bytes,
+        }));
+    }
+    if removals.iter().all(Option::is_none) {
+        return Ok(removals);
+    }
     let epoch = writer.advance_epoch();
     let volume = shared.volumes.writable().as_ref();
     announce_epoch(volume, shared.archive_id(), epoch)?;
     writer.commit()?;
-    // The name is gone, whatever becomes of this; without it an old catalog is noticed one epoch later.
+    // The names are gone, whatever becomes of this; without it an old catalog is noticed one epoch later.
     match settle_epoch(volume, epoch) {
         Ok(()) | Err(_) => {}
     }
-    Ok(Removal {
-        file: removed.id,
-        len_bytes: removed.geometry.len_bytes(),
-        freed_bytes: removed.stored_bytes,
-    })
+    Ok(removals)
 }

@@ -382,3 +382,57 @@ fn a_stream_of_unknown_length_is_stored_like_a_file() {
     });
     assert_eq!(leftovers.count(), 0, "nothing of the spool is left");
 }
+
+#[test]
+fn many_names_go_in_one_transaction_and_missing_ones_are_told_apart() {
+    let store = Store::new();
+    let files = tree(store.dir.path());
+    drop(commit(
+        &store.archive,
+        sources_of(store.dir.path(), &files),
+        NameConflict::Refuse,
+    ));
+    let epoch = store.archive.snapshot().unwrap().epoch();
+    let names: Vec<_> = ["t/sub/1", "t/none", "t/link", "t/sub/8", "t/empty", "t/sub/1"]
+        .map(name)
+        .into();
+    let removed = store.archive.remove_many(&names).unwrap();
+    let is_removed: Vec<bool> = removed.iter().map(Option::is_some).collect();
+    assert_eq!(is_removed, [true, false, true, true, true, false]);
+    let snapshot = store.archive.snapshot().unwrap();
+    assert_eq!(snapshot.epoch(), epoch.next());
+    for name in &names {
+        assert_eq!(snapshot.file(name).unwrap(), None, "{name}");
+    }
+    assert_eq!(snapshot.totals().unwrap().files, files.len() as u64 - 2);
+    assert!(
+        store
+            .archive
+            .remove_many(&names)
+            .unwrap()
+            .iter()
+            .all(Option::is_none)
+    );
+    assert_eq!(
+        store.archive.snapshot().unwrap().epoch(),
+        epoch.next(),
+        "nothing was published"
+    );
+    assert!(store.get("t/sub/7").unwrap() == files["t/sub/7"]);
+    assert_eq!(store.archive.scrub(&()).unwrap().damage, []);
+}
+
+#[test]
+fn a_verification_counts_files_and_knows_directories() {
+    let store = Store::new();
+    let files = tree(store.dir.path());
+    drop(commit(
+        &store.archive,
+        sources_of(store.dir.path(), &files),
+        NameConflict::Refuse,
+    ));
+    let snapshot = store.archive.snapshot().unwrap();
+    assert_eq!(snapshot.verify(None, &()).unwrap().files, files.len() as u64);
+    assert_eq!(snapshot.verify(Some(&name("t/empty")), &()).unwrap().files, 0);
+    assert!(snapshot.verify(Some(&name("t/nothing")), &()).is_err());
+}
