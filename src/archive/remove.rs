@@ -3,7 +3,7 @@
 use super::{
     ballast::{removal_need_bytes, with_room},
     shared::Shared,
-    volumes::{announce_epoch, settle_epoch},
+    volumes::commit_publication,
 };
 use crate::{
     catalog::Access,
@@ -76,13 +76,6 @@ fn remove_now(shared: &Shared, names: &[FileName]) -> Result<Vec<Option<Removal>
     if removals.iter().all(Option::is_none) {
         return Ok(removals);
     }
-    let epoch = writer.advance_epoch();
-    let volume = shared.volumes.writable().as_ref();
-    announce_epoch(volume, shared.archive_id(), epoch)?;
-    writer.commit()?;
-    // The names are gone, whatever becomes of this; without it an old catalog is noticed one epoch later.
-    match settle_epoch(volume, epoch) {
-        Ok(()) | Err(_) => {}
-    }
+    commit_publication(shared.volumes.writable().as_ref(), shared.archive_id(), writer)?;
     Ok(removals)
 }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use crate::{
-    error::{FormatError, VolumeError},
+    catalog::CatalogWriter,
+    error::{CommitError, FormatError, VolumeError},
     format::{Features, SlotPlace, VolumeSlot},
     units::{ArchiveId, Epoch, ExtentId, VolumeId},
     volume::{SLOT_LEN_BYTES, SlotIndex, Volume},
@@ -77,6 +78,23 @@ pub(super) fn read_slots(volume: &dyn Volume) -> Result<Result<SlotState, Format
     Ok(state)
 }
 
+/// Commits a transaction that publishes something, and lets the volume know of its epoch.
+///
+/// The volume hears of the epoch before the catalog has it, and again after, so that an old catalog put back is noticed.
+pub(super) fn commit_publication(
+    volume: &dyn Volume,
+    archive: ArchiveId,
+    mut writer: CatalogWriter,
+) -> Result<(), CommitError> {
+    let epoch = writer.advance_epoch();
+    announce_epoch(volume, archive, epoch)?;
+    writer.commit()?;
+    // It is published, whatever becomes of this; without it an old catalog is noticed one epoch later.
+    match settle_epoch(volume, epoch) {
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Writes the epoch that is about to be published into the older slot of a volume, durable on return.
 ///
 /// An epoch that was announced before and never published is not announced again: two slots would say that it was.
@@ -103,7 +121,7 @@ pub(super) fn announce_epoch(
 /// Writes an epoch that was published into the other slot as well: from now on a catalog without it is an old one.
 ///
 /// Where somebody has announced a later epoch meanwhile, that one will be settled instead.
-pub(super) fn settle_epoch(volume: &dyn Volume, epoch: Epoch) -> Result<(), VolumeError> {
+fn settle_epoch(volume: &dyn Volume, epoch: Epoch) -> Result<(), VolumeError> {
     match read_slots(volume)? {
         Ok(state) if state.newest.epoch == epoch && state.settled < epoch => {
             write_slot(volume, &state.newest.successor(epoch, state.newest.chain_hash))

@@ -6,10 +6,7 @@ use super::{
     room::check_room,
 };
 use crate::{
-    archive::{
-        shared::Shared,
-        volumes::{announce_epoch, settle_epoch},
-    },
+    archive::{shared::Shared, volumes::commit_publication},
     catalog::{BlockRecord, CatalogWriter, FileRecord},
     error::{CatalogError, CommitError},
     units::{FileId, FileName},
@@ -140,15 +137,7 @@ pub(super) fn publish(
     for (file, blocks) in many_blocks {
         writer.insert_file(&file, blocks)?;
     }
-    let epoch = writer.advance_epoch();
-    // The volume hears of the epoch before the catalog has it, so that an old catalog put back is noticed.
-    let volume = shared.volumes.writable().as_ref();
-    announce_epoch(volume, shared.archive_id(), epoch)?;
-    writer.commit()?;
-    // All of it is published, whatever becomes of this; without it an old catalog is noticed one epoch later.
-    match settle_epoch(volume, epoch) {
-        Ok(()) | Err(_) => {}
-    }
+    commit_publication(shared.volumes.writable().as_ref(), shared.archive_id(), writer)?;
     let made = Made::Something;
     Ok(Publication { outcomes, made })
 }
