@@ -17,6 +17,7 @@ mod dying_writers;
 mod lost_session;
 mod many_callers;
 mod old_catalog;
+mod repeated_names;
 mod restored_trees;
 mod round_trip;
 mod support;

@@ -85,6 +85,11 @@ impl Batch {
         self.names.contains(name)
     }
 
+    /// Hands out the names of a batch that gets no more.
+    pub(super) fn take_names(&mut self) -> BTreeSet<FileName> {
+        std::mem::take(&mut self.names)
+    }
+
     /// Adds a source whose name the batch does not have.
     pub(super) fn push(&mut self, entry: Entry) {
         if let What::Store { content, .. } = &entry.what {

@@ -1,6 +1,9 @@
 //! Storing many sources.
 
-use std::sync::mpsc::{Receiver, channel};
+use std::{
+    collections::BTreeSet,
+    sync::mpsc::{Receiver, channel},
+};
 
 use rayon::{
     Scope,
@@ -98,8 +101,14 @@ struct Committer<'a, 'scope> {
     observer: &'scope dyn CommitObserver,
     scope: &'a Scope<'scope>,
     batch: Batch,
-    in_flight: Option<Receiver<Stored>>,
+    in_flight: Option<InFlight>,
     own: ExcludedDirectories,
+}
+
+/// A batch that is being stored.
+struct InFlight {
+    names: BTreeSet<FileName>,
+    stored: Receiver<Stored>,
 }
 
 /// What became of a batch.
@@ -127,11 +136,23 @@ impl Committer<'_, '_> {
         let prepared: Vec<_> = (self.shared.batch_workers)
             .install(|| window.par_chunks(RUN_LEN).flat_map_iter(prepare).collect());
         let names: Vec<&FileName> = window.iter().map(|source| &source.name).collect();
+        let is_repeated = self.find_repeated(&names);
         let stored = self.shared.catalog.read()?.find_files(&names)?;
-        let mut waiting = Vec::new();
-        for ((source, prepared), stored) in window.into_iter().zip(prepared).zip(stored) {
+        let found = stored.into_iter().zip(is_repeated);
+        let mut waiting: Vec<Source> = Vec::new();
+        for ((source, prepared), (stored, is_repeated)) in window.into_iter().zip(prepared).zip(found) {
+            // The last of a name is what stays, so none overtakes the one before it.
+            let is_behind = is_repeated && waiting.iter().any(|first| first.name == source.name);
             match prepared {
                 Ok(Prepared::Later) => waiting.push(source),
+                _ if is_behind => waiting.push(source),
+                Ok(prepared) if is_repeated => {
+                    // It is compared with the one before as that was stored, not as the name was found.
+                    self.launch()?;
+                    self.settle()?;
+                    let stored = find_file(self.shared, &source.name)?;
+                    self.store_source(source, prepared, stored)?;
+                }
                 Ok(prepared) => self.store_source(source, prepared, stored)?,
                 Err(error) => self.tell(&source, Err(error))?,
             }
@@ -139,18 +160,26 @@ impl Committer<'_, '_> {
         Ok(waiting)
     }
 
+    /// Says of each name whether it was given before and what became of it may not be in the catalog yet.
+    fn find_repeated(&self, names: &[&FileName]) -> Vec<bool> {
+        let is_on_its_way = |name: &FileName| {
+            let in_flight = self.in_flight.as_ref();
+            self.batch.has(name) || in_flight.is_some_and(|batch| batch.names.contains(name))
+        };
+        let mut seen: BTreeSet<&FileName> = BTreeSet::new();
+        let mut is_repeated = Vec::with_capacity(names.len());
+        for &name in names {
+            is_repeated.push(!seen.insert(name) || is_on_its_way(name));
+        }
+        is_repeated
+    }
+
     fn store_source(
         &mut self,
         source: Source,
         prepared: Prepared,
-        mut stored: Option<FileRecord>,
+        stored: Option<FileRecord>,
     ) -> Result<(), CommitError> {
-        if self.batch.has(&source.name) {
-            // The name comes twice: the second is compared with the first as it is stored.
-            self.launch()?;
-            self.settle()?;
-            stored = find_file(self.shared, &source.name)?;
-        }
         match decide(prepared, stored.as_ref(), self.options.name_conflict) {
             Ok(Decision::Unchanged(receipt)) => self.tell(&source, Ok(CommitOutcome::Unchanged(receipt))),
             Ok(Decision::Batch(what)) => {
@@ -180,10 +209,13 @@ impl Committer<'_, '_> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
         let (shared, conflict, observer) = (self.shared, self.options.name_conflict, self.observer);
         let (sender, receiver) = channel();
-        self.in_flight = Some(receiver);
+        self.in_flight = Some(InFlight {
+            names: batch.take_names(),
+            stored: receiver,
+        });
         self.scope.spawn(move |_| {
             // Nobody listens only where the caller has panicked.
             sender.send(batch.store(shared, conflict, observer)).ok();
@@ -193,10 +225,13 @@ impl Committer<'_, '_> {
 
     /// Waits for the batch that is being stored, and tells what became of it.
     fn settle(&mut self) -> Result<(), CommitError> {
-        let Some(receiver) = self.in_flight.take() else {
+        let Some(in_flight) = self.in_flight.take() else {
             return Ok(());
         };
-        let stored = receiver.recv().expect("storing a batch ends with a result");
+        let stored = in_flight
+            .stored
+            .recv()
+            .expect("storing a batch ends with a result");
         for (source, outcome) in stored? {
             self.tell(&source, outcome)?;
         }
