@@ -20,6 +20,7 @@ use bfdb::{
     catalog::{Access, EntryKind},
     error::CommitError,
     host::Place,
+    units::Timestamp,
 };
 
 use crate::support::{LEAF, SEGMENT, SEGMENTED_BELOW, Store, TINY_BELOW, get, name, open, painted};
@@ -435,4 +436,40 @@ fn a_verification_counts_files_and_knows_directories() {
     assert_eq!(snapshot.verify(None, &()).unwrap().files, files.len() as u64);
     assert_eq!(snapshot.verify(Some(&name("t/empty")), &()).unwrap().files, 0);
     assert!(snapshot.verify(Some(&name("t/nothing")), &()).is_err());
+}
+
+#[test]
+fn a_stream_that_replaces_its_like_brings_its_permissions_and_its_time() {
+    let store = Store::new();
+    let content = painted(SEGMENTED_BELOW + 5, 1);
+    store.put("f", &content);
+    let space = || {
+        store
+            .extents()
+            .iter()
+            .map(|path| fs::metadata(path).unwrap().len())
+            .sum::<u64>()
+    };
+    let before = space();
+    let options = CommitOptions {
+        mode: 0o600,
+        name_conflict: NameConflict::Replace,
+        modified_at: Timestamp::new(1_000_000, 7),
+    };
+    let len = content.len() as u64;
+    let receipt = store
+        .archive
+        .commit(&name("f"), &*content, len, &options)
+        .unwrap();
+    let info = store
+        .archive
+        .snapshot()
+        .unwrap()
+        .file(&name("f"))
+        .unwrap()
+        .unwrap();
+    assert_eq!((info.mode, Some(info.modified_at)), (0o600, options.modified_at));
+    assert_eq!(info.file, receipt.file);
+    assert!(store.get("f").unwrap() == content);
+    assert_eq!(space(), before, "the same bytes are not kept again");
 }

@@ -121,7 +121,11 @@ pub(super) fn store_alone(
 }
 
 /// Brings permissions and time of what is stored up to date.
-fn touch(shared: &Shared, record: FileRecord, conflict: NameConflict) -> Result<CommitOutcome, CommitError> {
+pub(super) fn touch(
+    shared: &Shared,
+    record: FileRecord,
+    conflict: NameConflict,
+) -> Result<CommitOutcome, CommitError> {
     let change = Change {
         record,
         blocks: Vec::new(),

@@ -5,10 +5,10 @@ use std::io::{self, Read};
 use super::{
     CommitOutcome, CommitReceipt, NameConflict, Source,
     batch::{Batch, Entry, Metadata, What},
-    decide::{Decision, decide},
+    decide::{Content, Decision, Verdict, decide},
     find_file,
     input::StreamInput,
-    large::{Subject, commit_opened, store_alone},
+    large::{Subject, commit_opened, store_alone, touch},
     name_taken,
     prepare::{MAX_SMALL_LEN_BYTES, Prepared},
     stream::write_stream,
@@ -36,10 +36,11 @@ pub(in crate::archive) fn commit_stream(
         return Err(name_taken(&stored, &EntryKind::File, len_bytes));
     }
     let stream = StreamInput::new(name.clone(), len_bytes, reader);
+    let metadata = metadata_of(shared, options);
     let subject = Subject {
         name,
         len_bytes,
-        metadata: metadata_of(shared, options),
+        metadata,
         conflict: options.name_conflict,
     };
     let outcome = store_alone(shared, &subject, |reservation| {
@@ -49,9 +50,9 @@ pub(in crate::archive) fn commit_stream(
     })?;
     match outcome {
         CommitOutcome::Committed(receipt) | CommitOutcome::Replaced(receipt) => Ok(receipt),
-        // Somebody else stored the same meanwhile; who asked for a new name is told as if they had come first.
+        // The same was stored already; who asked for a new name is told as if that had come first.
         CommitOutcome::Unchanged(receipt) => match options.name_conflict {
-            NameConflict::Replace => Ok(receipt),
+            NameConflict::Replace => touch_unless_same(shared, receipt, metadata),
             NameConflict::Refuse => Err(CommitError::NameTaken {
                 name: receipt.name,
                 stored_len_bytes: receipt.len_bytes,
@@ -99,6 +100,24 @@ pub(in crate::archive) fn commit_reader(
     drop(content);
     let file = spool.into_source(std::path::Path::new(&name.to_string()))?;
     commit_opened(shared, (name, metadata), &file, conflict, observer)
+}
+
+/// Gives the version of a receipt, which has the content of a stream, its permissions and time too.
+fn touch_unless_same(
+    shared: &Shared,
+    receipt: CommitReceipt,
+    metadata: Metadata,
+) -> Result<CommitReceipt, CommitError> {
+    let conflict = NameConflict::Replace;
+    let stored = find_file(shared, &receipt.name)?;
+    match stored.filter(|stored| stored.id == receipt.file) {
+        Some(stored) if Verdict::of(&stored, metadata, Content::Same, conflict) == Verdict::Touch => {
+            let outcome = touch(shared, What::touched(&stored, metadata), conflict)?;
+            Ok(outcome.receipt().clone())
+        }
+        // As it is, or replaced by somebody else since, as if after this.
+        Some(_) | None => Ok(receipt),
+    }
 }
 
 fn store_small(
