@@ -91,10 +91,19 @@ impl TreeRestorer<'_> {
     }
 
     fn restore_page(&mut self, page: Vec<(FileRecord, Option<BlockRecord>)>) -> Result<(), RestoreError> {
+        let is_directory = |entry: &(FileRecord, _)| entry.0.kind == EntryKind::Directory;
         let is_large = |entry: &(FileRecord, _)| {
             entry.0.geometry.len_bytes() > MAX_SMALL_LEN_BYTES || entry.0.geometry.block_count() > 1
         };
-        let (large, small): (Vec<_>, Vec<_>) = page.into_iter().partition(is_large);
+        let (directories, others): (Vec<_>, Vec<_>) = page.into_iter().partition(is_directory);
+        let (large, small): (Vec<_>, Vec<_>) = others.into_iter().partition(is_large);
+        // Before anything in them: one that is made on the way to something else would be open to others.
+        for (file, _) in directories {
+            match self.target.create_directory(&file.name, self.options.durability) {
+                // What cannot be made is found again in the second pass, and told of then.
+                Ok(_) | Err(_) => {}
+            }
+        }
         let begun: Vec<_> = (self.shared.workers).install(|| {
             let begin = |(file, block): (FileRecord, Option<BlockRecord>)| {
                 let begun = self.begin(&file, block.as_slice());
@@ -103,14 +112,13 @@ impl TreeRestorer<'_> {
             small.into_par_iter().map(begin).collect()
         });
         if self.observer.is_cancelled() {
+            self.keep_links(begun);
             return Err(RestoreError::Cancelled);
         }
         // Bytes before names; the names of the page before become durable with them.
         self.tell_synced()?;
         for (file, begun) in begun {
             let restored = match begun {
-                // Told of when it has its permissions.
-                Ok(Begun::Directory) => continue,
                 Ok(Begun::Link(restored)) => Ok(restored),
                 Ok(Begun::File(complete)) => complete.publish().map_err(RestoreError::from),
                 Err(error) => Err(error),
@@ -118,8 +126,8 @@ impl TreeRestorer<'_> {
             let outcome = restored.map(|restored| RestoreReceipt::of(&file, restored));
             self.untold.push((file, outcome));
         }
-        for (file, _) in large {
-            let outcome = self.restore_large(&file);
+        for (mut file, _) in large {
+            let outcome = self.restore_large(&mut file);
             if let Err(RestoreError::Cancelled) = outcome {
                 return Err(RestoreError::Cancelled);
             }
@@ -128,20 +136,23 @@ impl TreeRestorer<'_> {
         Ok(())
     }
 
-    /// Does what may be done side by side for an entry; a directory is made, a small file gets everything but its name.
+    /// Keeps what has its name already, of entries that are not finished, to be told of.
+    fn keep_links(&mut self, begun: Vec<(FileRecord, Result<Begun, RestoreError>)>) {
+        for (file, begun) in begun {
+            if let Ok(Begun::Link(restored)) = begun {
+                let outcome = Ok(RestoreReceipt::of(&file, restored));
+                self.untold.push((file, outcome));
+            }
+        }
+    }
+
+    /// Does what may be done side by side for an entry that is no directory; a small file gets everything but its name.
     fn begin(&self, file: &FileRecord, blocks: &[BlockRecord]) -> Result<Begun, RestoreError> {
         if self.observer.is_cancelled() {
             return Err(RestoreError::Cancelled);
         }
         match &file.kind {
-            EntryKind::Directory => {
-                // Those that cannot be made are found again in the second pass.
-                self.target
-                    .create_directory(&file.name, self.options.durability)
-                    .map(drop)
-                    .or(Ok::<_, RestoreError>(()))?;
-                Ok(Begun::Directory)
-            }
+            EntryKind::Directory => unreachable!("directories are made before"),
             EntryKind::SymbolicLink { target } => {
                 let (existing, durability) = (self.options.existing, self.options.durability);
                 let restored = self.target.create_symbolic_link(
@@ -160,8 +171,15 @@ impl TreeRestorer<'_> {
         }
     }
 
-    fn restore_large(&self, file: &FileRecord) -> Outcome {
+    /// Restores a file as it is stored now: it may have been replaced since its page was read, and its blocks with it.
+    fn restore_large(&self, file: &mut FileRecord) -> Outcome {
         let reader = self.shared.catalog.read().map_err(ReadError::from)?;
+        let stored = reader.file_by_name(&file.name).map_err(ReadError::from)?;
+        let Some(stored) = stored.filter(|stored| stored.kind == EntryKind::File) else {
+            let name = file.name.clone();
+            return Err(ReadError::NotFound { name }.into());
+        };
+        *file = stored;
         let indexes = (0..file.geometry.block_count()).map(BlockIndex::new);
         let blocks: Vec<BlockRecord> = indexes
             .map(|index| reader.block(file, index))
@@ -224,9 +242,8 @@ impl TreeRestorer<'_> {
     }
 }
 
-/// An entry that waits for its name, or for its permissions.
+/// An entry that has its name, or waits for it.
 enum Begun {
-    Directory,
     Link(Restored),
     File(Box<CompleteFile>),
 }

@@ -19,6 +19,7 @@ mod many_callers;
 mod old_catalog;
 mod repeated_names;
 mod restored_trees;
+mod restores_under_way;
 mod round_trip;
 mod support;
 mod trees;
