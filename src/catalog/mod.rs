@@ -30,7 +30,7 @@ mod rows;
 mod source;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod whole;
 mod writer;
 

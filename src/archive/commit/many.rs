@@ -151,9 +151,9 @@ impl Committer<'_, '_> {
                     self.launch()?;
                     self.settle()?;
                     let stored = find_file(self.shared, &source.name)?;
-                    self.store_source(source, prepared, stored)?;
+                    self.store_source(source, prepared, stored.as_ref())?;
                 }
-                Ok(prepared) => self.store_source(source, prepared, stored)?,
+                Ok(prepared) => self.store_source(source, prepared, stored.as_ref())?,
                 Err(error) => self.tell(&source, Err(error))?,
             }
         }
@@ -178,9 +178,9 @@ impl Committer<'_, '_> {
         &mut self,
         source: Source,
         prepared: Prepared,
-        stored: Option<FileRecord>,
+        stored: Option<&FileRecord>,
     ) -> Result<(), CommitError> {
-        match decide(prepared, stored.as_ref(), self.options.name_conflict) {
+        match decide(prepared, stored, self.options.name_conflict) {
             Ok(Decision::Unchanged(receipt)) => self.tell(&source, Ok(CommitOutcome::Unchanged(receipt))),
             Ok(Decision::Batch(what)) => {
                 // What waits in a batch is read already: it need not keep its directory open.

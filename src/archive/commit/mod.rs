@@ -15,6 +15,8 @@ mod block;
 mod columns;
 mod deal;
 mod decide;
+#[cfg(test)]
+mod failing_catalog;
 mod input;
 mod large;
 mod many;

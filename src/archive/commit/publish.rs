@@ -39,14 +39,10 @@ pub(super) fn store(
     conflict: NameConflict,
     write: impl FnOnce(&Reservation) -> Result<Vec<Change>, CommitError>,
 ) -> Result<Vec<Published>, CommitError> {
-    let mut promised: Vec<(FileName, FileId)> = Vec::new();
     let published = (|| {
         let changes = write(&reservation)?;
         // I1: every byte is durable before the catalog names any of them.
         reservation.sync(shared)?;
-        promised = (changes.iter())
-            .map(|change| (change.record.name.clone(), change.record.id))
-            .collect();
         publish(shared, Some(&reservation), changes, conflict)
     })();
     match published {
@@ -61,7 +57,8 @@ pub(super) fn store(
         }) => match reservation.give_back(shared) {
             Ok(()) | Err(_) => Ok(outcomes),
         },
-        Err(error) if is_outcome_unknown(&error) => find_outcomes(shared, &promised).ok_or(error),
+        // Nothing is given back: the next writing open finds the extents owned by a dead session, or finds the files.
+        Err(error) if is_outcome_unknown(&error) => Err(error),
         Err(error) => match reservation.give_back(shared) {
             Ok(()) | Err(_) => Err(error),
         },
@@ -133,11 +130,18 @@ pub(super) fn publish(
         let made = Made::Nothing;
         return Ok(Publication { outcomes, made });
     }
+    let few_ids = few_blocks.iter().map(|(file, _)| file.id);
+    let new_ids: Vec<FileId> = few_ids
+        .chain(many_blocks.iter().map(|(file, _)| file.id))
+        .collect();
     writer.insert_files(&few_blocks)?;
     for (file, blocks) in many_blocks {
         writer.insert_file(&file, blocks)?;
     }
-    commit_publication(shared.volumes.writable().as_ref(), shared.archive_id(), writer)?;
+    match commit_publication(shared.volumes.writable().as_ref(), shared.archive_id(), writer) {
+        Err(error) if is_outcome_unknown(&error) && are_published(shared, &new_ids) => {}
+        published => published?,
+    }
     let made = Made::Something;
     Ok(Publication { outcomes, made })
 }
@@ -217,16 +221,12 @@ const fn is_outcome_unknown(error: &CommitError) -> bool {
     )
 }
 
-/// Asks the catalog what became of a publication whose end is unknown; `None` unless all of it is there.
-///
-/// Where the catalog cannot be read either, nothing is given back: the next writing open finds the extents owned by a dead
-/// session, or finds the files.
-fn find_outcomes(shared: &Shared, promised: &[(FileName, FileId)]) -> Option<Vec<Published>> {
-    let names: Vec<&FileName> = promised.iter().map(|(name, _)| name).collect();
-    let found = shared.catalog.read().and_then(|reader| reader.find_files(&names));
-    let outcome = |(record, (_, id)): (Option<FileRecord>, &(FileName, FileId))| {
-        let record = record.filter(|record| record.id == *id)?;
-        Some(Ok(CommitOutcome::Committed(CommitReceipt::of(&record))))
+/// Asks the catalog what became of a publication whose end is unknown, by the ids of what it has added: they are given once,
+/// and all of it is there or nothing. False where that cannot be told.
+fn are_published(shared: &Shared, new_ids: &[FileId]) -> bool {
+    let Ok(reader) = shared.catalog.read() else {
+        return false;
     };
-    found.ok()?.into_iter().zip(promised).map(outcome).collect()
+    // Somebody may have replaced or removed some of them since.
+    new_ids.iter().any(|&id| matches!(reader.file(id), Ok(Some(_))))
 }

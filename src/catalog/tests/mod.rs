@@ -14,7 +14,7 @@ mod reopening;
 mod room;
 mod sharing;
 
-pub(super) use reopening::Faults;
+pub(crate) use reopening::{Faults, open_on_faulty_disk};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

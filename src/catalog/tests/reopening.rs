@@ -14,7 +14,7 @@ use crate::error::CatalogDamage;
 
 /// A switch for the disk under a catalog.
 #[derive(Debug, Clone, Default)]
-pub(in crate::catalog) struct Faults(Arc<AtomicI64>);
+pub(crate) struct Faults(Arc<AtomicI64>);
 
 impl Faults {
     const HEALTHY: i64 = 0;
@@ -25,7 +25,17 @@ impl Faults {
         self.0.store(number, Ordering::Release);
     }
 
-    fn heal(&self) {
+    /// The `number`th call from now on fails, and no other.
+    pub(crate) fn fail_once_at(&self, number: i64) {
+        self.0.store(Self::PANICS - number, Ordering::Release);
+    }
+
+    /// Says whether the disk has failed once as asked, or was never asked to.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::HEALTHY
+    }
+
+    pub(crate) fn heal(&self) {
         self.0.store(Self::HEALTHY, Ordering::Release);
     }
 
@@ -46,6 +56,16 @@ impl Faults {
             Self::HEALTHY => Ok(()),
             Self::PANICS => panic!("a bad page"),
             1 => Err(io::ErrorKind::StorageFull.into()),
+            left if left < Self::PANICS => {
+                let is_due = left == Self::PANICS - 1;
+                self.0
+                    .store(if is_due { Self::HEALTHY } else { left + 1 }, Ordering::Release);
+                if is_due {
+                    Err(io::ErrorKind::StorageFull.into())
+                } else {
+                    Ok(())
+                }
+            }
             left => {
                 self.0.store(left - 1, Ordering::Release);
                 Ok(())
@@ -114,9 +134,14 @@ impl StorageBackend for FaultyBackend {
 }
 
 fn open_with_faults(world: &World) -> (Catalog, Faults) {
+    open_on_faulty_disk(&world.path())
+}
+
+/// Opens the catalog at a path on a disk that fails when it is told to.
+pub(crate) fn open_on_faulty_disk(path: &Path) -> (Catalog, Faults) {
     let faults = Faults::default();
     let origin = Origin {
-        path: world.path(),
+        path: path.to_path_buf(),
         access: Access::Write,
         options: CatalogOptions::default(),
         faults: Some(faults.clone()),
