@@ -98,11 +98,14 @@ fn a_stored_directory_is_its_owners_alone_until_everything_is_in_it() {
     assert!(open.is_empty(), "{open:?}");
 }
 
+/// An entry and what became of it.
+type Told = (FileInfo, Result<RestoreReceipt, RestoreError>);
+
 /// Removes one file and replaces another as soon as anything is restored.
 struct Meddler<'a> {
     archive: &'a Archive,
     is_done: Mutex<bool>,
-    outcomes: Mutex<BTreeMap<String, (FileInfo, Result<RestoreReceipt, RestoreError>)>>,
+    outcomes: Mutex<BTreeMap<String, Told>>,
 }
 
 impl Observer for Meddler<'_> {

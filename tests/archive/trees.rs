@@ -19,11 +19,14 @@ use bfdb::{
     },
     catalog::{Access, EntryKind},
     error::CommitError,
+    geometry::{Policy, PolicyParts},
     host::Place,
-    units::Timestamp,
+    units::{CodeShape, Timestamp},
 };
 
-use crate::support::{LEAF, SEGMENT, SEGMENTED_BELOW, Store, TINY_BELOW, get, name, open, painted};
+use crate::support::{
+    LEAF, SEGMENT, SEGMENTED_BELOW, Store, TINY_BELOW, get, name, open, painted, small_policy,
+};
 
 /// Remembers what became of every source.
 #[derive(Default)]
@@ -472,4 +475,51 @@ fn a_stream_that_replaces_its_like_brings_its_permissions_and_its_time() {
     assert_eq!(info.file, receipt.file);
     assert!(store.get("f").unwrap() == content);
     assert_eq!(space(), before, "the same bytes are not kept again");
+}
+
+#[test]
+fn a_batch_is_stored_with_any_code_that_a_policy_may_give_to_small_files() {
+    for (data, parity) in [(3, 2), (2, 1), (1, 1), (7, 3)] {
+        let policy = Policy::new(PolicyParts {
+            tiny_below_bytes: 2 << 20,
+            segmented_below_bytes: 4 << 20,
+            tiny_shape: CodeShape::new(data, parity).unwrap(),
+            ..*small_policy().parts()
+        });
+        let store = Store::with_policy(policy.unwrap());
+        let dir = store.dir.path();
+        let lengths = [
+            0,
+            1,
+            63,
+            LEAF,
+            LEAF + 1,
+            3 * LEAF - 1,
+            50 * LEAF + 7,
+            (1 << 20) - 1,
+            1 << 20,
+            (1 << 20) + 1,
+        ];
+        let mut sources = Vec::new();
+        for round in 0..3 {
+            for len in lengths {
+                let path = format!("{round}-{len}");
+                fs::write(dir.join(&path), painted(len, round)).unwrap();
+                sources.push(source(dir, &path));
+            }
+        }
+        let results = commit(&store.archive, sources, NameConflict::Refuse);
+        results.all_are(|outcome| matches!(outcome, CommitOutcome::Committed(_)));
+        let store = store.reopen();
+        for round in 0..3 {
+            for len in lengths {
+                assert!(
+                    store.get(&format!("{round}-{len}")).unwrap() == painted(len, round),
+                    "{len}"
+                );
+            }
+        }
+        let report = store.archive.scrub(&()).unwrap();
+        assert_eq!(report.damage, [], "{data}+{parity}");
+    }
 }
