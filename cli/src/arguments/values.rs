@@ -6,7 +6,7 @@ use bfdb::units::{ByteRange, FileName, FileNameError};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 /// Returns the parser of names as they are printed: `\\` is a backslash, `\xNN` a byte. Bytes that are not UTF-8 may also be
-/// given as they are.
+/// given as they are. Slashes at the end, which a shell adds when it completes the name of a directory, do not count.
 pub(crate) fn name_parser() -> impl TypedValueParser<Value = FileName> {
     OsStringValueParser::new().try_map(|typed| name(&typed))
 }
@@ -19,7 +19,9 @@ fn name(typed: &OsString) -> Result<FileName, FileNameError> {
             write!(text, "\\x{byte:02x}").expect("writing to a string does not fail");
         }
     }
-    text.parse()
+    let without_end = text.trim_end_matches('/');
+    let is_root = without_end.is_empty();
+    if is_root { &text } else { without_end }.parse()
 }
 
 /// Part of a file as it was asked for, half-open.
@@ -139,6 +141,10 @@ mod tests {
         assert_eq!(parsed(b"a\xff"), Ok(b"a\xff".to_vec()));
         assert_eq!(parsed(b"a\\xff"), Ok(b"a\xff".to_vec()));
         assert_eq!(parsed(b"a\\\\b"), Ok(b"a\\b".to_vec()));
+        assert_eq!(parsed(b"a/b/"), Ok(b"a/b".to_vec()), "as a shell completes it");
         assert_eq!(parsed(b"../x"), Err(FileNameError::DotPart));
+        for no_name in [&b""[..], b"/", b"//", b"/a", b"a//b", b"./"] {
+            assert!(parsed(no_name).is_err(), "{no_name:?}");
+        }
     }
 }

@@ -175,7 +175,7 @@ fn a_list_of_paths_gives_names_that_are_those_paths() {
     };
     let answer = listed(&[], b"./photos/a.jpg\n\nphotos//raw/c.cr3").expect_code(0);
     assert_eq!(names(&answer), ["photos/a.jpg", "photos/raw/c.cr3"]);
-    let answer = listed(&["--null", "--prefix", "p"], b"photos/raw\0photos/b.tmp\0").expect_code(0);
+    let answer = listed(&["-0", "--prefix", "p/"], b"photos/raw\0photos/b.tmp\0").expect_code(0);
     assert_eq!(
         names(&answer),
         ["p/photos/b.tmp", "p/photos/raw", "p/photos/raw/c.cr3"]

@@ -56,7 +56,7 @@ use crate::{
     bfdb commit ~/photos --exclude '*.tmp'         stored as photos and photos/...\n  \
     bfdb commit *.cr3 --prefix 2024/iceland        stored as 2024/iceland/IMG_1.cr3 and so on\n  \
     pg_dump shop | bfdb commit - --name db/monday.sql\n  \
-    find src -name '*.rs' -print0 | bfdb commit --files-from - --null\n  \
+    find src -name '*.rs' -print0 | bfdb commit --files-from - -0\n  \
     bfdb commit -n ~/photos                        say what would be stored\n\n\
     Exit codes: 0 all are stored, 3 some are, 1 none is.")]
 pub(crate) struct Arguments {
@@ -82,7 +82,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     files_from: Option<PathBuf>,
     /// Paths of --files-from end in a NUL byte instead of a line end
-    #[arg(long, requires = "files_from")]
+    #[arg(short = '0', long, requires = "files_from")]
     null: bool,
     /// Change nothing, say what would be done
     #[arg(short = 'n', long)]
@@ -104,8 +104,8 @@ impl Arguments {
         let count = self.paths.len();
         let has_pipe = self.paths.iter().any(|path| is_pipe(path));
         let refused = match (&self.name, &self.files_from) {
-            (Some(_), _) if count != 1 => format!("--name names one PATH, {count} were given"),
             (Some(_), Some(_)) => "--name names one PATH, --files-from lists others".to_owned(),
+            (Some(_), None) if count != 1 => format!("--name names one PATH, {count} were given"),
             (None, _) if has_pipe => "standard input needs a --name (a file named - is ./-)".to_owned(),
             _ => return Ok(()),
         };
