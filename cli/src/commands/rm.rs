@@ -114,10 +114,17 @@ impl Remover<'_> {
                 let failure = self.context.explain(failure, Meaning::NoSuchName);
                 self.fail(name, None, &failure);
             }
+            let mut directories = Vec::new();
             for entry in entries {
-                self.remove(&entry.map_err(unreadable)?)?;
+                let entry = entry.map_err(unreadable)?;
+                if entry.kind == EntryKind::Directory {
+                    directories.push(entry);
+                } else {
+                    self.remove(&entry)?;
+                }
             }
-            return Ok(());
+            // Behind what they hold: whatever an interruption leaves still has its directories.
+            return directories.iter().rev().try_for_each(|entry| self.remove(entry));
         }
         let entry = self.snapshot.file(name).map_err(unreadable)?;
         // What lies below is meant by a directory only: names may lie below that of a file, and have nothing to do with it.
