@@ -132,6 +132,10 @@ fn a_directory_is_removed_with_what_is_below_it_only_when_asked_to() {
     let answer = place.run(["rm", "t"]).expect_code(1);
     answer.expect_stderr("error: t is a directory with 3 entries below it\n  try: bfdb rm -r t\n");
     place.run(["rm", "-q", "t/empty"]).expect_code(0);
+    let answer = place.run(["rm", "-rn", "t/", "--json"]).expect_code(0);
+    let lines = answer.json();
+    let kinds: Vec<_> = lines.iter().filter_map(|line| line["kind"].as_str()).collect();
+    assert_eq!(kinds, ["file", "symlink", "directory"], "a directory goes last");
     place.run(["rm", "-qr", "t"]).expect_code(0);
     place.run(["ls"]).expect_text("");
 }
@@ -165,4 +169,47 @@ fn a_pipe_takes_the_place_of_what_is_stored_when_asked_to() {
         answer.text()
     );
     place.run(["cat", "a"]).expect_text("");
+}
+
+#[test]
+fn what_is_in_the_way_of_a_tree_is_named_with_a_step_that_leads_on() {
+    let place = place_with_stored_tree();
+    fs::create_dir(place.path("elsewhere")).expect("a directory");
+    fs::create_dir(place.path("out")).expect("a directory");
+    symlink("../elsewhere", place.path("out/t")).expect("a link");
+    for arguments in [
+        &["restore", "t/a", "-o", "out"][..],
+        &["restore", "-n", "t/a", "-o", "out"],
+    ] {
+        let answer = place.run(arguments).expect_code(1);
+        let (first, _) = answer
+            .stderr
+            .split_once("\n0 files")
+            .unwrap_or((&answer.stderr, ""));
+        let expected = "error: t/a was not restored\n  caused by: out/t is a symbolic link, not a directory";
+        assert_eq!(first.trim_end(), expected, "{arguments:?}");
+    }
+    let left = fs::read_dir(place.path("elsewhere"))
+        .expect("a directory")
+        .count();
+    assert_eq!(left, 0, "the link was followed");
+
+    // Of a tree it is said once how to replace everything.
+    place.run(["restore", "-q", "-o", "again"]).expect_code(0);
+    let answer = place.run(["restore", "t", "-o", "again"]).expect_code(3);
+    answer.expect_stderr(
+        "error: again/t/a exists already\n  try: bfdb restore --overwrite -o again t\n\
+         error: again/t/link exists already\n",
+    );
+    place
+        .run(["restore", "--overwrite", "-o", "again", "t"])
+        .expect_code(0);
+
+    // A file and what is stored below its name cannot stand in one directory.
+    place.write("x", b"1");
+    place.run(["commit", "-q", "x", "--name", "t/a/b"]).expect_code(0);
+    let answer = place.run(["restore", "t/a", "-o", "both"]).expect_code(3);
+    answer.expect_stderr(
+        "error: both/t/a is a directory, a file cannot replace it\n  try: bfdb cat t/a > FILE\n",
+    );
 }

@@ -1,9 +1,12 @@
 //! `restore -n`: says what would be restored, and what stands in the way.
 
+use std::path::Path;
+
 use bfdb::{
     archive::FileInfo,
     catalog::EntryKind,
-    error::{HostError, RestoreError},
+    error::{FileKind, HostError, RestoreError},
+    host::Place,
     units::FileName,
 };
 
@@ -27,6 +30,7 @@ pub(super) fn run(restoring: &Restoring, prefix: Option<&FileName>) -> Result<()
 /// Refuses what stands in the way, as restoring would.
 fn check_place(entry: &FileInfo, arguments: &Arguments) -> Result<(), RestoreError> {
     let path = arguments.path_of(entry);
+    check_way(&path, arguments)?;
     let is_directory = entry.kind == EntryKind::Directory;
     let error = match std::fs::symlink_metadata(&path) {
         Ok(found) if found.is_dir() && is_directory => return Ok(()),
@@ -35,4 +39,22 @@ fn check_place(entry: &FileInfo, arguments: &Arguments) -> Result<(), RestoreErr
         Ok(_) | Err(_) => return Ok(()),
     };
     Err(error.into())
+}
+
+/// Refuses a way that leads through something that is no directory; the target itself may be a link to one.
+fn check_way(path: &Path, arguments: &Arguments) -> Result<(), RestoreError> {
+    let ways = path.ancestors().skip(1);
+    let ways: Vec<&Path> = ways.take_while(|way| *way != arguments.output).collect();
+    for way in ways.into_iter().rev() {
+        match Place::of_path(way).inspect() {
+            Ok((FileKind::Directory, _)) => {}
+            Ok((kind, _)) => {
+                let path = way.to_owned();
+                return Err(HostError::NotDirectory { path, kind }.into());
+            }
+            // What is missing will be made.
+            Err(_) => return Ok(()),
+        }
+    }
+    Ok(())
 }

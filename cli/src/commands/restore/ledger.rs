@@ -39,6 +39,8 @@ pub(super) struct Ledger<'a> {
     /// Files with lost bytes. They are verified in the end, so that all their lost ranges can be named: while others are
     /// still being restored, the workers that it takes are theirs.
     lost: Vec<(FileName, ReadError)>,
+    /// Whether it was said how to replace what is in the way of everything: once is enough for a tree.
+    has_suggested_overwrite: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,6 +83,7 @@ impl<'a> Ledger<'a> {
             failed: 0,
             code: exit::SUCCESS,
             lost: Vec::new(),
+            has_suggested_overwrite: false,
         }
     }
 
@@ -118,7 +121,7 @@ impl<'a> Ledger<'a> {
     pub(super) fn failed(&mut self, entry: &FileInfo, error: RestoreError, log: &DamageLog) {
         self.failed += 1;
         log.forget(&entry.name);
-        let failure = self.failure(&error, &entry.name);
+        let failure = self.failure(&error, entry);
         self.note_code(&failure);
         self.context.output.json(&FileLine {
             result: "failed",
@@ -171,33 +174,63 @@ impl<'a> Ledger<'a> {
         exit::worst(self.code, code)
     }
 
-    /// What is done so far.
-    pub(super) fn in_words(&self) -> String {
-        format!(
-            "{}, {} restored, each wholly",
-            self.counts.in_words(),
-            text::size(self.bytes)
-        )
+    /// What an interruption leaves, and how to go on.
+    pub(super) fn left_in_words(&self) -> String {
+        if self.arguments.dry_run {
+            return String::new();
+        }
+        if self.counts.total() == 0 {
+            return "nothing was restored".to_owned();
+        }
+        let (done, bytes) = (self.counts.in_words(), text::size(self.bytes));
+        let again = if self.arguments.overwrite {
+            "the same command again"
+        } else {
+            "the same command with --overwrite"
+        };
+        format!("{done}, {bytes} restored, each wholly; {again} restores everything")
     }
 
-    fn failure(&self, error: &RestoreError, name: &FileName) -> Failure {
+    fn failure(&mut self, error: &RestoreError, entry: &FileInfo) -> Failure {
         let meaning = restore_error(error);
+        let name = &entry.name;
         match error {
             RestoreError::Read { source } => self.context.failure(source, meaning),
-            // The host's error names the place.
             RestoreError::Host { source } => {
                 let failure = Failure::of(source, meaning);
+                let is_in_place = matches!(source, HostError::DirectoryInPlace { .. });
                 if matches!(source, HostError::Exists { .. }) {
-                    let output = text::path(&self.arguments.output);
-                    let again = format!("restore --overwrite -o {}", text::shell_word(&output));
-                    return failure.suggest(self.context.command(&again, &[name]));
+                    return self.suggest_overwrite(failure, name);
                 }
+                if matches!(source, HostError::NotDirectory { .. }) {
+                    // It names something above, which is in the way of others too.
+                    return failure.under(format!("{name} was not restored"));
+                }
+                if is_in_place && entry.kind == EntryKind::File {
+                    let elsewhere = self.context.command("cat", &[name]);
+                    return failure.suggest(format!("{elsewhere} > FILE"));
+                }
+                // The host's error names the place.
                 failure
             }
             RestoreError::Cancelled | RestoreError::TargetInsideArchive { .. } | _ => {
                 Failure::of(error, meaning).under(format!("{name} was not restored"))
             }
         }
+    }
+
+    /// Says how to replace what is in the way: of a name that was given that alone, otherwise of everything.
+    fn suggest_overwrite(&mut self, failure: Failure, name: &FileName) -> Failure {
+        let names: Vec<&FileName> = if self.named.contains(name) {
+            vec![name]
+        } else if std::mem::replace(&mut self.has_suggested_overwrite, true) {
+            return failure;
+        } else {
+            self.arguments.names.iter().collect()
+        };
+        let output = text::path(&self.arguments.output);
+        let again = format!("restore --overwrite -o {}", text::shell_word(&output));
+        failure.suggest(self.context.command(&again, &names))
     }
 
     /// That something failed is said by the counts; what is worse than that is said here.

@@ -195,7 +195,7 @@ impl Restoring<'_> {
 
     fn interrupted(&self) -> Failure {
         self.context
-            .interrupted(&self.with_ledger(|ledger| ledger.in_words()))
+            .interrupted(&self.with_ledger(|ledger| ledger.left_in_words()))
     }
 }
 
