@@ -105,7 +105,7 @@ pub enum OpenError {
 pub enum CommitError {
     /// The name is taken by other content.
     #[error(
-        "{name} is stored already with {stored_len_bytes} other bytes, the source has {source_len_bytes}"
+        "{name} is stored already with other content: {stored_len_bytes} bytes, the source has {source_len_bytes}"
     )]
     NameTaken {
         /// The name.

@@ -131,7 +131,10 @@ fn what_is_excluded_is_left_out_and_counted() {
             &["photos/b.tmp"],
         ),
     ] {
-        place.write("patterns", b"# comments are none\n\n*.tmp\nlink\n");
+        place.write(
+            "patterns",
+            b"\xef\xbb\xbf# comments are none\r\n\n*.tmp\r\nlink\n",
+        );
         assert_eq!(
             planned(&place, &[&["photos"], patterns].concat()),
             all_but(left_out),

@@ -82,6 +82,8 @@ fn read_lines(file: &Path) -> Result<Vec<String>, Failure> {
     let text = String::from_utf8(bytes).map_err(|error| {
         Failure::usage(format!("the patterns in {shown} are not UTF-8")).caused_by(&error)
     })?;
+    // Some editors begin a file with a mark that is no part of its first line.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     Ok(text.lines().map(str::to_owned).collect())
 }
 

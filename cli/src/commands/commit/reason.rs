@@ -1,9 +1,9 @@
 //! Why a source was not stored, in words.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use bfdb::{
-    error::{CommitError, HostError},
+    error::{CommitError, HostError, HostOperation},
     host::SkipReason,
     units::{FileName, FileNameError},
 };
@@ -62,6 +62,15 @@ fn naming(name: &FileName, subject: &Subject) -> String {
 }
 
 pub(super) fn of_host(error: &HostError) -> Failure {
+    if let HostError::Io {
+        operation: HostOperation::Inspect,
+        path,
+        source,
+    } = error
+        && source.kind() == io::ErrorKind::NotFound
+    {
+        return Failure::new(exit::FAILED, format!("{} does not exist", text::path(path)));
+    }
     Failure::of(error, host_error(error))
 }
 

@@ -69,7 +69,8 @@ impl<'a, 'l> Sources<'a, 'l> {
             let place = Place::of_path(&root.path);
             let kind = place.inspect().map_or(FileKind::Unknown, |(kind, _)| kind);
             let is_good = match kind {
-                FileKind::Directory | FileKind::SymbolicLink => true,
+                FileKind::Directory => std::fs::read_dir(&root.path).is_ok(),
+                FileKind::SymbolicLink => true,
                 FileKind::Regular => SourceFile::open_at(&place).is_ok(),
                 FileKind::Fifo
                 | FileKind::Socket
