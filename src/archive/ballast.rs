@@ -2,7 +2,7 @@
 //!
 //! The catalog never changes a page in place, so even a removal needs fresh ones before it frees any. The archive keeps a
 //! file of some megabytes, made with it, for that moment: it is released before such a transaction when too little is free,
-//! and made again when there is plenty. A ballast that is missing or cannot be made fails nothing; then a removal on a full
+//! and made again when there is plenty, by the next operation that writes. A ballast that is missing or cannot be made fails nothing; then a removal on a full
 //! disk fails as it would without one, and leaves everything as it was.
 
 use super::shared::Shared;
@@ -91,7 +91,7 @@ pub(super) fn settle(layout: &ArchiveLayout) {
     if is_there || !free_bytes(layout.root()).is_ok_and(|free| free >= ROOM_TO_MAKE * BALLAST_LEN_BYTES) {
         return;
     }
-    // It serves bad days only, and this is none: the next opening tries again.
+    // It serves bad days only, and this is none: the next operation that writes tries again.
     match ballast.make() {
         Ok(()) | Err(_) => {}
     }

@@ -42,6 +42,14 @@ fn a_ballast_that_is_gone_is_missed_by_nobody_and_made_again_by_the_next_writer(
 }
 
 #[test]
+fn a_ballast_that_was_released_is_made_again_by_the_next_commit_of_the_same_process() {
+    let store = Store::new();
+    fs::File::create(store.root().join("ballast")).unwrap();
+    store.put("a", &painted(50_000, 1));
+    assert!(kept_bytes(&store) >= BALLAST_LEN_BYTES);
+}
+
+#[test]
 fn what_somebody_else_has_named_ballast_is_left_alone_and_stops_nothing() {
     let store = Store::new();
     let path = store.root().join("ballast");

@@ -21,7 +21,7 @@ use super::room::{
 };
 use crate::{
     archive::{
-        ballast::{release_need_bytes, with_room},
+        ballast::{release_need_bytes, settle, with_room},
         recovery::{Afterwards, release_unfinished},
         shared::Shared,
     },
@@ -102,6 +102,8 @@ impl Reservation {
     fn reserve(shared: &Shared, contents: Contents<'_>) -> Result<Self, CommitError> {
         // Asked before anything is written, the session file included.
         check_room(shared, contents, 0)?;
+        // One that was released on a full disk comes back with the room, so that the next full disk finds it.
+        settle(&shared.layout);
         let session = shared.session()?;
         let volume = Arc::clone(shared.volumes.writable());
         let mut writer = shared.catalog.write()?;
