@@ -4,7 +4,7 @@ use crate::geometry::{BlockGeometry, FileGeometry, Policy, Tier};
 use crate::merkle::{RootHash, ShardDigest};
 use crate::units::{
     ArchiveId, BlockId, BlockIndex, CommitId, ExtentId, FileId, FileName, LaneIndex, SessionId, ShardIndex,
-    Timestamp, VolumeId,
+    Timestamp, VolumeId, to_u64,
 };
 
 /// The archive itself; written once, when it is created.
@@ -107,6 +107,16 @@ pub enum EntryKind {
     },
 }
 
+impl EntryKind {
+    /// Returns the length of the target of a link, in bytes; 0 for anything else.
+    pub fn target_len_bytes(&self) -> u64 {
+        match self {
+            Self::SymbolicLink { target } => to_u64(target.len()),
+            Self::File | Self::Directory => 0,
+        }
+    }
+}
+
 /// A stored version of a file, or of a directory or symbolic link, which have no bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRecord {
@@ -132,6 +142,13 @@ pub struct FileRecord {
     pub root: RootHash,
     /// Bytes that it takes on the volumes, frames and parity included.
     pub stored_bytes: u64,
+}
+
+impl FileRecord {
+    /// Returns the length of its name and target together, in bytes.
+    pub fn text_len_bytes(&self) -> u64 {
+        to_u64(self.name.as_bytes().len()) + self.kind.target_len_bytes()
+    }
 }
 
 /// To whom a frame belongs.

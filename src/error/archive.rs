@@ -125,6 +125,14 @@ pub enum CommitError {
         /// What the source is.
         source_kind: FileKind,
     },
+    /// The name is taken by a directory with something below it, which a file or a link cannot take the place of.
+    #[error("{name} is stored as a directory with something below it, the source is {source_kind}")]
+    DirectoryInUse {
+        /// The name.
+        name: FileName,
+        /// What the source is.
+        source_kind: FileKind,
+    },
     /// The name is taken by a symbolic link that leads elsewhere.
     #[error("{name} is stored already as a symbolic link that leads elsewhere")]
     LinkTaken {

@@ -34,6 +34,6 @@ pub use restore::{CompleteFile, Durability, Made, RestoreFile, RestoreTarget, Re
 pub use session::{DeadSession, SeenSession, Session, SessionInfo, SessionState};
 pub use session::{SessionGlance, SessionLife, glance_at_sessions, sessions};
 pub use source::{SourceFile, SourceIdentity, path_is_inside};
-pub use space::{file_len_bytes, free_bytes, same_device};
+pub use space::{file_len_bytes, forget_cached, free_bytes, same_device};
 pub use spool::Spool;
 pub use tree::{ExcludedDirectories, SkipReason, TreeEntry, TreeWalk, Walked};

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{StatVfs, fstatvfs, statvfs};
+use rustix::fs::{Advice, Mode, OFlags, StatVfs, fadvise, fstatvfs, open, statvfs};
 
 use crate::error::{HostError, HostOperation};
 
@@ -49,6 +49,17 @@ pub fn same_device(a: &Path, b: &Path) -> Result<bool, HostError> {
             .map_err(HostError::io(HostOperation::Inspect, path))
     };
     Ok(device(a)? == device(b)?)
+}
+
+/// Lets the system forget what it has read or written of a file, as far as that is on disk or was given up, so that the next
+/// read shows what the disk has. After a sync that failed the pages still hold what never arrived.
+///
+/// # Errors
+/// [`HostError::Io`] when the file cannot be opened or the system does not take the advice.
+pub fn forget_cached(path: &Path) -> Result<(), HostError> {
+    let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(HostError::io(HostOperation::Open, path))?;
+    fadvise(&file, 0, None, Advice::DontNeed).map_err(HostError::io(HostOperation::Read, path))
 }
 
 /// Returns the length of a file in bytes.

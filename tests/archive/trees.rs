@@ -523,3 +523,68 @@ fn a_batch_is_stored_with_any_code_that_a_policy_may_give_to_small_files() {
         assert_eq!(report.damage, [], "{data}+{parity}");
     }
 }
+
+#[test]
+fn a_directory_that_holds_something_gives_way_to_no_file_and_no_link() {
+    let store = Store::new();
+    let dir = store.dir.path();
+    let files = tree(dir);
+    drop(commit(
+        &store.archive,
+        sources_of(dir, &files),
+        NameConflict::Refuse,
+    ));
+    fs::write(dir.join("file"), b"file").unwrap();
+    symlink("nowhere", dir.join("link")).unwrap();
+    let large = painted(SEGMENTED_BELOW, 5);
+    fs::write(dir.join("large"), large).unwrap();
+    let as_directory = |path: &str, stored: &str| Source {
+        name: name(stored),
+        ..source(dir, path)
+    };
+    for path in ["file", "link", "large"] {
+        let refused = commit(
+            &store.archive,
+            vec![as_directory(path, "t/sub")],
+            NameConflict::Replace,
+        );
+        let outcomes = refused.outcomes.lock().unwrap();
+        let outcome = &outcomes["t/sub"];
+        assert!(
+            matches!(outcome, Err(CommitError::DirectoryInUse { .. })),
+            "{path}: {outcome:?}"
+        );
+    }
+    let replaced = commit(
+        &store.archive,
+        vec![as_directory("file", "t/empty")],
+        NameConflict::Replace,
+    );
+    replaced.all_are(|outcome| matches!(outcome, CommitOutcome::Replaced(_)));
+    let snapshot = store.archive.snapshot().unwrap();
+    assert_eq!(
+        snapshot.file(&name("t/sub")).unwrap().unwrap().kind,
+        EntryKind::Directory
+    );
+    assert!(store.get("t/sub/5").unwrap() == files["t/sub/5"]);
+    assert_eq!(store.get("t/empty").unwrap(), b"file");
+}
+
+#[test]
+fn files_near_the_limit_of_a_batch_are_all_stored() {
+    let store = Store::with_policy(bfdb::geometry::Policy::default());
+    let dir = store.dir.path();
+    let lengths = [700_000, 1_048_576, 5, 1_048_577, 1_048_575, 300, 1_000_000, 0];
+    let sources: Vec<Source> = (0..64)
+        .map(|index| {
+            let path = format!("f{index}");
+            fs::write(dir.join(&path), painted(lengths[index % 8], index as u64)).unwrap();
+            source(dir, &path)
+        })
+        .collect();
+    let results = commit(&store.archive, sources, NameConflict::Refuse);
+    results.all_are(|outcome| matches!(outcome, CommitOutcome::Committed(_)));
+    for index in 0..64 {
+        assert!(store.get(&format!("f{index}")).unwrap() == painted(lengths[index % 8], index as u64));
+    }
+}

@@ -17,6 +17,9 @@ use crate::{
     text,
 };
 
+/// Names that are removed in one transaction.
+const MAX_TOGETHER: usize = 1000;
+
 /// Remove names
 ///
 /// Removes files by their exact names, durably and at once for everyone. The bytes stay on the volumes until they are
@@ -114,17 +117,25 @@ impl Remover<'_> {
                 let failure = self.context.explain(failure, Meaning::NoSuchName);
                 self.fail(name, None, &failure);
             }
-            let mut directories = Vec::new();
+            let (mut others, mut directories) = (Vec::new(), Vec::new());
             for entry in entries {
                 let entry = entry.map_err(unreadable)?;
                 if entry.kind == EntryKind::Directory {
                     directories.push(entry);
-                } else {
-                    self.remove(&entry)?;
+                    continue;
+                }
+                others.push(entry);
+                if others.len() == MAX_TOGETHER {
+                    self.remove(&others)?;
+                    others.clear();
                 }
             }
+            self.remove(&others)?;
             // Behind what they hold: whatever an interruption leaves still has its directories.
-            return directories.iter().rev().try_for_each(|entry| self.remove(entry));
+            directories.reverse();
+            return directories
+                .chunks(MAX_TOGETHER)
+                .try_for_each(|entries| self.remove(entries));
         }
         let entry = self.snapshot.file(name).map_err(unreadable)?;
         // What lies below is meant by a directory only: names may lie below that of a file, and have nothing to do with it.
@@ -134,7 +145,7 @@ impl Remover<'_> {
             None => self.count_within(name)?,
         };
         match (entry, below) {
-            (Some(entry), 0) => return self.remove(&entry),
+            (Some(entry), 0) => return self.remove(&[entry]),
             (None, 0) => {
                 let failure = failure(&CommitError::NotFound { name: name.clone() }, name, self.context);
                 self.fail(name, None, &failure);
@@ -167,28 +178,48 @@ impl Remover<'_> {
         Ok(count)
     }
 
-    /// Removes one name, or says that it would.
-    fn remove(&mut self, entry: &FileInfo) -> Result<(), Failure> {
+    /// Removes names together, or says that it would.
+    fn remove(&mut self, entries: &[FileInfo]) -> Result<(), Failure> {
         if self.context.interrupt.is_set() {
             let done = format!("{} removed", self.summary.counts.in_words());
             return Err(self.context.interrupted(&done));
         }
-        let removed = if self.arguments.dry_run {
-            Ok((entry.len_bytes, entry.stored_bytes))
-        } else {
-            let removed = self.archive.remove(&entry.name);
-            removed.map(|removal| (removal.len_bytes, removal.freed_bytes))
+        let Some(first) = entries.first() else {
+            return Ok(());
         };
-        let (len_bytes, freed_bytes) = match removed {
-            Ok(gone) => gone,
-            // Somebody else was faster.
-            Err(error @ CommitError::NotFound { .. }) => {
-                let failure = failure(&error, &entry.name, self.context);
-                self.fail(&entry.name, Some(entry), &failure);
-                return Ok(());
+        if self.arguments.dry_run {
+            for entry in entries {
+                self.removed(entry, (entry.len_bytes, entry.stored_bytes));
             }
-            Err(error) => return Err(failure(&error, &entry.name, self.context)),
+            return Ok(());
+        }
+        let names: Vec<FileName> = entries.iter().map(|entry| entry.name.clone()).collect();
+        let removals = match self.archive.remove_many(&names) {
+            Ok(removals) => removals,
+            // A full disk may still have room for fewer.
+            Err(CommitError::Full { .. }) if entries.len() > 1 => {
+                let (some, rest) = entries.split_at(entries.len() / 2);
+                self.remove(some)?;
+                return self.remove(rest);
+            }
+            Err(error) => return Err(failure(&error, &first.name, self.context)),
         };
+        for (entry, removal) in entries.iter().zip(removals) {
+            if let Some(removal) = removal {
+                self.removed(entry, (removal.len_bytes, removal.freed_bytes));
+                continue;
+            }
+            // Somebody else was faster.
+            let name = entry.name.clone();
+            let failure = failure(&CommitError::NotFound { name }, &entry.name, self.context);
+            self.fail(&entry.name, Some(entry), &failure);
+        }
+        self.context.output.flush();
+        Ok(())
+    }
+
+    /// Tells that a name is gone, or would be.
+    fn removed(&mut self, entry: &FileInfo, (len_bytes, freed_bytes): (u64, u64)) {
         self.summary.counts.add(&entry.kind);
         self.summary.bytes += len_bytes;
         self.summary.freed_bytes += freed_bytes;
@@ -204,8 +235,6 @@ impl Remover<'_> {
             "removed"
         };
         output.summary(&format!("{verb}  {:>10}  {}", text::size(len_bytes), entry.name));
-        output.flush();
-        Ok(())
     }
 
     fn fail(&mut self, name: &FileName, entry: Option<&FileInfo>, failure: &Failure) {

@@ -36,6 +36,7 @@ pub(crate) fn commit_error(error: &CommitError) -> Meaning {
         CommitError::NameTaken { .. }
         | CommitError::KindTaken { .. }
         | CommitError::LinkTaken { .. }
+        | CommitError::DirectoryInUse { .. }
         | CommitError::ReadOnly
         | CommitError::SourceInsideArchive { .. }
         | CommitError::SourceLength { .. }

@@ -159,6 +159,7 @@ impl Batch {
         let contents = Contents {
             name: &first.name,
             geometries: &geometries,
+            text_len_bytes: news.iter().map(New::text_len_bytes).sum(),
         };
         let reservation = Reservation::take(shared, contents)?;
         let published = store(shared, reservation, conflict, |reservation| {
@@ -176,6 +177,12 @@ struct New {
     kind: EntryKind,
     metadata: Metadata,
     content: Vec<u8>,
+}
+
+impl New {
+    fn text_len_bytes(&self) -> u64 {
+        to_u64(self.name.as_bytes().len()) + self.kind.target_len_bytes()
+    }
 }
 
 /// Writes all contents and returns what to publish, in their order.

@@ -94,6 +94,7 @@ pub(super) fn store_alone(
     let contents = Contents {
         name,
         geometries: &[geometry],
+        text_len_bytes: to_u64(name.as_bytes().len()),
     };
     let reservation = Reservation::take(shared, contents)?;
     let mut published = store(shared, reservation, conflict, |reservation| {

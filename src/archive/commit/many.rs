@@ -1,7 +1,7 @@
 //! Storing many sources.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     sync::mpsc::{Receiver, channel},
 };
 
@@ -116,16 +116,30 @@ type Stored = Result<Vec<(Source, Published)>, CommitError>;
 
 impl Committer<'_, '_> {
     fn store_all(&mut self, sources: &mut dyn Iterator<Item = Source>) -> Result<(), CommitError> {
-        let mut window: Vec<Source> = Vec::new();
+        let mut waiting: VecDeque<Source> = VecDeque::new();
+        let mut window_len = WINDOW_LEN;
         loop {
-            window.extend(sources.take(WINDOW_LEN - window.len()));
+            let missing = window_len.saturating_sub(waiting.len());
+            waiting.extend(sources.take(missing));
             if self.observer.is_cancelled() {
                 return Err(CommitError::Cancelled);
             }
-            if window.is_empty() {
+            if waiting.is_empty() {
                 return self.launch();
             }
-            window = self.store_window(window)?;
+            let window: Vec<Source> = waiting.drain(..window_len.min(waiting.len())).collect();
+            let looked_at = window.len();
+            let behind = self.store_window(window)?;
+            // Opening again what does not fit costs more than a short window.
+            window_len = if behind.is_empty() {
+                WINDOW_LEN.min(2 * window_len)
+            } else {
+                (looked_at - behind.len()).max(1)
+            };
+            behind
+                .into_iter()
+                .rev()
+                .for_each(|source| waiting.push_front(source));
         }
     }
 
@@ -256,6 +270,7 @@ const fn concerns_one_source(error: &CommitError) -> bool {
         CommitError::NameTaken { .. }
         | CommitError::KindTaken { .. }
         | CommitError::LinkTaken { .. }
+        | CommitError::DirectoryInUse { .. }
         | CommitError::NotFound { .. }
         | CommitError::SourceInsideArchive { .. }
         | CommitError::SourceLength { .. }

@@ -1,14 +1,15 @@
 //! Publishing: the one transaction that makes visible what a commit has written, and the end of every commit.
 
 use super::{
-    CommitOutcome, CommitReceipt, NameConflict, name_taken,
+    CommitOutcome, CommitReceipt, NameConflict, host_kind, name_taken,
     reservation::{Contents, Reservation},
     room::check_room,
 };
 use crate::{
     archive::{shared::Shared, volumes::commit_publication},
-    catalog::{BlockRecord, CatalogWriter, FileRecord},
+    catalog::{BlockRecord, CatalogWriter, EntryKind, FileRecord},
     error::{CatalogError, CommitError},
+    host::forget_cached,
     units::{FileId, FileName},
 };
 
@@ -97,6 +98,7 @@ pub(super) fn publish(
             Contents {
                 name,
                 geometries: &geometries,
+                text_len_bytes: changes.iter().map(|change| change.record.text_len_bytes()).sum(),
             },
             0,
         )?;
@@ -176,6 +178,12 @@ impl Draft {
                 let len_bytes = record.geometry.len_bytes();
                 return Ok(Err(name_taken(&stored, &record.kind, len_bytes)));
             }
+            Some(stored) if would_orphan(writer, &stored, &record)? => {
+                return Ok(Err(CommitError::DirectoryInUse {
+                    source_kind: host_kind(&record.kind),
+                    name: record.name,
+                }));
+            }
             Some(stored) => {
                 writer.remove_file(&record.name)?;
                 record.version = stored.version.saturating_add(1);
@@ -189,6 +197,19 @@ impl Draft {
         }
         Ok(Ok(outcome))
     }
+}
+
+/// Says whether a directory would give way to something that cannot hold what lies below it: no restore could make both.
+fn would_orphan(
+    writer: &CatalogWriter,
+    stored: &FileRecord,
+    record: &FileRecord,
+) -> Result<bool, CommitError> {
+    if stored.kind != EntryKind::Directory || record.kind == EntryKind::Directory {
+        return Ok(false);
+    }
+    let name = &record.name;
+    Ok(!writer.files_page(Some(name), Some(name), 1)?.is_empty())
 }
 
 fn touch(
@@ -223,7 +244,13 @@ const fn is_outcome_unknown(error: &CommitError) -> bool {
 
 /// Asks the catalog what became of a publication whose end is unknown, by the ids of what it has added: they are given once,
 /// and all of it is there or nothing. False where that cannot be told.
+///
+/// What failed may have been a sync: then pages in memory hold what the disk may not, and a second sync proves nothing. So they
+/// are dropped first, and the catalog is read, and its pages are verified, as they are on disk.
 fn are_published(shared: &Shared, new_ids: &[FileId]) -> bool {
+    if forget_cached(&shared.layout.catalog()).is_err() {
+        return false;
+    }
     let Ok(reader) = shared.catalog.read() else {
         return false;
     };

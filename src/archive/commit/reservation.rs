@@ -44,6 +44,8 @@ pub(super) struct Contents<'a> {
     pub(super) name: &'a FileName,
     /// How each file is cut into blocks.
     pub(super) geometries: &'a [FileGeometry],
+    /// Bytes of all names and targets together.
+    pub(super) text_len_bytes: u64,
 }
 
 /// A file that room was taken for, and its ids.

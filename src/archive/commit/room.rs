@@ -20,8 +20,8 @@ const EXTENT_LIMIT_BYTES: u64 = 1 << 30;
 /// extents instead of more.
 const EXTENTS_PER_LANE: u64 = 4;
 
-/// Bytes of the catalog's rows for one entry, in pages that are half full.
-const NAME_ROWS_BYTES: u64 = 1024;
+/// Bytes of the catalog's rows for one entry beside its name, in pages that are half full.
+const ENTRY_ROWS_BYTES: u64 = 1024;
 
 /// More than any volume has, and far from where sums of lengths overflow; for hosts that do not say what is free.
 const MAX_STORED_BYTES: u64 = 1 << 60;
@@ -203,7 +203,9 @@ fn catalog_bytes(contents: Contents<'_>) -> u64 {
         .first()
         .map_or(0, |file| u64::from(file.shape().total()));
     // The names of one commit are neighbours for the most part, so their pages are counted by what they hold.
-    let names = to_u64(contents.geometries.len()).saturating_mul(NAME_ROWS_BYTES);
+    let entries = to_u64(contents.geometries.len()).saturating_mul(ENTRY_ROWS_BYTES);
+    // A name stands in two rows, and pages are half full at worst.
+    let names = contents.text_len_bytes.saturating_mul(4).saturating_add(entries);
     room_for_insertion(1, blocks, blocks.saturating_mul(shards)).saturating_add(names)
 }
 

@@ -33,6 +33,10 @@ pub(super) fn of_commit(error: &CommitError, subject: &Subject, context: &Contex
                 ))
                 .suggest(context.command(&format!("commit --name OTHER-NAME -- {path}"), &[]))
         }
+        // What is stored below goes only when it is asked to.
+        CommitError::DirectoryInUse { name, .. } => {
+            Failure::of(error, meaning).suggest(context.command("rm -r", &[name]))
+        }
         CommitError::SourceInsideArchive { .. } | CommitError::Full { .. } => Failure::of(error, meaning),
         CommitError::NotFound { .. }
         | CommitError::ReadOnly
