@@ -572,7 +572,7 @@ fn a_directory_that_holds_something_gives_way_to_no_file_and_no_link() {
 
 #[test]
 fn files_near_the_limit_of_a_batch_are_all_stored() {
-    let store = Store::with_policy(bfdb::geometry::Policy::default());
+    let store = Store::with_policy(Policy::default());
     let dir = store.dir.path();
     let lengths = [700_000, 1_048_576, 5, 1_048_577, 1_048_575, 300, 1_000_000, 0];
     let sources: Vec<Source> = (0..64)
