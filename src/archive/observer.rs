@@ -9,7 +9,8 @@ use crate::{
 
 /// Is told about progress and findings while an operation runs.
 ///
-/// Called from several threads at once, between pieces of work; it should return at once. `()` ignores everything.
+/// Called from several threads at once, between pieces of work; it should return at once, and must not begin another operation
+/// of the same archive: the thread is one that such an operation may wait for. `()` ignores everything.
 pub trait Observer: Send + Sync {
     /// Receives one event.
     fn event(&self, event: Event<'_>);
