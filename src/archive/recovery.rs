@@ -2,15 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    ballast::{release_need_bytes, with_room},
-    shared::Shared,
-};
+use super::{ballast::with_room, shared::Shared};
 use crate::{
-    catalog::{CatalogWriter, ExtentRecord, ExtentState},
+    catalog::{CatalogWriter, ExtentRecord, ExtentState, TransactionSize},
     error::{CatalogError, CommitError, HostError, OpenError, VolumeError},
     host::{ArchiveLayout, SeenSession, SessionLife, SessionState, glance_at_sessions, sessions},
-    units::{ExtentId, SessionId},
+    units::{ExtentId, SessionId, to_u64},
 };
 
 /// What opening an archive for writing has settled.
@@ -42,7 +39,11 @@ pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
         return Ok(RecoveryReport::default());
     }
     // The dead may have died of a full disk.
-    with_room(shared, release_need_bytes(extents.len()), || recover_now(shared))
+    let size = TransactionSize {
+        extents: to_u64(extents.len()),
+        ..TransactionSize::default()
+    };
+    with_room(shared, size.room_bytes(), || recover_now(shared))
 }
 
 fn recover_now(shared: &Shared) -> Result<RecoveryReport, OpenError> {

@@ -1,12 +1,8 @@
 //! Removing a name.
 
-use super::{
-    ballast::{removal_need_bytes, with_room},
-    shared::Shared,
-    volumes::commit_publication,
-};
+use super::{ballast::with_room, shared::Shared, volumes::commit_publication};
 use crate::{
-    catalog::Access,
+    catalog::{Access, FileRecord, TransactionSize},
     error::CommitError,
     host::free_bytes,
     units::{FileId, FileName, to_u64},
@@ -41,24 +37,38 @@ pub(super) fn remove_many(shared: &Shared, names: &[FileName]) -> Result<Vec<Opt
     let wanted: Vec<&FileName> = names.iter().collect();
     let stored = shared.catalog.read()?.find_files(&wanted)?;
     // Somebody may replace one before the transaction begins; then the need is an estimate of another file.
-    let geometries = || stored.iter().flatten().map(|file| &file.geometry);
     let Some(first) = stored.iter().flatten().next() else {
         // Only the transaction knows for certain that a name is not there.
         return remove_now(shared, names);
     };
-    let needed_bytes = removal_need_bytes(geometries());
+    let needed_bytes = size_of(stored.iter().flatten()).room_bytes();
     with_room(shared, needed_bytes, || {
         let free_bytes = free_bytes(shared.layout.root())?;
         if free_bytes < needed_bytes {
             return Err(CommitError::Full {
                 name: first.name.clone(),
-                others: to_u64(geometries().count()) - 1,
+                others: to_u64(stored.iter().flatten().count()) - 1,
                 volume: shared.volumes.writable().id(),
                 needed_bytes,
                 free_bytes,
             });
         }
         remove_now(shared, names)
+    })
+}
+
+/// Returns what the removal of files changes in the catalog.
+fn size_of<'a>(files: impl Iterator<Item = &'a FileRecord>) -> TransactionSize {
+    files.fold(TransactionSize::default(), |size, file| {
+        let blocks = file.geometry.block_count();
+        let shards = blocks.saturating_mul(u64::from(file.geometry.shape().total()));
+        TransactionSize {
+            entries: size.entries + 1,
+            text_len_bytes: size.text_len_bytes + file.text_len_bytes(),
+            blocks: size.blocks.saturating_add(blocks),
+            shards: size.shards.saturating_add(shards),
+            extents: 0,
+        }
     })
 }
 

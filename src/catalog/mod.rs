@@ -42,7 +42,7 @@ pub use records::{
     ArchiveRecord, BlockRecord, EntryKind, ExtentRecord, ExtentState, FileRecord, ShardOwner, ShardPlace,
     ShardRecord, TierTotals, Totals, VolumeRecord,
 };
-pub use room::{room_for_insertion, room_for_removal};
+pub use room::TransactionSize;
 pub use writer::CatalogWriter;
 
 use crate::error::CatalogError;

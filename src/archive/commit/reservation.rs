@@ -21,11 +21,11 @@ use super::room::{
 };
 use crate::{
     archive::{
-        ballast::{release_need_bytes, settle, with_room},
+        ballast::{settle, with_room},
         recovery::{Afterwards, release_unfinished},
         shared::Shared,
     },
-    catalog::{CatalogWriter, ExtentRecord, ExtentState},
+    catalog::{CatalogWriter, ExtentRecord, ExtentState, TransactionSize},
     error::{CommitError, VolumeError},
     format::{ExtentHeader, ExtentIdentity, FrameLayout},
     geometry::{BlockGeometry, FileGeometry, lanes_for_block},
@@ -273,7 +273,11 @@ impl Reservation {
     /// Gives everything back after a failure: files are cut, ownership ends.
     pub(super) fn give_back(self, shared: &Shared) -> Result<(), CommitError> {
         drop(self.writers);
-        with_room(shared, release_need_bytes(self.uses.len()), || {
+        let size = TransactionSize {
+            extents: to_u64(self.uses.len()),
+            ..TransactionSize::default()
+        };
+        with_room(shared, size.room_bytes(), || {
             let mut writer = shared.catalog.write()?;
             for taken in &self.uses {
                 if let Some(extent) = writer.extent(taken.extent)?

@@ -3,7 +3,7 @@
 use super::reservation::Contents;
 use crate::{
     archive::{ballast::missing_bytes, shared::Shared},
-    catalog::{CatalogWriter, ExtentRecord, ExtentState, room_for_insertion},
+    catalog::{CatalogWriter, ExtentRecord, ExtentState, TransactionSize},
     error::{CommitError, VolumeError},
     format::{EXTENT_HEADER_LEN_BYTES, FrameLayout},
     geometry::{BlockGeometry, FileGeometry},
@@ -19,9 +19,6 @@ const EXTENT_LIMIT_BYTES: u64 = 1 << 30;
 /// Extents of one lane that one commit fills at most: they are all open until it is synced, so a very long file gets longer
 /// extents instead of more.
 const EXTENTS_PER_LANE: u64 = 4;
-
-/// Bytes of the catalog's rows for one entry beside its name, in pages that are half full.
-const ENTRY_ROWS_BYTES: u64 = 1024;
 
 /// More than any volume has, and far from where sums of lengths overflow; for hosts that do not say what is free.
 const MAX_STORED_BYTES: u64 = 1 << 60;
@@ -202,11 +199,14 @@ fn catalog_bytes(contents: Contents<'_>) -> u64 {
         .geometries
         .first()
         .map_or(0, |file| u64::from(file.shape().total()));
-    // The names of one commit are neighbours for the most part, so their pages are counted by what they hold.
-    let entries = to_u64(contents.geometries.len()).saturating_mul(ENTRY_ROWS_BYTES);
-    // A name stands in two rows, and pages are half full at worst.
-    let names = contents.text_len_bytes.saturating_mul(4).saturating_add(entries);
-    room_for_insertion(1, blocks, blocks.saturating_mul(shards)).saturating_add(names)
+    let size = TransactionSize {
+        entries: to_u64(contents.geometries.len()),
+        text_len_bytes: contents.text_len_bytes,
+        blocks,
+        shards: blocks.saturating_mul(shards),
+        extents: 0,
+    };
+    size.room_bytes()
 }
 
 /// Refuses a length that cannot fit before anything is planned for it: a plan has an entry for each block, and an announced

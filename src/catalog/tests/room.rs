@@ -9,6 +9,17 @@ fn taken_bytes(world: &World) -> u64 {
     std::fs::metadata(world.path()).expect("it is there").blocks() * 512
 }
 
+/// A change of entries whose names have 18 bytes.
+fn size(entries: u64, blocks: u64, shards: u64) -> TransactionSize {
+    TransactionSize {
+        entries,
+        text_len_bytes: entries.saturating_mul(18),
+        blocks,
+        shards,
+        extents: 0,
+    }
+}
+
 #[test]
 fn a_transaction_takes_no_more_room_than_was_estimated() {
     let mut world = World::new();
@@ -29,7 +40,7 @@ fn a_transaction_takes_no_more_room_than_was_estimated() {
         writer.insert_files(&batch).expect("inserted");
         writer.commit().expect("committed");
         let grown = taken_bytes(&world).saturating_sub(before);
-        let estimate = room_for_insertion(entries, entries, entries * 2);
+        let estimate = size(entries, entries, entries * 2).room_bytes();
         assert!(
             grown <= estimate,
             "{entries} entries: {grown} of {estimate} bytes"
@@ -45,13 +56,13 @@ fn a_transaction_takes_no_more_room_than_was_estimated() {
         writer.insert_file(&file, records).expect("inserted");
         writer.commit().expect("committed");
         let between = taken_bytes(&world);
-        let estimate = room_for_insertion(1, blocks, blocks * 5);
+        let estimate = size(1, blocks, blocks * 5).room_bytes();
         let grown = between.saturating_sub(before);
         assert!(grown <= estimate, "{blocks} blocks: {grown} of {estimate} bytes");
         let mut writer = catalog.write().expect("writer");
         writer.remove_file(&name).expect("sound").expect("it is there");
         writer.commit().expect("committed");
-        let estimate = room_for_removal(blocks, blocks * 5);
+        let estimate = size(1, blocks, blocks * 5).room_bytes();
         let grown = taken_bytes(&world).saturating_sub(between);
         assert!(
             grown <= estimate,
@@ -59,7 +70,7 @@ fn a_transaction_takes_no_more_room_than_was_estimated() {
         );
     }
     assert!(
-        room_for_insertion(u64::MAX, u64::MAX, u64::MAX) == u64::MAX,
+        size(u64::MAX, u64::MAX, u64::MAX).room_bytes() == u64::MAX,
         "no overflow"
     );
 }
