@@ -55,6 +55,7 @@ pub mod geometry;
 pub mod host;
 pub mod merkle;
 pub mod plan;
+pub mod storage;
 pub mod units;
 pub mod volume;
 

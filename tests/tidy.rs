@@ -22,10 +22,11 @@ const MODULES: &[(&str, &[&str])] = &[
     ("merkle", &["units"]),
     ("format", &["units", "geometry", "merkle"]),
     ("plan", &["units", "geometry", "merkle", "codec"]),
-    ("volume", &["units", "format"]),
+    ("storage", &["units"]),
+    ("volume", &["units", "format", "storage"]),
     ("buffer", &["units"]),
-    ("host", &["units"]),
-    ("catalog", &["units", "geometry", "merkle"]),
+    ("host", &["units", "storage"]),
+    ("catalog", &["units", "geometry", "merkle", "storage"]),
     (
         "archive",
         &[
@@ -38,7 +39,7 @@ const MODULES: &[(&str, &[&str])] = &[
 const PLACES: &[(&[&str], &[&str], &str)] = &[
     (
         &["std::fs", "std::os::unix::fs", "rustix::fs"],
-        &["volume::local", "host", "cli", "fault-injection"],
+        &["storage", "volume::local", "host", "cli", "fault-injection"],
         "files are touched in few places",
     ),
     (

@@ -7,18 +7,38 @@ use rustix::{
 
 use crate::error::HostError;
 
+/// Gives random bytes; the operations of an archive get one, so that a test can have the same identities again.
+pub trait Randomness: std::fmt::Debug + Send + Sync {
+    /// Fills `into`.
+    ///
+    /// # Errors
+    /// [`HostError::Randomness`] when there are none.
+    fn fill(&self, into: &mut [u8]) -> Result<(), HostError>;
+}
+
+/// The randomness of the system, which nobody can predict.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemRandomness;
+
+impl Randomness for SystemRandomness {
+    fn fill(&self, into: &mut [u8]) -> Result<(), HostError> {
+        let mut filled = 0;
+        while filled < into.len() {
+            // More than 256 bytes may come in pieces.
+            filled += retry_on_intr(|| getrandom(&mut into[filled..], GetRandomFlags::empty()))
+                .map_err(|errno| HostError::Randomness { source: errno.into() })?;
+        }
+        Ok(())
+    }
+}
+
 /// Returns `N` bytes that nobody can predict, for identities and for names that must not collide.
 ///
 /// # Errors
 /// [`HostError::Randomness`] when the system has none. Early in the boot of a machine it blocks until there is some.
 pub fn random_bytes<const N: usize>() -> Result<[u8; N], HostError> {
     let mut bytes = [0; N];
-    let mut filled = 0;
-    while filled < N {
-        // More than 256 bytes may come in pieces.
-        filled += retry_on_intr(|| getrandom(&mut bytes[filled..], GetRandomFlags::empty()))
-            .map_err(|errno| HostError::Randomness { source: errno.into() })?;
-    }
+    SystemRandomness.fill(&mut bytes)?;
     Ok(bytes)
 }
 
