@@ -39,7 +39,7 @@ const MODULES: &[(&str, &[&str])] = &[
 const PLACES: &[(&[&str], &[&str], &str)] = &[
     (
         &["std::fs", "std::os::unix::fs", "rustix::fs"],
-        &["storage", "volume::local", "host", "cli", "fault-injection"],
+        &["storage", "host", "cli", "fault-injection"],
         "files are touched in few places",
     ),
     (

@@ -1,7 +1,7 @@
 //! Everything that touches the host, except volumes: sources and trees of them, restored files, sessions and their locks,
 //! the directory of an archive, free space, time and randomness.
 //!
-//! This is the second and last place (beside `volume::local`) that names `std::fs`, and the only one that asks the system
+//! This is the second and last place (beside `storage`) that names `std::fs`, and the only one that asks the system
 //! for the time or for random bytes. It promises that a source is read as it was or not at all ([`SourceFile`]), that
 //! restoring never leaves its directory nor shows half a file ([`RestoreTarget`]), and that the death of a writing process
 //! is seen by the next one ([`sessions`]).

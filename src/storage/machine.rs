@@ -134,6 +134,14 @@ impl Storage for HostStorage {
     }
 }
 
+#[cfg(test)]
+impl HostStorage {
+    /// Takes any open file of the machine, devices among them, for tests of what goes wrong.
+    pub(crate) fn file_of(file: File) -> Arc<dyn StorageFile> {
+        Arc::new(HostFile { file })
+    }
+}
+
 /// An open file of the machine.
 #[derive(Debug)]
 struct HostFile {

@@ -8,10 +8,6 @@
 //! (`bfdb_fault_injection::conformance`) checks every numbered rule of the contract below against every implementation.
 
 mod appender;
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the local volume and `host` are the two places that touch files"
-)]
 mod local;
 mod memory;
 

@@ -1,9 +1,9 @@
 //! A bounded cache of read-only file handles, least recently used goes first.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::storage::StorageFile;
 use crate::units::ExtentId;
 
 /// Open files by extent. The lock covers memory work only: files are opened and closed outside it.
@@ -15,7 +15,7 @@ pub(super) struct Handles {
 
 #[derive(Debug, Default)]
 struct State {
-    files: BTreeMap<ExtentId, (u64, Arc<File>)>,
+    files: BTreeMap<ExtentId, (u64, Arc<dyn StorageFile>)>,
     /// Extents by the time of their last use.
     by_use: BTreeMap<u64, ExtentId>,
     uses: u64,
@@ -30,14 +30,14 @@ impl Handles {
         }
     }
 
-    pub(super) fn get(&self, extent: ExtentId) -> Option<Arc<File>> {
+    pub(super) fn get(&self, extent: ExtentId) -> Option<Arc<dyn StorageFile>> {
         let mut state = self.locked();
         let (_, file) = state.take(extent)?;
         state.insert(extent, Arc::clone(&file));
         Some(file)
     }
 
-    pub(super) fn put(&self, extent: ExtentId, file: &Arc<File>) {
+    pub(super) fn put(&self, extent: ExtentId, file: &Arc<dyn StorageFile>) {
         let mut state = self.locked();
         let replaced = state.take(extent);
         state.insert(extent, Arc::clone(file));
@@ -64,14 +64,14 @@ impl Handles {
 }
 
 impl State {
-    fn take(&mut self, extent: ExtentId) -> Option<(u64, Arc<File>)> {
+    fn take(&mut self, extent: ExtentId) -> Option<(u64, Arc<dyn StorageFile>)> {
         let (used, file) = self.files.remove(&extent)?;
         let listed = self.by_use.remove(&used);
         assert!(listed == Some(extent), "every open file has one time of use");
         Some((used, file))
     }
 
-    fn insert(&mut self, extent: ExtentId, file: Arc<File>) {
+    fn insert(&mut self, extent: ExtentId, file: Arc<dyn StorageFile>) {
         self.uses += 1;
         self.by_use.insert(self.uses, extent);
         self.files.insert(extent, (self.uses, file));
@@ -81,17 +81,22 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::{HostStorage, Storage as _};
 
     #[test]
     fn the_least_recently_used_file_is_closed_first() {
         let handles = Handles::new(2);
-        let file = || Arc::new(tempfile::tempfile().expect("a temporary file"));
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = |name: &str| {
+            let path = directory.path().join(name);
+            HostStorage.create_new(&path).expect("a new file")
+        };
         let id = ExtentId::new;
-        let first = file();
+        let first = file("first");
         handles.put(id(1), &first);
-        handles.put(id(2), &file());
+        handles.put(id(2), &file("second"));
         assert!(handles.get(id(1)).is_some(), "1 is younger than 2 now");
-        handles.put(id(3), &file());
+        handles.put(id(3), &file("third"));
         assert!(handles.get(id(2)).is_none(), "2 was the oldest");
         assert!(
             handles.get(id(1)).is_some_and(|kept| Arc::ptr_eq(&kept, &first)),

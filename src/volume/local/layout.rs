@@ -1,21 +1,17 @@
 //! Names, directories and slots of a local volume; every change of a directory is followed by a sync of it.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::OFlags;
-
-use crate::error::VolumeError;
-use crate::units::{ExtentId, to_u64};
+use crate::error::{FileKind, VolumeError};
+use crate::storage::{FileAccess, Storage, StorageFile};
+use crate::units::{ExtentId, to_u64, to_usize};
 use crate::volume::{ExtentStat, SLOT_LEN_BYTES, SlotBytes, SlotIndex};
 
 const SLOTS_NAME: &str = "volume.bfv";
 const EXTENTS_NAME: &str = "extents";
 const EXTENT_SUFFIX: &str = ".bfx";
-const DIR_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
 
 /// Unlinking a file of many GiB at once stalls some disks, so it is cut to nothing in steps of this length first.
 const REMOVAL_STEP_BYTES: u64 = 256 * 1024 * 1024;
@@ -42,143 +38,112 @@ fn extent_of_name(name: &str) -> Option<ExtentId> {
 }
 
 /// Makes the directories and the slots file, or finishes what a crashed creation began.
-pub(super) fn create(dir: &Path) -> Result<(), VolumeError> {
+pub(super) fn create(storage: &dyn Storage, dir: &Path) -> Result<(), VolumeError> {
     let failed = |path: &Path| {
         let path = path.to_path_buf();
         move |source| VolumeError::Directory { path, source }
     };
     let (slots_path, extents_dir) = (slots_path(dir), extents_dir(dir));
-    make_dir(dir).map_err(failed(dir))?;
-    make_dir(&extents_dir).map_err(failed(&extents_dir))?;
-    if fs::read_dir(&extents_dir)
-        .map_err(failed(&extents_dir))?
-        .next()
-        .is_some()
-    {
+    make_dir(storage, dir).map_err(failed(dir))?;
+    make_dir(storage, &extents_dir).map_err(failed(&extents_dir))?;
+    let extents = storage.list(&extents_dir).map_err(failed(&extents_dir))?;
+    if !extents.is_empty() {
         return Err(VolumeError::InUse { path: extents_dir });
     }
-    let slots = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(FILE_MODE)
-        .custom_flags(no_follow())
-        .open(&slots_path)
-        .map_err(failed(&slots_path))?;
-    if !holds_only_zeros(&slots).map_err(failed(&slots_path))? {
+    let slots = open_or_create(storage, &slots_path).map_err(failed(&slots_path))?;
+    if !holds_only_zeros(slots.as_ref()).map_err(failed(&slots_path))? {
         return Err(VolumeError::InUse { path: slots_path });
     }
     slots
-        .write_all_at(&[0; 2 * SLOT_LEN_BYTES], 0)
+        .write_all_at(0, &[0; 2 * SLOT_LEN_BYTES])
         .and_then(|()| slots.sync_all())
         .map_err(failed(&slots_path))?;
-    sync_dir(&extents_dir).map_err(failed(&extents_dir))?;
-    sync_dir(dir).map_err(failed(dir))?;
-    let parent = parent_of(dir).map_err(failed(dir))?;
-    sync_dir(&parent).map_err(failed(&parent))
+    storage
+        .sync_directory(&extents_dir)
+        .map_err(failed(&extents_dir))?;
+    storage.sync_directory(dir).map_err(failed(dir))?;
+    let parent = parent_of(storage, dir).map_err(failed(dir))?;
+    storage.sync_directory(&parent).map_err(failed(&parent))
 }
 
-fn make_dir(path: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(DIR_MODE).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+fn make_dir(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    match storage.create_directory(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_dir(storage, path) => Ok(()),
         made => made,
     }
 }
 
+/// Says whether a path leads to a directory, through links too: a volume may be put on another disk.
+fn is_dir(storage: &dyn Storage, path: &Path) -> bool {
+    let found = storage.canonical(path).and_then(|path| storage.inspect(&path));
+    found.is_ok_and(|found| found.kind == FileKind::Directory)
+}
+
+fn open_or_create(storage: &dyn Storage, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
+    match storage.open(path, FileAccess::ReadWrite) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => storage.create_new(path),
+        opened => opened,
+    }
+}
+
 /// A slots file of a creation that crashed is shorter than a real one, or all zeros.
-fn holds_only_zeros(slots: &File) -> io::Result<bool> {
-    let len = slots.metadata()?.len();
+fn holds_only_zeros(slots: &dyn StorageFile) -> io::Result<bool> {
+    let len = slots.info()?.len_bytes;
     if len > to_u64(2 * SLOT_LEN_BYTES) {
         return Ok(false);
     }
-    let mut bytes = vec![0; crate::units::to_usize(len)];
-    slots.read_exact_at(&mut bytes, 0)?;
+    let mut bytes = vec![0; to_usize(len)];
+    slots.read_exact_at(0, &mut bytes)?;
     Ok(bytes.iter().all(|&byte| byte == 0))
 }
 
 /// The directory that names `dir`; resolved first, because `.` and `a/..` have no parent by name.
-fn parent_of(dir: &Path) -> io::Result<PathBuf> {
-    let absolute = fs::canonicalize(dir)?;
+fn parent_of(storage: &dyn Storage, dir: &Path) -> io::Result<PathBuf> {
+    let absolute = storage.canonical(dir)?;
     Ok(absolute
         .parent()
         .map_or_else(|| absolute.clone(), Path::to_path_buf))
 }
 
 /// Fails unless `dir` has what every volume has.
-pub(super) fn check(dir: &Path) -> Result<(), VolumeError> {
+pub(super) fn check(storage: &dyn Storage, dir: &Path) -> Result<(), VolumeError> {
     let slots_path = slots_path(dir);
-    if let Err(source) = open_for_reading(&slots_path) {
+    if let Err(source) = storage.open(&slots_path, FileAccess::Read) {
         return Err(VolumeError::Directory {
             path: slots_path,
             source,
         });
     }
-    check_extents(dir)
+    check_extents(storage, dir)
 }
 
-/// Looks whether the directory of extents can be read.
-pub(super) fn check_extents(dir: &Path) -> Result<(), VolumeError> {
+/// Looks whether there is a directory of extents.
+pub(super) fn check_extents(storage: &dyn Storage, dir: &Path) -> Result<(), VolumeError> {
     let extents_dir = extents_dir(dir);
-    match fs::read_dir(&extents_dir) {
-        Ok(_) => Ok(()),
-        Err(source) => Err(VolumeError::Directory {
-            path: extents_dir,
-            source,
-        }),
+    let not_there = |source| VolumeError::Directory {
+        path: extents_dir.clone(),
+        source,
+    };
+    if is_dir(storage, &extents_dir) {
+        return Ok(());
     }
-}
-
-pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-pub(super) fn open_for_reading(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(no_follow()).open(path)
-}
-
-pub(super) fn open_for_writing(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(no_follow())
-        .open(path)
-}
-
-pub(super) fn create_new(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(FILE_MODE)
-        .open(path)
-}
-
-/// A planted link must not lead out of the volume, and a planted fifo must not be waited for.
-fn no_follow() -> i32 {
-    flag_bits(OFlags::NOFOLLOW | OFlags::NONBLOCK)
-}
-
-pub(super) fn flag_bits(flags: OFlags) -> i32 {
-    i32::try_from(flags.bits()).expect("open flags fit what open takes")
-}
-
-pub(super) fn has_a_name(metadata: &Metadata) -> bool {
-    metadata.nlink() > 0
+    // What is in the way says more than that it is no directory.
+    storage.inspect(&extents_dir).map_err(not_there)?;
+    Err(not_there(io::ErrorKind::NotADirectory.into()))
 }
 
 /// Lists extents by id; names of other things and links are passed over.
-pub(super) fn list(dir: &Path) -> io::Result<Vec<ExtentStat>> {
+pub(super) fn list(storage: &dyn Storage, dir: &Path) -> io::Result<Vec<ExtentStat>> {
+    let extents_dir = extents_dir(dir);
     let mut found = Vec::new();
-    for entry in fs::read_dir(extents_dir(dir))? {
-        let entry = entry?;
-        let Some(extent) = entry.file_name().to_str().and_then(extent_of_name) else {
+    for name in storage.list(&extents_dir)? {
+        let Some(extent) = name.to_str().and_then(extent_of_name) else {
             continue;
         };
-        match entry.metadata() {
-            Ok(metadata) if metadata.is_file() => found.push(ExtentStat {
+        match storage.inspect(&extents_dir.join(name)) {
+            Ok(info) if info.kind == FileKind::Regular => found.push(ExtentStat {
                 extent,
-                len_bytes: metadata.len(),
+                len_bytes: info.len_bytes,
             }),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {} // Removed while we looked.
@@ -189,31 +154,37 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<ExtentStat>> {
     Ok(found)
 }
 
-pub(super) fn remove(dir: &Path, extent: ExtentId) -> io::Result<()> {
+pub(super) fn remove(storage: &dyn Storage, dir: &Path, extent: ExtentId) -> io::Result<()> {
     let path = extent_path(dir, extent);
-    let metadata = fs::symlink_metadata(&path)?;
+    let info = storage.inspect(&path)?;
     // With a second name (a backup made of hard links) the bytes are not ours alone: only the name goes.
-    if metadata.is_file() && metadata.nlink() == 1 && metadata.len() > REMOVAL_STEP_BYTES {
-        let file = open_for_writing(&path)?;
-        let mut len = metadata.len();
+    if info.kind == FileKind::Regular && info.links == 1 && info.len_bytes > REMOVAL_STEP_BYTES {
+        let file = storage.open(&path, FileAccess::ReadWrite)?;
+        let mut len = info.len_bytes;
         while len > REMOVAL_STEP_BYTES {
             len -= REMOVAL_STEP_BYTES;
-            rustix::fs::ftruncate(&file, len)?;
+            file.set_len(len)?;
         }
     }
-    fs::remove_file(&path)?;
-    sync_dir(&extents_dir(dir))
+    storage.remove_file(&path)?;
+    storage.sync_directory(&extents_dir(dir))
 }
 
-pub(super) fn read_slot(dir: &Path, slot: SlotIndex) -> io::Result<Box<SlotBytes>> {
+pub(super) fn read_slot(storage: &dyn Storage, dir: &Path, slot: SlotIndex) -> io::Result<Box<SlotBytes>> {
     let mut bytes = Box::new([0; SLOT_LEN_BYTES]);
-    open_for_reading(&slots_path(dir))?.read_exact_at(&mut *bytes, slot.offset_bytes())?;
+    let file = storage.open(&slots_path(dir), FileAccess::Read)?;
+    file.read_exact_at(slot.offset_bytes(), &mut *bytes)?;
     Ok(bytes)
 }
 
-pub(super) fn write_slot(dir: &Path, slot: SlotIndex, bytes: &SlotBytes) -> io::Result<()> {
-    let file = open_for_writing(&slots_path(dir))?;
-    file.write_all_at(bytes, slot.offset_bytes())?;
+pub(super) fn write_slot(
+    storage: &dyn Storage,
+    dir: &Path,
+    slot: SlotIndex,
+    bytes: &SlotBytes,
+) -> io::Result<()> {
+    let file = storage.open(&slots_path(dir), FileAccess::ReadWrite)?;
+    file.write_all_at(slot.offset_bytes(), bytes)?;
     // A failure is the caller's to settle with the other slot; what was written before is never synced again as is.
     file.sync_data()
 }

@@ -20,15 +20,14 @@ mod space;
 mod writer;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::handles::Handles;
 use self::writer::LocalWriter;
 use crate::error::VolumeError;
+use crate::storage::{FileAccess, HostStorage, Storage, StorageFile};
 use crate::units::{ExtentId, VolumeId, to_u64};
 use crate::volume::{ExtentStat, ExtentWriter, SlotBytes, SlotIndex, Volume};
 
@@ -64,7 +63,7 @@ impl Default for LocalVolumeOptions {
     }
 }
 
-/// A volume in a directory.
+/// A volume in a directory of the machine's file system, or of any other [`Storage`].
 #[derive(Debug)]
 pub struct LocalVolume {
     shared: Arc<Shared>,
@@ -74,6 +73,7 @@ pub struct LocalVolume {
 /// What the volume and its writers both need.
 #[derive(Debug)]
 struct Shared {
+    storage: Arc<dyn Storage>,
     id: VolumeId,
     dir: PathBuf,
     io_mode: IoMode,
@@ -92,13 +92,16 @@ impl LocalVolume {
     /// # Errors
     /// [`VolumeError::InUse`] where a slot holds anything or extents are there, [`VolumeError::Directory`].
     pub fn create(dir: &Path, id: VolumeId) -> Result<Self, VolumeError> {
-        layout::create(dir)?;
-        Ok(Self::over(
-            dir,
-            id,
-            &LocalVolumeOptions::default(),
-            Arc::default(),
-        ))
+        Self::create_on(host(), dir, id)
+    }
+
+    /// Does the same on a storage.
+    ///
+    /// # Errors
+    /// As for [`Self::create`].
+    pub fn create_on(storage: Arc<dyn Storage>, dir: &Path, id: VolumeId) -> Result<Self, VolumeError> {
+        layout::create(storage.as_ref(), dir)?;
+        Ok(Self::new(storage, dir, id))
     }
 
     /// Opens the volume in `dir` under the id that its slots name; see [`read_slots_of`](Self::read_slots_of).
@@ -106,49 +109,69 @@ impl LocalVolume {
     /// # Errors
     /// [`VolumeError::Directory`] when `dir` is not a volume's directory.
     pub fn open(dir: &Path, id: VolumeId) -> Result<Self, VolumeError> {
-        layout::check(dir)?;
-        Ok(Self::over(
-            dir,
-            id,
-            &LocalVolumeOptions::default(),
-            Arc::default(),
-        ))
+        Self::open_on(host(), dir, id)
+    }
+
+    /// Does the same on a storage.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_on(storage: Arc<dyn Storage>, dir: &Path, id: VolumeId) -> Result<Self, VolumeError> {
+        layout::check(storage.as_ref(), dir)?;
+        Ok(Self::new(storage, dir, id))
     }
 
     /// Opens what is left of the volume in `dir` for reading: its slots may be gone, its extents are enough.
     ///
     /// # Errors
-    /// [`VolumeError::Directory`] when the directory of extents cannot be read.
+    /// [`VolumeError::Directory`] when there is no directory of extents.
     pub fn open_without_slots(dir: &Path, id: VolumeId) -> Result<Self, VolumeError> {
-        layout::check_extents(dir)?;
-        Ok(Self::over(
-            dir,
-            id,
-            &LocalVolumeOptions::default(),
-            Arc::default(),
-        ))
+        Self::open_without_slots_on(host(), dir, id)
+    }
+
+    /// Does the same on a storage.
+    ///
+    /// # Errors
+    /// As for [`Self::open_without_slots`].
+    pub fn open_without_slots_on(
+        storage: Arc<dyn Storage>,
+        dir: &Path,
+        id: VolumeId,
+    ) -> Result<Self, VolumeError> {
+        layout::check_extents(storage.as_ref(), dir)?;
+        Ok(Self::new(storage, dir, id))
     }
 
     /// Changes how bytes are moved; writers made before keep their way.
     #[must_use]
     pub fn with_options(self, options: &LocalVolumeOptions) -> Self {
-        Self::over(
-            &self.shared.dir,
-            self.shared.id,
-            options,
-            Arc::clone(&self.shared.poisoned),
-        )
+        let shared = Shared {
+            storage: Arc::clone(&self.shared.storage),
+            id: self.shared.id,
+            dir: self.shared.dir.clone(),
+            io_mode: options.io_mode,
+            poisoned: Arc::clone(&self.shared.poisoned),
+        };
+        Self {
+            shared: Arc::new(shared),
+            handles: Handles::new(options.open_handles),
+        }
     }
 
     /// Reads both slots of a directory whose volume is not known yet, each with its own result: one that is damaged or
     /// cut off does not hide the other.
     pub fn read_slots_of(dir: &Path) -> [Result<Box<SlotBytes>, VolumeError>; 2] {
+        Self::read_slots_on(&HostStorage, dir)
+    }
+
+    /// Does the same on a storage.
+    pub fn read_slots_on(storage: &dyn Storage, dir: &Path) -> [Result<Box<SlotBytes>, VolumeError>; 2] {
         SlotIndex::BOTH.map(|slot| {
             let source_of = |source| VolumeError::Directory {
                 path: layout::slots_path(dir),
                 source,
             };
-            layout::read_slot(dir, slot).map_err(source_of)
+            layout::read_slot(storage, dir, slot).map_err(source_of)
         })
     }
 
@@ -162,12 +185,14 @@ impl LocalVolume {
         layout::extent_path(&self.shared.dir, extent)
     }
 
-    fn over(dir: &Path, id: VolumeId, options: &LocalVolumeOptions, poisoned: Poisoned) -> Self {
+    fn new(storage: Arc<dyn Storage>, dir: &Path, id: VolumeId) -> Self {
+        let options = LocalVolumeOptions::default();
         let shared = Shared {
+            storage,
             id,
             dir: dir.to_path_buf(),
             io_mode: options.io_mode,
-            poisoned,
+            poisoned: Poisoned::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -176,16 +201,19 @@ impl LocalVolume {
     }
 
     /// Returns a read-only handle that still has a name, and its length.
-    fn handle(&self, extent: ExtentId) -> io::Result<(Arc<fs::File>, u64)> {
+    fn handle(&self, extent: ExtentId) -> io::Result<(Arc<dyn StorageFile>, u64)> {
         if let Some(file) = self.handles.get(extent) {
-            let metadata = file.metadata()?;
-            if layout::has_a_name(&metadata) {
-                return Ok((file, metadata.len()));
+            let info = file.info()?;
+            if info.links > 0 {
+                return Ok((file, info.len_bytes));
             }
             self.handles.forget(extent);
         }
-        let file = Arc::new(layout::open_for_reading(&self.extent_path(extent))?);
-        let len_bytes = file.metadata()?.len();
+        let file = self
+            .shared
+            .storage
+            .open(&self.extent_path(extent), FileAccess::Read)?;
+        let len_bytes = file.info()?.len_bytes;
         self.handles.put(extent, &file);
         Ok((file, len_bytes))
     }
@@ -220,14 +248,14 @@ impl LocalVolume {
             });
         }
         if caches == Caches::Drop {
-            space::drop_from_cache(&file, offset, len);
+            file.forget_cached(offset, len);
         }
-        file.read_exact_at(into, offset).map_err(|source| {
+        file.read_exact_at(offset, into).map_err(|source| {
             // A handle that fails may be stale (a network filesystem): the next read opens anew.
             self.handles.forget(extent);
             // Somebody cut the file between the look at its length and the read.
             if source.kind() == io::ErrorKind::UnexpectedEof {
-                let len_bytes = file.metadata().map_or(0, |metadata| metadata.len());
+                let len_bytes = file.info().map_or(0, |info| info.len_bytes);
                 VolumeError::Truncated {
                     volume,
                     extent,
@@ -285,7 +313,7 @@ impl Volume for LocalVolume {
     }
 
     fn extents(&self) -> Result<Vec<ExtentStat>, VolumeError> {
-        layout::list(&self.shared.dir).map_err(|source| VolumeError::List {
+        layout::list(self.shared.storage.as_ref(), &self.shared.dir).map_err(|source| VolumeError::List {
             volume: self.shared.id,
             source,
         })
@@ -294,7 +322,7 @@ impl Volume for LocalVolume {
     fn remove_extent(&self, extent: ExtentId) -> Result<(), VolumeError> {
         let volume = self.shared.id;
         self.handles.forget(extent);
-        layout::remove(&self.shared.dir, extent).map_err(|source| {
+        layout::remove(self.shared.storage.as_ref(), &self.shared.dir, extent).map_err(|source| {
             if source.kind() == io::ErrorKind::NotFound {
                 VolumeError::Missing { volume, extent }
             } else {
@@ -308,14 +336,19 @@ impl Volume for LocalVolume {
     }
 
     fn free_bytes(&self) -> Result<u64, VolumeError> {
-        space::free_bytes_of(&self.shared.dir).map_err(|source| VolumeError::FreeSpace {
-            volume: self.shared.id,
-            source,
-        })
+        self.shared
+            .storage
+            .free_bytes(&self.shared.dir)
+            .map_err(|source| VolumeError::FreeSpace {
+                volume: self.shared.id,
+                source,
+            })
     }
 
     fn read_slot(&self, slot: SlotIndex, into: &mut SlotBytes) -> Result<(), VolumeError> {
-        let bytes = layout::read_slot(&self.shared.dir, slot).map_err(|source| VolumeError::ReadSlot {
+        let shared = &self.shared;
+        let read = layout::read_slot(shared.storage.as_ref(), &shared.dir, slot);
+        let bytes = read.map_err(|source| VolumeError::ReadSlot {
             volume: self.shared.id,
             slot: slot.name(),
             source,
@@ -325,12 +358,18 @@ impl Volume for LocalVolume {
     }
 
     fn write_slot(&self, slot: SlotIndex, bytes: &SlotBytes) -> Result<(), VolumeError> {
-        layout::write_slot(&self.shared.dir, slot, bytes).map_err(|source| VolumeError::WriteSlot {
+        let shared = &self.shared;
+        let written = layout::write_slot(shared.storage.as_ref(), &shared.dir, slot, bytes);
+        written.map_err(|source| VolumeError::WriteSlot {
             volume: self.shared.id,
             slot: slot.name(),
             source,
         })
     }
+}
+
+fn host() -> Arc<dyn Storage> {
+    Arc::new(HostStorage)
 }
 
 impl Shared {

@@ -1,4 +1,10 @@
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests look at files behind the back of the volume"
+)]
+
+use std::fs;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 
 use tempfile::TempDir;
 

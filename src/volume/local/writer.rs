@@ -8,9 +8,7 @@
 //!   of a preallocation falls on a fresh byte and no write lands behind a seal.
 
 use std::fmt;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -18,6 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLo
 use super::space::{self, ReserveError};
 use super::{IoMode, Shared, layout};
 use crate::error::VolumeError;
+use crate::storage::{FileAccess, StorageFile};
 use crate::units::{ByteRange, ExtentId, VolumeId, to_u64, to_usize};
 use crate::volume::{ExtentWriter, SECTOR_LEN_BYTES};
 
@@ -33,9 +32,9 @@ pub(super) struct LocalWriter {
     extent: ExtentId,
     path: PathBuf,
     /// Opened before the first byte is written: a sync through it hears of every failed write-back since.
-    file: File,
+    file: Arc<dyn StorageFile>,
     /// A second handle past the page cache; `None` where the filesystem has none.
-    direct: OnceLock<Option<File>>,
+    direct: OnceLock<Option<Arc<dyn StorageFile>>>,
     /// Set when a direct write was refused: it will be refused again.
     direct_refused: AtomicBool,
     sync_turn: Mutex<()>,
@@ -69,7 +68,8 @@ impl LocalWriter {
     ) -> Result<Self, VolumeError> {
         let volume = shared.id;
         let path = layout::extent_path(&shared.dir, extent);
-        let file = layout::create_new(&path).map_err(|source| {
+        let storage = shared.storage.as_ref();
+        let file = storage.create_new(&path).map_err(|source| {
             if source.kind() == io::ErrorKind::AlreadyExists {
                 VolumeError::Exists { volume, extent }
             } else {
@@ -81,17 +81,17 @@ impl LocalWriter {
             }
         })?;
         let capacity_bytes = capacity_bytes.max(to_u64(header.len()));
-        let made = space::reserve(&file, capacity_bytes).and_then(|()| {
-            file.write_all_at(header, 0)?;
+        let made = space::reserve((storage, &shared.dir), file.as_ref(), capacity_bytes).and_then(|()| {
+            file.write_all_at(0, header)?;
             file.sync_all()?;
-            Ok(layout::sync_dir(&layout::extents_dir(&shared.dir))?)
+            Ok(storage.sync_directory(&layout::extents_dir(&shared.dir))?)
         });
         let Err(error) = made else {
             return Ok(Self::over(shared, extent, path, file));
         };
         // None is left behind. Should the removal fail too, its error hides nothing: the id is not used again, and
         // the listing shows the file.
-        let source = match (error, layout::remove(&shared.dir, extent)) {
+        let source = match (error, layout::remove(storage, &shared.dir, extent)) {
             (
                 ReserveError::Full {
                     needed_bytes,
@@ -125,7 +125,10 @@ impl LocalWriter {
             return Err(VolumeError::Poisoned { volume, extent });
         }
         let path = layout::extent_path(&shared.dir, extent);
-        let opened = layout::open_for_writing(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let opened = shared
+            .storage
+            .open(&path, FileAccess::ReadWrite)
+            .and_then(|file| Ok((file.info()?.len_bytes, file)));
         let (len_bytes, file) = opened.map_err(|source| {
             if source.kind() == io::ErrorKind::NotFound {
                 VolumeError::Missing { volume, extent }
@@ -152,7 +155,7 @@ impl LocalWriter {
         Ok(writer)
     }
 
-    fn over(shared: &Arc<Shared>, extent: ExtentId, path: PathBuf, file: File) -> Self {
+    fn over(shared: &Arc<Shared>, extent: ExtentId, path: PathBuf, file: Arc<dyn StorageFile>) -> Self {
         Self {
             shared: Arc::clone(shared),
             extent,
@@ -190,7 +193,7 @@ impl LocalWriter {
 
     fn full(&self, needed_bytes: u64) -> VolumeError {
         // Without an answer, nothing is free as far as anybody knows.
-        let free_bytes = space::free_bytes_at(&self.file).unwrap_or(0);
+        let free_bytes = self.shared.storage.free_bytes(&self.shared.dir).unwrap_or(0);
         VolumeError::Full {
             volume: self.shared.id,
             extent: self.extent,
@@ -233,7 +236,7 @@ impl LocalWriter {
         let mut done = 0;
         // A short write that ends inside a sector leaves the rest to the page cache.
         while done < body.len() && done.is_multiple_of(sector) {
-            match direct.write_at(&body[done..], offset + to_u64(done)) {
+            match direct.write_at(offset + to_u64(done), &body[done..]) {
                 Ok(0) => break,
                 Ok(written) => done += written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -248,35 +251,18 @@ impl LocalWriter {
     }
 
     /// `None` where there is no way past the page cache; every write is buffered then.
-    #[cfg(target_os = "linux")]
-    fn open_direct(&self) -> Option<File> {
-        use std::fs::OpenOptions;
-        use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-
-        use rustix::fs::OFlags;
-
-        let flags = layout::flag_bits(OFlags::DIRECT | OFlags::NOFOLLOW);
-        let direct = OpenOptions::new()
-            .write(true)
-            .custom_flags(flags)
-            .open(&self.path)
-            .ok()?;
+    fn open_direct(&self) -> Option<Arc<dyn StorageFile>> {
+        let direct = self.shared.storage.open_direct(&self.path).ok()??;
         // By path, so it is looked at whether that is still our file.
-        let (ours, theirs) = (self.file.metadata().ok()?, direct.metadata().ok()?);
-        let same = ours.dev() == theirs.dev() && ours.ino() == theirs.ino();
-        same.then_some(direct)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn open_direct(&self) -> Option<File> {
-        None
+        let (ours, theirs) = (self.file.info().ok()?, direct.info().ok()?);
+        (ours.id == theirs.id).then_some(direct)
     }
 
     fn write_buffered(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.file.write_all_at(bytes, offset)?;
+        self.file.write_all_at(offset, bytes)?;
         let start = self
             .pace
             .lock()
@@ -284,7 +270,7 @@ impl LocalWriter {
             .add(offset, to_u64(bytes.len()));
         if let Some(range) = start {
             // This is what `sync_file_range` would do: dirty pages are not dropped, their write-back begins.
-            space::drop_from_cache(&self.file, range.start(), range.len());
+            self.file.forget_cached(range.start(), range.len());
         }
         Ok(())
     }
@@ -328,7 +314,12 @@ impl ExtentWriter for LocalWriter {
         let _alone = self.enter_alone()?;
         let (volume, extent) = (self.shared.id, self.extent);
         self.length_changed.store(true, Ordering::Release);
-        space::reserve(&self.file, end_bytes).map_err(|error| match error {
+        space::reserve(
+            (self.shared.storage.as_ref(), &self.shared.dir),
+            self.file.as_ref(),
+            end_bytes,
+        )
+        .map_err(|error| match error {
             ReserveError::Full {
                 needed_bytes,
                 free_bytes,
@@ -386,9 +377,9 @@ impl ExtentWriter for LocalWriter {
     fn truncate(&self, end_bytes: u64) -> Result<(), VolumeError> {
         let _alone = self.enter_alone()?;
         let shorten = || {
-            if self.file.metadata()?.len() > end_bytes {
+            if self.file.info()?.len_bytes > end_bytes {
                 self.length_changed.store(true, Ordering::Release);
-                rustix::fs::ftruncate(&self.file, end_bytes)?;
+                self.file.set_len(end_bytes)?;
             }
             Ok(())
         };

@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "these tests write onto devices")]
+
 use std::fs::OpenOptions;
 use std::path::Path;
 
@@ -5,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::buffer::{AlignedBuffer, BufferPool};
+use crate::storage::HostStorage;
 use crate::volume::{LocalVolume, Volume as _};
 
 const EXTENT: ExtentId = ExtentId::new(1);
@@ -30,6 +33,7 @@ impl Site {
             .write(true)
             .open(path)
             .expect("it can be opened");
+        let file = HostStorage::file_of(file);
         LocalWriter::over(&self.volume.shared, EXTENT, path.to_path_buf(), file)
     }
 
@@ -179,7 +183,7 @@ fn a_refused_direct_write_is_buffered_and_no_other_is_tried() {
         .open("/proc/self/oom_score_adj")
         .expect("our own file");
     assert!(
-        writer.direct.set(Some(refusing)).is_ok(),
+        writer.direct.set(Some(HostStorage::file_of(refusing))).is_ok(),
         "nothing was written yet"
     );
     writer
