@@ -287,8 +287,8 @@ impl<'a> Context<'a> {
 
     /// Says who works in the archive, as far as session files tell.
     fn living_writers(&self) -> Vec<String> {
-        let sessions = ArchiveLayout::new(&self.archive).sessions();
-        let seen = glance_at_sessions(&sessions).unwrap_or_default();
+        let layout = ArchiveLayout::new(&self.archive);
+        let seen = glance_at_sessions(layout.machine(), &layout.sessions()).unwrap_or_default();
         let living = seen
             .into_iter()
             .filter(|session| session.life == SessionLife::Live);

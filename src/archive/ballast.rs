@@ -6,7 +6,7 @@
 //! nothing; then a removal on a full disk fails as it would without one, and leaves everything as it was.
 
 use super::shared::Shared;
-use crate::host::{ArchiveLayout, BALLAST_LEN_BYTES, free_bytes};
+use crate::host::{ArchiveLayout, BALLAST_LEN_BYTES};
 
 /// Free bytes, as a multiple of its length, at which a ballast is made: never so that it fills a disk by itself.
 const ROOM_TO_MAKE: u64 = 2;
@@ -25,7 +25,10 @@ pub(super) fn with_room<T>(shared: &Shared, need_bytes: u64, work: impl FnOnce()
 /// time: it is made only where twice as much is free as it takes.
 pub(super) fn give_way(layout: &ArchiveLayout, need_bytes: u64) {
     // Where the free space cannot be told, the operation itself shows whether there is any.
-    if free_bytes(layout.root()).is_ok_and(|free| free < need_bytes.max(BALLAST_LEN_BYTES)) {
+    if layout
+        .free_bytes()
+        .is_ok_and(|free| free < need_bytes.max(BALLAST_LEN_BYTES))
+    {
         match layout.ballast().release() {
             Ok(_) | Err(_) => {}
         }
@@ -42,7 +45,11 @@ pub(super) fn missing_bytes(layout: &ArchiveLayout) -> u64 {
 pub(super) fn settle(layout: &ArchiveLayout) {
     let ballast = layout.ballast();
     let is_there = ballast.kept_bytes().is_ok_and(|kept| kept >= BALLAST_LEN_BYTES);
-    if is_there || !free_bytes(layout.root()).is_ok_and(|free| free >= ROOM_TO_MAKE * BALLAST_LEN_BYTES) {
+    if is_there
+        || !layout
+            .free_bytes()
+            .is_ok_and(|free| free >= ROOM_TO_MAKE * BALLAST_LEN_BYTES)
+    {
         return;
     }
     // It serves bad days only, and this is none: the next operation that writes tries again.

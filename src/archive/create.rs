@@ -9,12 +9,9 @@ use super::{
 };
 use crate::{
     catalog::{Access, ArchiveRecord, Catalog, CatalogOptions, Check, VolumeRecord},
-    error::{HostError, OpenError},
+    error::{HostError, HostOperation, OpenError},
     format::{FormatVersion, VolumeSlot},
-    host::{
-        ArchiveLayout, ArchiveState, Building, Clock, Existing, SystemClock, file_len_bytes, publish,
-        random_bytes, set_private,
-    },
+    host::{ArchiveLayout, ArchiveState, Building, Existing, Machine, publish},
     units::{ArchiveId, Epoch, VolumeId},
     volume::{LocalVolume, LocalVolumeOptions, Volume},
 };
@@ -32,8 +29,8 @@ const TEMPORARY_CATALOG: &str = "catalog.redb.tmp";
 ///
 /// The catalog appears last, under its own name and complete: a crash before leaves a directory that holds no archive and
 /// that the next attempt takes over, since nothing was ever stored there.
-pub(super) fn create(root: &Path, options: &ArchiveOptions) -> Result<Archive, OpenError> {
-    let layout = ArchiveLayout::new(root);
+pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -> Result<Archive, OpenError> {
+    let layout = ArchiveLayout::on(machine, root);
     let exists = || OpenError::Exists {
         path: root.to_path_buf(),
     };
@@ -49,14 +46,13 @@ pub(super) fn create(root: &Path, options: &ArchiveOptions) -> Result<Archive, O
     // Of two processes that find no archive one makes it, the other fails here.
     let build = layout.lock_for_building(Building::Creation)?;
     layout.remove_stale_temporaries(&build)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     layout.create_directories()?;
     let (archive_id, local) = make_volume(&layout)?;
     let archive = ArchiveRecord {
         id: archive_id,
         format_version: FormatVersion::CURRENT.get(),
         required_features: 0,
-        created_at: clock.now(),
+        created_at: machine.now(),
         policy: options.policy,
     };
     let record = VolumeRecord {
@@ -68,42 +64,55 @@ pub(super) fn create(root: &Path, options: &ArchiveOptions) -> Result<Archive, O
     let cache = CatalogOptions {
         cache_bytes: options.resources.catalog_cache_bytes,
     };
+    // Empty and for its owner alone; the database takes it as it is.
+    let made = machine.storage.create_new(&temporary);
+    made.map_err(HostError::io(HostOperation::Create, &temporary))?;
     Catalog::create(&temporary, &archive, &[record], cache)?;
-    set_private(&temporary)?;
     // The catalog is complete and synced before it gets its name, and the name is synced before anyone relies on it.
-    publish(&temporary, &layout.catalog(), Existing::Refuse)?;
+    publish(
+        machine.storage.as_ref(),
+        &temporary,
+        &layout.catalog(),
+        Existing::Refuse,
+    )?;
     build.end()?;
     let open = OpenOptions {
         access: Access::Write,
         resources: options.resources,
     };
-    Ok(super::create::open(root, &open)?.0)
+    Ok(super::create::open(machine, root, &open)?.0)
 }
 
 /// Makes the volume inside the archive, or takes up the one that an interrupted creation has made: its slots name the
 /// archive that was to be, and nothing was ever stored in it.
 fn make_volume(layout: &ArchiveLayout) -> Result<(ArchiveId, LocalVolume), OpenError> {
     let dir = layout.embedded_volume();
-    if let [Ok(first), Ok(second)] = LocalVolume::read_slots_of(&dir)
+    let machine = layout.machine();
+    let storage = || Arc::clone(&machine.storage);
+    if let [Ok(first), Ok(second)] = LocalVolume::read_slots_on(machine.storage.as_ref(), &dir)
         && let Ok(slot) = VolumeSlot::newest(&first[..], &second[..])
         && slot.epoch == Epoch::ZERO
     {
-        let local = LocalVolume::open(&dir, slot.volume)?;
+        let local = LocalVolume::open_on(storage(), &dir, slot.volume)?;
         if local.extents()?.is_empty() {
             // Whoever wrote it may have died before it was synced.
             write_slot(&local, &slot)?;
             return Ok((slot.archive, local));
         }
     }
-    let archive = ArchiveId::from_bytes(random_bytes()?);
-    let local = LocalVolume::create(&dir, VolumeId::from_bytes(random_bytes()?))?;
+    let archive = ArchiveId::from_bytes(machine.random_bytes()?);
+    let local = LocalVolume::create_on(storage(), &dir, VolumeId::from_bytes(machine.random_bytes()?))?;
     announce_epoch(&local, archive, Epoch::ZERO)?;
     Ok((archive, local))
 }
 
 /// Opens an archive.
-pub(super) fn open(root: &Path, options: &OpenOptions) -> Result<(Archive, RecoveryReport), OpenError> {
-    let layout = ArchiveLayout::new(root);
+pub(super) fn open(
+    machine: &Machine,
+    root: &Path,
+    options: &OpenOptions,
+) -> Result<(Archive, RecoveryReport), OpenError> {
+    let layout = ArchiveLayout::on(machine, root);
     let path = || root.to_path_buf();
     match layout.state()? {
         ArchiveState::Archive => {}
@@ -118,7 +127,7 @@ pub(super) fn open(root: &Path, options: &OpenOptions) -> Result<(Archive, Recov
         // A database that was not closed is settled by opening it.
         ballast::give_way(&layout, 0);
     }
-    let file_len_bytes = file_len_bytes(&layout.catalog())?;
+    let file_len_bytes = layout.catalog_len_bytes()?;
     let check = if has_dead_session {
         Check::Always
     } else {
@@ -143,7 +152,6 @@ pub(super) fn open(root: &Path, options: &OpenOptions) -> Result<(Archive, Recov
         access: options.access,
         volumes,
         resources: options.resources,
-        clock: Arc::new(SystemClock),
     })?;
     let report = match options.access {
         Access::Write => {
@@ -172,9 +180,10 @@ fn open_volumes(
     let mut volumes: Vec<Arc<dyn Volume>> = Vec::new();
     for record in catalog.read()?.volumes()? {
         let path = layout.root().join(OsStr::from_bytes(&record.path));
+        let storage = Arc::clone(&layout.machine().storage);
         let opened = match options.access {
-            Access::Write => LocalVolume::open(&path, record.id)?,
-            Access::Read => LocalVolume::open_without_slots(&path, record.id)?,
+            Access::Write => LocalVolume::open_on(storage, &path, record.id)?,
+            Access::Read => LocalVolume::open_without_slots_on(storage, &path, record.id)?,
         };
         let local = opened.with_options(&LocalVolumeOptions {
             io_mode: options.resources.io,

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     catalog::{Access, Catalog, CatalogOptions, Check},
     error::{CommitError, VolumeError},
-    host::{ArchiveLayout, SystemClock},
+    host::ArchiveLayout,
     units::{ExtentId, FileName, VolumeId, to_u64},
     volume::{ExtentStat, ExtentWriter, MemoryVolume, SlotBytes, SlotIndex, Volume},
 };
@@ -174,7 +174,6 @@ impl Small {
             access: Access::Write,
             volumes: Volumes::new([volume]),
             resources: options.resources,
-            clock: Arc::new(SystemClock),
         });
         let archive = Archive {
             shared: Arc::new(shared.expect("threads")),

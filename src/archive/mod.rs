@@ -43,7 +43,7 @@ pub use snapshot::{BlockPlaces, FileInfo, Files, Snapshot, VolumeInfo};
 use crate::{
     error::{CatalogError, CloseError, CommitError, OpenError, ScrubError},
     geometry::Policy,
-    host::ExcludedDirectories,
+    host::{ExcludedDirectories, Machine},
     units::{ArchiveId, FileName},
 };
 use shared::Shared;
@@ -64,7 +64,15 @@ impl Archive {
     /// # Errors
     /// [`OpenError::Exists`] when the directory holds anything: an archive is never made over another.
     pub fn create(root: &Path, options: &ArchiveOptions) -> Result<Self, OpenError> {
-        create::create(root, options)
+        Self::create_on(&Machine::default(), root, options)
+    }
+
+    /// Does the same on a machine, which may be a simulated one.
+    ///
+    /// # Errors
+    /// As for [`Self::create`].
+    pub fn create_on(machine: &Machine, root: &Path, options: &ArchiveOptions) -> Result<Self, OpenError> {
+        create::create(machine, root, options)
     }
 
     /// Opens an archive; opening for writing settles what writers that died have left.
@@ -72,7 +80,19 @@ impl Archive {
     /// # Errors
     /// [`OpenError`] says whether there is none, whether it is newer than this program, and what is damaged.
     pub fn open(root: &Path, options: &OpenOptions) -> Result<(Self, RecoveryReport), OpenError> {
-        create::open(root, options)
+        Self::open_on(&Machine::default(), root, options)
+    }
+
+    /// Does the same on a machine, which may be a simulated one.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_on(
+        machine: &Machine,
+        root: &Path,
+        options: &OpenOptions,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
+        create::open(machine, root, options)
     }
 
     /// Returns the identity of the archive.

@@ -26,7 +26,7 @@ pub struct RecoveryReport {
 /// Says whether a writer has died without ending its session.
 pub(super) fn has_dead_session(layout: &ArchiveLayout) -> Result<bool, HostError> {
     // Only a glance: a lock that is held for a moment would look like a life to a writer that recovers.
-    Ok(glance_at_sessions(&layout.sessions())?
+    Ok(glance_at_sessions(layout.machine(), &layout.sessions())?
         .iter()
         .any(|seen| seen.life == SessionLife::Dead))
 }
@@ -50,7 +50,7 @@ fn recover_now(shared: &Shared) -> Result<RecoveryReport, OpenError> {
     let mut writer = shared.catalog.write()?;
     // A session exists before its first transaction, and ours excludes theirs: whoever owns an extent now is listed
     // here while it lives.
-    let seen = sessions(&shared.layout.sessions())?;
+    let seen = sessions(shared.machine(), &shared.layout.sessions())?;
     let live: BTreeSet<SessionId> = seen
         .iter()
         .filter(|session| matches!(session.state, SessionState::Live(_)))

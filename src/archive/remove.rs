@@ -4,7 +4,6 @@ use super::{ballast::with_room, shared::Shared, volumes::commit_publication};
 use crate::{
     catalog::{Access, FileRecord, TransactionSize},
     error::CommitError,
-    host::free_bytes,
     units::{FileId, FileName, to_u64},
 };
 
@@ -43,7 +42,7 @@ pub(super) fn remove_many(shared: &Shared, names: &[FileName]) -> Result<Vec<Opt
     };
     let needed_bytes = size_of(stored.iter().flatten()).room_bytes();
     with_room(shared, needed_bytes, || {
-        let free_bytes = free_bytes(shared.layout.root())?;
+        let free_bytes = shared.layout.free_bytes()?;
         if free_bytes < needed_bytes {
             return Err(CommitError::Full {
                 name: first.name.clone(),

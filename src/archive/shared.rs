@@ -1,6 +1,6 @@
 //! What every operation of one open archive shares.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     catalog::{Access, Catalog},
     error::{BufferError, CommitError, HostError, OpenError},
     geometry::Policy,
-    host::{ArchiveLayout, Clock, ExcludedDirectories, Session, SessionInfo, random_bytes},
+    host::{ArchiveLayout, ExcludedDirectories, Machine, Session, SessionInfo},
     units::{ArchiveId, SessionId, Timestamp, to_usize},
 };
 
@@ -44,7 +44,6 @@ pub(super) struct Shared {
     pub(super) workers: rayon::ThreadPool,
     /// Few threads for what keeps processors busy with small files: each keeps memory of its own.
     pub(super) batch_workers: rayon::ThreadPool,
-    pub(super) clock: Arc<dyn Clock>,
     /// The session of this process, made by its first commit.
     session: Mutex<Option<Session>>,
 }
@@ -56,7 +55,6 @@ pub(super) struct SharedParts {
     pub(super) access: Access,
     pub(super) volumes: Volumes,
     pub(super) resources: Resources,
-    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Shared {
@@ -83,7 +81,6 @@ impl Shared {
             staging: BufferPool::new(to_usize(STAGING_LEN_BYTES * STAGING_BUFFERS)),
             workers: thread_pool("worker", threads)?,
             batch_workers: thread_pool("batch", batch_threads)?,
-            clock: parts.clock,
             session: Mutex::new(None),
         })
     }
@@ -116,8 +113,13 @@ impl Shared {
         }
     }
 
+    /// Returns what the archive asks for files, time and randomness.
+    pub(super) fn machine(&self) -> &Machine {
+        self.layout.machine()
+    }
+
     pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.machine().now()
     }
 
     /// Returns the session of this process; the first call makes it, so that its lock is held before its first
@@ -142,12 +144,10 @@ impl Shared {
     }
 
     fn make_session(&self) -> Result<Session, HostError> {
-        let id = SessionId::new(u64::from_le_bytes(random_bytes()?));
-        Session::create(
-            &self.layout.sessions(),
-            id,
-            &SessionInfo::of_this_process("write", self.clock.as_ref()),
-        )
+        let machine = self.machine();
+        let id = SessionId::new(u64::from_le_bytes(machine.random_bytes()?));
+        let about = SessionInfo::of_this_process("write", machine.clock.as_ref());
+        Session::create(machine, &self.layout.sessions(), id, &about)
     }
 
     /// Ends the session, if one was made, and closes the catalog.

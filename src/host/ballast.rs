@@ -4,19 +4,16 @@
 //! its own from somebody else's file of that name, which it leaves alone.
 
 use std::{
-    fs::File,
     io,
-    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use rustix::{
-    fs::{FallocateFlags, Mode, OFlags, fallocate, ftruncate, open},
-    io::Errno,
+use super::files::open_file;
+use crate::{
+    error::{HostError, HostOperation},
+    storage::{FileAccess, Storage, StorageFile},
 };
-
-use super::open::{Access, open_regular};
-use crate::error::{HostError, HostOperation};
 
 /// Bytes that a ballast keeps.
 pub const BALLAST_LEN_BYTES: u64 = 8 << 20;
@@ -24,22 +21,23 @@ pub const BALLAST_LEN_BYTES: u64 = 8 << 20;
 /// What a ballast begins with; the rest of it is zeros.
 const WORDS: &[u8] = b"ballast of bfdb: space for removing files from an archive whose disk is full\n";
 
-/// `stat` counts space in units of this, whatever the blocks of the file system are.
-const STAT_BLOCK_BYTES: u64 = 512;
-
 /// A file that keeps [`BALLAST_LEN_BYTES`] of a file system's space.
 ///
 /// Any number of processes may make it and release it at the same time: each call leaves it as it says, and the last one
 /// wins. Nothing depends on it but room.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Ballast {
+    storage: Arc<dyn Storage>,
     path: PathBuf,
 }
 
 impl Ballast {
-    /// Names the ballast at `path`; touches nothing.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+    /// Names the ballast at `path` of a storage; touches nothing.
+    pub fn new(storage: Arc<dyn Storage>, path: impl Into<PathBuf>) -> Self {
+        Self {
+            storage,
+            path: path.into(),
+        }
     }
 
     /// Returns where it is.
@@ -52,18 +50,18 @@ impl Ballast {
     /// # Errors
     /// [`HostError::NotRegular`] when something else than a file has its name, [`HostError::Io`] when it cannot be read.
     pub fn kept_bytes(&self) -> Result<u64, HostError> {
-        let file = match open_regular(&self.path, Access::Read) {
-            Ok((file, _)) => file,
+        let file = match self.open(FileAccess::Read) {
+            Ok(file) => file,
             Err(error) if error.is_not_found() => return Ok(0),
             Err(error) => return Err(error),
         };
-        if self.contents(&file)? == Contents::Foreign {
+        if self.contents(file.as_ref())? == Contents::Foreign {
             return Ok(0);
         }
         let found = file
-            .metadata()
+            .info()
             .map_err(HostError::io(HostOperation::Inspect, &self.path))?;
-        Ok(found.blocks() * STAT_BLOCK_BYTES)
+        Ok(found.allocated_bytes)
     }
 
     /// Makes it, for its owner alone (0600), with real blocks; one that is there gets the blocks that it lacks.
@@ -73,22 +71,21 @@ impl Ballast {
     ///
     /// # Errors
     /// [`HostError::Exists`] when somebody else's file has its name, [`HostError::NotRegular`] when something else has,
-    /// [`HostError::Io`] otherwise, also where the file system cannot allocate ahead.
+    /// [`HostError::Io`] otherwise.
     pub fn make(&self) -> Result<(), HostError> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match open(&self.path, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(_) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(HostError::io(HostOperation::Create, &self.path)(errno)),
-        }
-        let (file, _) = open_regular(&self.path, Access::ReadWrite)?;
-        if self.contents(&file)? == Contents::Foreign {
+        let file = match self.storage.create_new(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.open(FileAccess::ReadWrite)?,
+            Err(error) => return Err(HostError::io(HostOperation::Create, &self.path)(error)),
+        };
+        if self.contents(file.as_ref())? == Contents::Foreign {
             return Err(HostError::Exists {
                 path: self.path.clone(),
             });
         }
-        self.fill(&file).inspect_err(|_| {
+        self.fill(file.as_ref()).inspect_err(|_| {
             // What was allocated before the failure goes back; where even that fails, it is still ours to release.
-            match ftruncate(&file, 0) {
+            match file.set_len(0) {
                 Ok(()) | Err(_) => {}
             }
         })
@@ -105,41 +102,42 @@ impl Ballast {
         if kept == 0 {
             return Ok(0);
         }
-        let (file, _) = open_regular(&self.path, Access::ReadWrite)?;
-        if self.contents(&file)? == Contents::Foreign {
+        let file = self.open(FileAccess::ReadWrite)?;
+        if self.contents(file.as_ref())? == Contents::Foreign {
             return Ok(0);
         }
-        ftruncate(&file, 0).map_err(HostError::io(HostOperation::Reserve, &self.path))?;
+        file.set_len(0)
+            .map_err(HostError::io(HostOperation::Reserve, &self.path))?;
         // A journal lends freed blocks again only when it has been told that they are free for good.
         file.sync_all()
             .map_err(HostError::io(HostOperation::Sync, &self.path))?;
         Ok(kept)
     }
 
-    fn fill(&self, file: &File) -> Result<(), HostError> {
-        file.write_all_at(WORDS, 0)
+    fn open(&self, access: FileAccess) -> Result<Arc<dyn StorageFile>, HostError> {
+        open_file(self.storage.as_ref(), &self.path, access)
+    }
+
+    fn fill(&self, file: &dyn StorageFile) -> Result<(), HostError> {
+        file.write_all_at(0, WORDS)
             .map_err(HostError::io(HostOperation::Write, &self.path))?;
         // A crash may keep the length and lose the words, and zeros would be taken for somebody else's.
         file.sync_all()
             .map_err(HostError::io(HostOperation::Sync, &self.path))?;
-        loop {
-            match fallocate(file, FallocateFlags::empty(), 0, BALLAST_LEN_BYTES) {
-                Err(Errno::INTR) => {}
-                other => return other.map_err(HostError::io(HostOperation::Reserve, &self.path)),
-            }
-        }
+        file.allocate(BALLAST_LEN_BYTES)
+            .map_err(HostError::io(HostOperation::Reserve, &self.path))
     }
 
-    fn contents(&self, file: &File) -> Result<Contents, HostError> {
+    fn contents(&self, file: &dyn StorageFile) -> Result<Contents, HostError> {
         let mut found = [0; WORDS.len()];
-        match file.read_exact_at(&mut found, 0) {
+        match file.read_exact_at(0, &mut found) {
             Ok(()) if found == *WORDS => Ok(Contents::Ours),
             Ok(()) => Ok(Contents::Foreign),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 let found = file
-                    .metadata()
+                    .info()
                     .map_err(HostError::io(HostOperation::Inspect, &self.path))?;
-                Ok(if found.len() == 0 {
+                Ok(if found.len_bytes == 0 {
                     Contents::Ours
                 } else {
                     Contents::Foreign
@@ -165,9 +163,10 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
+    use crate::storage::HostStorage;
 
     fn ballast_in(directory: &tempfile::TempDir) -> Ballast {
-        Ballast::new(directory.path().join("ballast"))
+        Ballast::new(Arc::new(HostStorage), directory.path().join("ballast"))
     }
 
     #[test]
@@ -218,9 +217,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let ballast = ballast_in(&directory);
         ballast.make().expect("room");
-        let (file, _) = open_regular(ballast.path(), Access::Read).expect("a file");
+        let file = ballast.open(FileAccess::Read).expect("a file");
         // A file that is open for reading cannot be written: a failure at the first step.
-        assert!(ballast.fill(&file).is_err());
+        assert!(ballast.fill(file.as_ref()).is_err());
         fs::write(ballast.path(), WORDS).expect("a ballast that was cut short");
         assert!(ballast.kept_bytes().expect("a look") < BALLAST_LEN_BYTES);
         ballast.make().expect("the rest");

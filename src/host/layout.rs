@@ -13,18 +13,21 @@
 //! It knows names only; what is in a catalog or a volume is the business of others.
 
 use std::{
-    ffi::OsStr,
-    fs, io,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
+    Machine,
     ballast::Ballast,
-    directory::create_directory,
+    files::{create_directory, list_directory, open_file},
     lock::{Claim, LockedFile, contents_of, glance},
 };
-use crate::error::{HostError, HostOperation};
+use crate::{
+    error::{HostError, HostOperation},
+    storage::{FileAccess, Storage},
+};
 
 const CATALOG: &str = "catalog.redb";
 const SESSIONS: &str = "sessions";
@@ -34,9 +37,10 @@ const BALLAST: &str = "ballast";
 const BUILDING: &str = "building.tmp";
 const TEMPORARY_SUFFIX: &[u8] = b".tmp";
 
-/// Where the parts of an archive are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where the parts of an archive are, and on which machine.
+#[derive(Debug, Clone)]
 pub struct ArchiveLayout {
+    machine: Machine,
     root: PathBuf,
 }
 
@@ -78,9 +82,22 @@ pub struct BuildLock {
 }
 
 impl ArchiveLayout {
-    /// Names the parts of the archive at `root`; touches nothing.
+    /// Names the parts of the archive at `root` on the machine that the process runs on; touches nothing.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self::on(&Machine::default(), root)
+    }
+
+    /// Names the parts of the archive at `root` on a machine; touches nothing.
+    pub fn on(machine: &Machine, root: impl Into<PathBuf>) -> Self {
+        Self {
+            machine: machine.clone(),
+            root: root.into(),
+        }
+    }
+
+    /// Returns the machine that the archive is on.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// Returns the directory of the archive.
@@ -110,7 +127,45 @@ impl ArchiveLayout {
 
     /// Returns the space that is kept for a full disk, whether it is there or not.
     pub fn ballast(&self) -> Ballast {
-        Ballast::new(self.root.join(BALLAST))
+        Ballast::new(Arc::clone(&self.machine.storage), self.root.join(BALLAST))
+    }
+
+    /// Returns how many bytes an ordinary user may still write to the file system that the archive is on; `u64::MAX` where
+    /// it does not count. Somebody else may take them the moment after: reserve space, do not count on it.
+    ///
+    /// # Errors
+    /// [`HostError::Io`] when there is no archive or it cannot be asked.
+    pub fn free_bytes(&self) -> Result<u64, HostError> {
+        let free = self.storage().free_bytes(&self.root);
+        free.map_err(HostError::io(HostOperation::MeasureSpace, &self.root))
+    }
+
+    /// Returns the length of the catalog in bytes.
+    ///
+    /// # Errors
+    /// [`HostError::Io`] when it is not there.
+    pub fn catalog_len_bytes(&self) -> Result<u64, HostError> {
+        let path = self.catalog();
+        let failed = |source| HostError::io(HostOperation::Inspect, &path)(source);
+        let found = self.storage().canonical(&path).map_err(failed)?;
+        Ok(self.storage().inspect(&found).map_err(failed)?.len_bytes)
+    }
+
+    /// Lets the system forget what it has read or written of the catalog, as far as that is on disk or was given up, so that
+    /// the next read shows what the disk has. After a sync that failed the pages still hold what never arrived.
+    ///
+    /// # Errors
+    /// [`HostError::Io`] when the catalog cannot be opened. Whether the system takes the advice is its business.
+    pub fn forget_cached_catalog(&self) -> Result<(), HostError> {
+        let path = self.catalog();
+        let found = self.storage().canonical(&path);
+        let found = found.map_err(HostError::io(HostOperation::Resolve, &path))?;
+        let file = open_file(self.storage(), &found, FileAccess::Read)?;
+        let info = file
+            .info()
+            .map_err(HostError::io(HostOperation::Inspect, &path))?;
+        file.forget_cached(0, info.len_bytes);
+        Ok(())
     }
 
     /// Says what is there.
@@ -118,15 +173,12 @@ impl ArchiveLayout {
     /// # Errors
     /// [`HostError::Io`] when the directory cannot be listed or is none.
     pub fn state(&self) -> Result<ArchiveState, HostError> {
-        let failed = |source| HostError::io(HostOperation::List, &self.root)(source);
-        let entries = match fs::read_dir(&self.root) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ArchiveState::Absent),
-            Err(error) => return Err(failed(error)),
+        let Some(names) = list_directory(self.storage(), &self.root)? else {
+            return Ok(ArchiveState::Absent);
         };
         let (mut remains, mut foreign) = (false, false);
-        for entry in entries {
-            let name = entry.map_err(failed)?.file_name();
+        for name in names {
+            let name = name.as_os_str();
             match name.as_bytes() {
                 _ if name == CATALOG => return Ok(ArchiveState::Archive),
                 temporary if temporary.ends_with(TEMPORARY_SUFFIX) => {}
@@ -151,14 +203,14 @@ impl ArchiveLayout {
     }
 
     /// Makes the root, `sessions/` and `volumes/` for the owner alone; what is there stays as it is. When this returns, their
-    /// names are durable. The directory of a volume is made with [`create_directory`].
+    /// names are durable.
     ///
     /// # Errors
     /// [`HostError::NotDirectory`] when something else has one of the names, [`HostError::Io`] otherwise.
     pub fn create_directories(&self) -> Result<(), HostError> {
         [self.root.clone(), self.sessions(), self.volumes()]
             .iter()
-            .try_for_each(|path| create_directory(path))
+            .try_for_each(|path| create_directory(self.storage(), path))
     }
 
     /// Takes the right to make a catalog, so that of two processes that find no archive one makes it and the other fails.
@@ -168,13 +220,13 @@ impl ArchiveLayout {
     /// [`HostError::Locked`] when another process is building, [`HostError::Exists`] when an archive is to be created where
     /// the state is neither [`ArchiveState::Empty`] nor [`ArchiveState::Interrupted`], [`HostError::Io`] otherwise.
     pub fn lock_for_building(&self, building: Building) -> Result<BuildLock, HostError> {
-        create_directory(&self.root)?;
+        create_directory(self.storage(), &self.root)?;
         let path = self.root.join(BUILDING);
-        let locked = match LockedFile::claim(&path)? {
+        let locked = match LockedFile::claim(&self.machine.storage, &path)? {
             Claim::Taken(locked) => locked,
             Claim::Held(_) => return Err(HostError::Locked { path }),
             // The mark is empty until the state is known: a crash before must not make remains look like a creation.
-            Claim::Gone => match LockedFile::create(&path, b"") {
+            Claim::Gone => match LockedFile::create(&self.machine, &path, b"") {
                 Err(HostError::Exists { path }) => return Err(HostError::Locked { path }),
                 other => other?,
             },
@@ -214,11 +266,11 @@ impl ArchiveLayout {
         );
         let mut removed = Vec::new();
         for directory in [self.root.clone(), self.sessions()] {
-            for path in temporaries_in(&directory)? {
+            for path in temporaries_in(self.storage(), &directory)? {
                 if path == lock.locked.path() {
                     continue;
                 }
-                if let Claim::Taken(stale) = LockedFile::claim(&path)? {
+                if let Claim::Taken(stale) = LockedFile::claim(&self.machine.storage, &path)? {
                     stale.remove()?;
                     removed.push(path);
                 }
@@ -230,13 +282,17 @@ impl ArchiveLayout {
     /// Returns what the mark in the directory says is or was being built.
     fn marked(&self) -> Result<Option<Building>, HostError> {
         let path = self.root.join(BUILDING);
-        let Some((file, _)) = glance(&path)? else {
+        let Some(seen) = glance(self.storage(), &path)? else {
             return Ok(None);
         };
-        let contents = contents_of(&file, &path)?;
+        let contents = contents_of(seen.file.as_ref(), &path)?;
         Ok([Building::Creation, Building::Rebuild]
             .into_iter()
             .find(|building| building.mark() == contents))
+    }
+
+    fn storage(&self) -> &dyn Storage {
+        self.machine.storage.as_ref()
     }
 }
 
@@ -260,23 +316,10 @@ impl BuildLock {
 }
 
 /// Lists the temporary names in a directory, sorted; none where there is no directory.
-fn temporaries_in(directory: &Path) -> Result<Vec<PathBuf>, HostError> {
-    let failed = |source| HostError::io(HostOperation::List, directory)(source);
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let name: &OsStr = &entry.file_name();
-        if name.as_bytes().ends_with(TEMPORARY_SUFFIX) {
-            found.push(entry.path());
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
+fn temporaries_in(storage: &dyn Storage, directory: &Path) -> Result<Vec<PathBuf>, HostError> {
+    let mut names = list_directory(storage, directory)?.unwrap_or_default();
+    names.retain(|name| name.as_os_str().as_bytes().ends_with(TEMPORARY_SUFFIX));
+    Ok(names.into_iter().map(|name| directory.join(name)).collect())
 }
 
 #[cfg(test)]

@@ -5,29 +5,25 @@
 //! waited for. Who works, or clears up after the dead, locks exclusively; who only looks takes a shared lock for a moment,
 //! so that looking is never mistaken for working.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "host is one of the two places that touch the file system"
-)]
-
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read as _, Seek as _},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
-
-use rustix::fs::CWD;
 
 use super::{
-    directory::{Existing, directory_of, rename_into_place, sync_directory},
-    open::{Access, is_same_file, open_regular},
-    random::random_bytes,
+    Machine,
+    directory::{Existing, directory_of},
+    files::{open_file, rename_into_place, sync_directory},
 };
-use crate::error::{HostError, HostOperation};
+use crate::{
+    error::{HostError, HostOperation},
+    storage::{FileAccess, Lock, Storage, StorageFile},
+    units::to_u64,
+};
 
 /// The most that is read of a lock file.
-const MAX_CONTENTS_LEN_BYTES: u64 = 16 * 1024;
+const MAX_CONTENTS_LEN_BYTES: usize = 16 * 1024;
 /// How often the creation of a lock file is tried while others clear its temporary name away.
 const MAX_CREATE_TRIES: u32 = 16;
 /// How often a lock is tried that only lookers hold; each holds it for a few microseconds.
@@ -36,7 +32,8 @@ const MAX_LOCK_TRIES: u32 = 10_000;
 /// A file that this process has locked exclusively, until it is dropped; dropping leaves the file.
 #[derive(Debug)]
 pub(super) struct LockedFile {
-    file: File,
+    storage: Arc<dyn Storage>,
+    file: Arc<dyn StorageFile>,
     path: PathBuf,
 }
 
@@ -46,9 +43,17 @@ pub(super) enum Claim {
     /// There is no such file (any more).
     Gone,
     /// Somebody else holds it; the file is for reading.
-    Held(File),
+    Held(Arc<dyn StorageFile>),
     /// Nobody held it: whoever made it is dead, or has let go.
     Taken(LockedFile),
+}
+
+/// What looking at a lock file has shown.
+#[derive(Debug)]
+pub(super) struct Glance {
+    pub(super) file: Arc<dyn StorageFile>,
+    /// Whether somebody works under its lock.
+    pub(super) is_held: bool,
 }
 
 impl LockedFile {
@@ -57,26 +62,27 @@ impl LockedFile {
     ///
     /// # Errors
     /// [`HostError::Exists`] when the name is taken, [`HostError::Io`] otherwise.
-    pub(super) fn create(path: &Path, contents: &[u8]) -> Result<Self, HostError> {
+    pub(super) fn create(machine: &Machine, path: &Path, contents: &[u8]) -> Result<Self, HostError> {
         for _ in 0..MAX_CREATE_TRIES {
             let mut temporary = path.as_os_str().to_owned();
-            temporary.push(format!("-{:016x}.tmp", u64::from_le_bytes(random_bytes()?)));
+            temporary.push(format!(
+                "-{:016x}.tmp",
+                u64::from_le_bytes(machine.random_bytes()?)
+            ));
             let temporary = PathBuf::from(temporary);
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&temporary)
+            let file = machine
+                .storage
+                .create_new(&temporary)
                 .map_err(HostError::io(HostOperation::Create, path))?;
             let mut locked = Self {
+                storage: Arc::clone(&machine.storage),
                 file,
                 path: temporary,
             };
             match locked.name(path, contents) {
                 Ok(true) => {
                     path.clone_into(&mut locked.path);
-                    sync_directory(directory_of(path))?;
+                    sync_directory(machine.storage.as_ref(), directory_of(path))?;
                     return Ok(locked);
                 }
                 Ok(false) => {}
@@ -95,13 +101,12 @@ impl LockedFile {
     /// Locks and fills a new file and gives it its name; says whether it still had the temporary one, which somebody who
     /// clears up may have taken before it was locked.
     fn name(&self, path: &Path, contents: &[u8]) -> Result<bool, HostError> {
-        match self.file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(false),
-            Err(TryLockError::Error(source)) => return Err(HostError::io(HostOperation::Lock, path)(source)),
+        let failed = HostError::io(HostOperation::Lock, path);
+        if !self.file.try_lock(Lock::Exclusive).map_err(failed)? {
+            return Ok(false);
         }
         self.write(contents)?;
-        match rename_into_place(CWD, &self.path, path, Existing::Refuse, path) {
+        match rename_into_place(self.storage.as_ref(), &self.path, path, Existing::Refuse) {
             Ok(()) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -113,33 +118,29 @@ impl LockedFile {
     /// # Errors
     /// [`HostError::NotRegular`] when it is no file, [`HostError::Locked`] when lookers never let go of it,
     /// [`HostError::Io`] otherwise.
-    pub(super) fn claim(path: &Path) -> Result<Claim, HostError> {
-        let Some(file) = open_if_there(path)? else {
+    pub(super) fn claim(storage: &Arc<dyn Storage>, path: &Path) -> Result<Claim, HostError> {
+        let Some(file) = open_if_there(storage.as_ref(), path)? else {
             return Ok(Claim::Gone);
         };
         let failed = |source| HostError::io(HostOperation::Lock, path)(source);
         for _ in 0..MAX_LOCK_TRIES {
-            match file.try_lock() {
-                Ok(()) => {
-                    // It may have been removed, and another one made, between the opening and the lock.
-                    let locked = Self {
-                        file,
-                        path: path.to_owned(),
-                    };
-                    return Ok(if locked.has_its_name()? {
-                        Claim::Taken(locked)
-                    } else {
-                        Claim::Gone
-                    });
-                }
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(source)) => return Err(failed(source)),
+            if file.try_lock(Lock::Exclusive).map_err(failed)? {
+                // It may have been removed, and another one made, between the opening and the lock.
+                let locked = Self {
+                    storage: Arc::clone(storage),
+                    file,
+                    path: path.to_owned(),
+                };
+                return Ok(if locked.has_its_name()? {
+                    Claim::Taken(locked)
+                } else {
+                    Claim::Gone
+                });
             }
-            match file.try_lock_shared() {
-                Ok(()) => file.unlock().map_err(failed)?,
-                Err(TryLockError::WouldBlock) => return Ok(Claim::Held(file)),
-                Err(TryLockError::Error(source)) => return Err(failed(source)),
+            if !file.try_lock(Lock::Shared).map_err(failed)? {
+                return Ok(Claim::Held(file));
             }
+            file.unlock().map_err(failed)?;
             std::thread::yield_now();
         }
         Err(HostError::Locked {
@@ -152,13 +153,15 @@ impl LockedFile {
         if self.contents()? == contents {
             return Ok(());
         }
-        rustix::fs::ftruncate(&self.file, 0).map_err(HostError::io(HostOperation::Write, &self.path))?;
+        self.file
+            .set_len(0)
+            .map_err(HostError::io(HostOperation::Write, &self.path))?;
         self.write(contents)
     }
 
     fn write(&self, contents: &[u8]) -> Result<(), HostError> {
         self.file
-            .write_all_at(contents, 0)
+            .write_all_at(0, contents)
             .map_err(HostError::io(HostOperation::Write, &self.path))?;
         self.file
             .sync_all()
@@ -167,7 +170,7 @@ impl LockedFile {
 
     /// Returns what the file says.
     pub(super) fn contents(&self) -> Result<Vec<u8>, HostError> {
-        contents_of(&self.file, &self.path)
+        contents_of(self.file.as_ref(), &self.path)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -180,17 +183,19 @@ impl LockedFile {
         if !self.has_its_name()? {
             return Ok(());
         }
-        fs::remove_file(&self.path).map_err(HostError::io(HostOperation::Remove, &self.path))
+        self.storage
+            .remove_file(&self.path)
+            .map_err(HostError::io(HostOperation::Remove, &self.path))
     }
 
     /// Says whether the file is still the one at its name.
     pub(super) fn has_its_name(&self) -> Result<bool, HostError> {
         let own = self
             .file
-            .metadata()
+            .info()
             .map_err(HostError::io(HostOperation::Inspect, &self.path))?;
-        match fs::symlink_metadata(&self.path) {
-            Ok(named) => Ok(is_same_file(&own, &named)),
+        match self.storage.inspect(&self.path) {
+            Ok(named) => Ok(own.id == named.id),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(HostError::io(HostOperation::Inspect, &self.path)(error)),
         }
@@ -199,34 +204,39 @@ impl LockedFile {
 
 /// Says whether somebody works under the lock of the file at `path`, without disturbing anyone, and returns the file;
 /// `None` when there is none.
-pub(super) fn glance(path: &Path) -> Result<Option<(File, bool)>, HostError> {
-    let Some(file) = open_if_there(path)? else {
+pub(super) fn glance(storage: &dyn Storage, path: &Path) -> Result<Option<Glance>, HostError> {
+    let Some(file) = open_if_there(storage, path)? else {
         return Ok(None);
     };
-    let is_held = match file.try_lock_shared() {
-        Ok(()) => {
-            file.unlock().map_err(HostError::io(HostOperation::Lock, path))?;
-            false
-        }
-        Err(TryLockError::WouldBlock) => true,
-        Err(TryLockError::Error(source)) => return Err(HostError::io(HostOperation::Lock, path)(source)),
-    };
-    Ok(Some((file, is_held)))
+    let failed = |source| HostError::io(HostOperation::Lock, path)(source);
+    let is_free = file.try_lock(Lock::Shared).map_err(failed)?;
+    if is_free {
+        file.unlock().map_err(failed)?;
+    }
+    Ok(Some(Glance {
+        file,
+        is_held: !is_free,
+    }))
 }
 
 /// Returns what a lock file says, up to a length that no true one has.
-pub(super) fn contents_of(file: &File, path: &Path) -> Result<Vec<u8>, HostError> {
-    let failed = |source| HostError::io(HostOperation::Read, path)(source);
-    let (mut file, mut contents) = (file, Vec::new());
-    file.rewind().map_err(failed)?;
-    file.take(MAX_CONTENTS_LEN_BYTES)
-        .read_to_end(&mut contents)
-        .map_err(failed)?;
+pub(super) fn contents_of(file: &dyn StorageFile, path: &Path) -> Result<Vec<u8>, HostError> {
+    let mut contents = vec![0; MAX_CONTENTS_LEN_BYTES];
+    let mut filled = 0;
+    while filled < contents.len() {
+        match file.read_at(to_u64(filled), &mut contents[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(HostError::io(HostOperation::Read, path)(error)),
+        }
+    }
+    contents.truncate(filled);
     Ok(contents)
 }
 
-fn open_if_there(path: &Path) -> Result<Option<File>, HostError> {
-    let opened = match open_regular(path, Access::ReadWrite) {
+fn open_if_there(storage: &dyn Storage, path: &Path) -> Result<Option<Arc<dyn StorageFile>>, HostError> {
+    let opened = match open_file(storage, path, FileAccess::ReadWrite) {
         // A lock over NFS takes the right to write; elsewhere reading is enough, as where the archive is read-only.
         Err(HostError::Io { source, .. })
             if matches!(
@@ -234,12 +244,12 @@ fn open_if_there(path: &Path) -> Result<Option<File>, HostError> {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
             ) =>
         {
-            open_regular(path, Access::Read)
+            open_file(storage, path, FileAccess::Read)
         }
         other => other,
     };
     match opened {
-        Ok((file, _)) => Ok(Some(file)),
+        Ok(file) => Ok(Some(file)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }

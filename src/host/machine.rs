@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use super::{
     clock::{Clock, SystemClock},
-    random::{Randomness, SystemRandomness},
+    random::{Randomness, SystemRandomness, random_bytes},
 };
-use crate::storage::{HostStorage, Storage};
+use crate::{
+    error::HostError,
+    storage::{HostStorage, Storage},
+    units::Timestamp,
+};
 
 /// Where an archive keeps its files, what time it is, and where identities come from.
 #[derive(Debug, Clone)]
@@ -17,6 +21,21 @@ pub struct Machine {
     pub clock: Arc<dyn Clock>,
     /// Random bytes.
     pub randomness: Arc<dyn Randomness>,
+}
+
+impl Machine {
+    /// Returns the time of day.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Returns `N` random bytes, for identities and for names that must not collide.
+    ///
+    /// # Errors
+    /// [`HostError::Randomness`] when there are none.
+    pub fn random_bytes<const N: usize>(&self) -> Result<[u8; N], HostError> {
+        random_bytes(self.randomness.as_ref())
+    }
 }
 
 impl Default for Machine {

@@ -12,6 +12,7 @@
 mod ballast;
 mod clock;
 mod directory;
+mod files;
 mod layout;
 mod lock;
 mod machine;
@@ -27,15 +28,16 @@ mod tree;
 
 pub use ballast::{BALLAST_LEN_BYTES, Ballast};
 pub use clock::{Clock, SystemClock};
-pub use directory::{Existing, create_directory, publish, set_private, sync_directory};
+pub use directory::Existing;
+pub use files::publish;
 pub use layout::{ArchiveLayout, ArchiveState, BuildLock, Building};
 pub use machine::Machine;
 pub use place::Place;
-pub use random::{Randomness, SystemRandomness, random_bytes};
+pub use random::{Randomness, SystemRandomness};
 pub use restore::{CompleteFile, Durability, Made, RestoreFile, RestoreTarget, Restored};
 pub use session::{DeadSession, SeenSession, Session, SessionInfo, SessionState};
 pub use session::{SessionGlance, SessionLife, glance_at_sessions, sessions};
 pub use source::{SourceFile, SourceIdentity, path_is_inside};
-pub use space::{file_len_bytes, forget_cached, free_bytes, same_device};
+pub use space::same_device;
 pub use spool::Spool;
 pub use tree::{ExcludedDirectories, SkipReason, TreeEntry, TreeWalk, Walked};

@@ -14,24 +14,12 @@ use rustix::{
 use super::place::Place;
 use crate::error::{FileKind, HostError, HostOperation};
 
-/// What a file is opened for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
-    Read,
-    ReadWrite,
-}
-
-/// Opens a regular file; never follows a symbolic link as the last part of the path, never waits for the other end of a
-/// fifo.
+/// Opens a regular file for reading; never follows a symbolic link as the last part of the path, never waits for the other
+/// end of a fifo.
 ///
 /// # Errors
 /// [`HostError::NotRegular`] says what else it is, [`HostError::Io`] why it cannot be opened.
-pub(super) fn open_regular(path: &Path, access: Access) -> Result<(File, Stat), HostError> {
-    open_regular_at(&Place::of_path(path), access)
-}
-
-/// Does the same at a place.
-pub(super) fn open_regular_at(place: &Place, access: Access) -> Result<(File, Stat), HostError> {
+pub(super) fn open_regular_at(place: &Place) -> Result<(File, Stat), HostError> {
     // Opening a device can do something (rewind a tape): what is no file now is not even opened. Where a directory has
     // said that it is one, that is enough. The check that counts is the one after opening.
     if place.listed_as() != Some(FileKind::Regular) {
@@ -40,18 +28,14 @@ pub(super) fn open_regular_at(place: &Place, access: Access) -> Result<(File, St
             .map_err(HostError::io(HostOperation::Inspect, place.path()))?;
         expect_regular(place.path(), &named)?;
     }
-    open_then_check(place, access)
+    open_then_check(place)
 }
 
 /// Does it whatever has come to the place since it was last looked at.
-fn open_then_check(place: &Place, access: Access) -> Result<(File, Stat), HostError> {
+fn open_then_check(place: &Place) -> Result<(File, Stat), HostError> {
     let path = place.path();
-    let access = match access {
-        Access::Read => OFlags::RDONLY,
-        Access::ReadWrite => OFlags::RDWR,
-    };
     let opened = place
-        .open_with(access | OFlags::NONBLOCK | OFlags::NOCTTY)
+        .open_with(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
         .map_err(|errno| match errno {
             // The last part: links on the way there were followed when the path was looked at.
             Errno::LOOP => HostError::NotRegular {
@@ -129,7 +113,7 @@ mod tests {
             ("/dev/zero".into(), FileKind::CharacterDevice),
         ];
         for (path, expected) in cases {
-            match open_then_check(&Place::of_path(path), Access::Read) {
+            match open_then_check(&Place::of_path(path)) {
                 Err(HostError::NotRegular { kind, .. }) => assert_eq!(kind, expected),
                 other => panic!("{other:?} instead of {expected}"),
             }
@@ -139,11 +123,8 @@ mod tests {
     #[test]
     fn reads_of_an_opened_file_wait_for_its_bytes() {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        let (opened, _) = open_regular(file.path(), Access::ReadWrite).expect("a file");
+        let (opened, _) = open_regular_at(&Place::of_path(file.path())).expect("a file");
         let flags = fcntl_getfl(&opened).expect("flags");
-        assert!(
-            !flags.contains(OFlags::NONBLOCK) && flags.contains(OFlags::RDWR),
-            "{flags:?}"
-        );
+        assert!(!flags.contains(OFlags::NONBLOCK), "{flags:?}");
     }
 }

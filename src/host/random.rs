@@ -32,13 +32,13 @@ impl Randomness for SystemRandomness {
     }
 }
 
-/// Returns `N` bytes that nobody can predict, for identities and for names that must not collide.
+/// Returns `N` random bytes, for identities and for names that must not collide.
 ///
 /// # Errors
-/// [`HostError::Randomness`] when the system has none. Early in the boot of a machine it blocks until there is some.
-pub fn random_bytes<const N: usize>() -> Result<[u8; N], HostError> {
+/// [`HostError::Randomness`] when there are none. Early in the boot of a machine the system blocks until there are.
+pub(super) fn random_bytes<const N: usize>(randomness: &dyn Randomness) -> Result<[u8; N], HostError> {
     let mut bytes = [0; N];
-    SystemRandomness.fill(&mut bytes)?;
+    randomness.fill(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -48,8 +48,8 @@ mod tests {
 
     #[test]
     fn all_bytes_are_filled_and_no_two_answers_are_equal() {
-        let first = random_bytes::<1024>().expect("random bytes");
-        let second = random_bytes::<1024>().expect("random bytes");
+        let first = random_bytes::<1024>(&SystemRandomness).expect("random bytes");
+        let second = random_bytes::<1024>(&SystemRandomness).expect("random bytes");
         assert_ne!(first, second);
         // 32 zeros at the end of random bytes happen once in 2^256.
         assert_ne!(first[992..], [0; 32], "the end was left as it was");
@@ -57,6 +57,6 @@ mod tests {
 
     #[test]
     fn nothing_can_be_asked_for() {
-        assert_eq!(random_bytes::<0>().expect("no bytes"), []);
+        assert_eq!(random_bytes::<0>(&SystemRandomness).expect("no bytes"), []);
     }
 }

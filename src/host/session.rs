@@ -9,19 +9,20 @@
 use std::{
     ffi::OsStr,
     fmt::Write as _,
-    fs::{self, File},
-    io,
     path::{Path, PathBuf},
 };
 
 use rustix::system::uname;
 
 use super::{
+    Machine,
     clock::Clock,
+    files::list_directory,
     lock::{Claim, LockedFile, contents_of, glance},
 };
 use crate::{
-    error::{HostError, HostOperation},
+    error::HostError,
+    storage::{Storage, StorageFile},
     units::SessionId,
 };
 
@@ -103,8 +104,13 @@ impl Session {
     ///
     /// # Errors
     /// [`HostError::Exists`] when there is a session of that id, [`HostError::Io`] when it cannot be made or locked.
-    pub fn create(sessions_dir: &Path, id: SessionId, about: &SessionInfo) -> Result<Self, HostError> {
-        let locked = LockedFile::create(&path_of(sessions_dir, id), &about.to_bytes())?;
+    pub fn create(
+        machine: &Machine,
+        sessions_dir: &Path,
+        id: SessionId,
+        about: &SessionInfo,
+    ) -> Result<Self, HostError> {
+        let locked = LockedFile::create(machine, &path_of(sessions_dir, id), &about.to_bytes())?;
         Ok(Self { locked, id })
     }
 
@@ -209,12 +215,12 @@ impl SessionInfo {
 /// # Errors
 /// [`HostError::Io`] when the directory or one of the files cannot be read or locked, [`HostError::NotRegular`] when a
 /// session is no file, [`HostError::Locked`] when lookers never let go of one: not knowing who works is no ground to go on.
-pub fn sessions(sessions_dir: &Path) -> Result<Vec<SeenSession>, HostError> {
+pub fn sessions(machine: &Machine, sessions_dir: &Path) -> Result<Vec<SeenSession>, HostError> {
     let mut seen = Vec::new();
-    for (id, path) in session_files(sessions_dir)? {
-        let state = match LockedFile::claim(&path)? {
+    for (id, path) in session_files(machine.storage.as_ref(), sessions_dir)? {
+        let state = match LockedFile::claim(&machine.storage, &path)? {
             Claim::Gone => continue,
-            Claim::Held(file) => SessionState::Live(info_in(&file, &path)?),
+            Claim::Held(file) => SessionState::Live(info_in(file.as_ref(), &path)?),
             Claim::Taken(locked) => {
                 let info = SessionInfo::parse(&locked.contents()?);
                 SessionState::Dead(DeadSession { locked, id, info })
@@ -229,11 +235,11 @@ pub fn sessions(sessions_dir: &Path) -> Result<Vec<SeenSession>, HostError> {
 ///
 /// # Errors
 /// As [`sessions`].
-pub fn glance_at_sessions(sessions_dir: &Path) -> Result<Vec<SessionGlance>, HostError> {
+pub fn glance_at_sessions(machine: &Machine, sessions_dir: &Path) -> Result<Vec<SessionGlance>, HostError> {
     let mut seen = Vec::new();
-    for (id, path) in session_files(sessions_dir)? {
-        if let Some((file, is_held)) = glance(&path)? {
-            let life = if is_held {
+    for (id, path) in session_files(machine.storage.as_ref(), sessions_dir)? {
+        if let Some(seen_file) = glance(machine.storage.as_ref(), &path)? {
+            let life = if seen_file.is_held {
                 SessionLife::Live
             } else {
                 SessionLife::Dead
@@ -241,32 +247,22 @@ pub fn glance_at_sessions(sessions_dir: &Path) -> Result<Vec<SessionGlance>, Hos
             seen.push(SessionGlance {
                 id,
                 life,
-                info: info_in(&file, &path)?,
+                info: info_in(seen_file.file.as_ref(), &path)?,
             });
         }
     }
     Ok(seen)
 }
 
-fn info_in(file: &File, path: &Path) -> Result<Option<SessionInfo>, HostError> {
+fn info_in(file: &dyn StorageFile, path: &Path) -> Result<Option<SessionInfo>, HostError> {
     Ok(SessionInfo::parse(&contents_of(file, path)?))
 }
 
 /// Returns what is named like a session, by id; other names are not ours to judge.
-fn session_files(sessions_dir: &Path) -> Result<Vec<(SessionId, PathBuf)>, HostError> {
-    let failed = |source| HostError::io(HostOperation::List, sessions_dir)(source);
-    let entries = match fs::read_dir(sessions_dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        if let Some(id) = id_in(&entry.file_name()) {
-            found.push((id, entry.path()));
-        }
-    }
+fn session_files(storage: &dyn Storage, sessions_dir: &Path) -> Result<Vec<(SessionId, PathBuf)>, HostError> {
+    let names = list_directory(storage, sessions_dir)?.unwrap_or_default();
+    let of_session = |name: PathBuf| Some((id_in(name.as_os_str())?, sessions_dir.join(name)));
+    let mut found: Vec<(SessionId, PathBuf)> = names.into_iter().filter_map(of_session).collect();
     found.sort_unstable_by_key(|(id, _)| *id);
     Ok(found)
 }

@@ -19,7 +19,7 @@ use rustix::{
 };
 
 use super::{
-    open::{Access, is_same_file, open_regular_at},
+    open::{is_same_file, open_regular_at},
     place::Place,
 };
 use crate::{
@@ -75,7 +75,7 @@ impl SourceFile {
     /// # Errors
     /// The same.
     pub fn open_at(place: &Place) -> Result<Self, HostError> {
-        let (file, found) = open_regular_at(place, Access::Read)?;
+        let (file, found) = open_regular_at(place)?;
         Ok(Self {
             file,
             origin: Origin::Named(place.clone()),

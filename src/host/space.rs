@@ -6,22 +6,12 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{Advice, Mode, OFlags, StatVfs, fadvise, fstatvfs, open, statvfs};
+use rustix::fs::{StatVfs, fstatvfs};
 
 use crate::error::{HostError, HostOperation};
 
-/// Returns how many bytes an ordinary user may still write to the file system that `path` is on.
-///
-/// A file system that does not count has `u64::MAX`. Somebody else may take them the moment after: reserve space, do not count on it.
-///
-/// # Errors
-/// [`HostError::Io`] when there is nothing at `path` or it cannot be asked.
-pub fn free_bytes(path: &Path) -> Result<u64, HostError> {
-    let found = statvfs(path).map_err(HostError::io(HostOperation::MeasureSpace, path))?;
-    Ok(free_bytes_in(&found))
-}
-
-/// Returns the same as [`free_bytes`] for an open file; `path` is for the message only.
+/// Returns how many bytes an ordinary user may still write to the file system that a file is on; `path` is for the message
+/// only. A file system that does not count has `u64::MAX`.
 pub(super) fn free_bytes_of(file: impl AsFd, path: &Path) -> Result<u64, HostError> {
     let found = fstatvfs(file).map_err(HostError::io(HostOperation::MeasureSpace, path))?;
     Ok(free_bytes_in(&found))
@@ -51,47 +41,18 @@ pub fn same_device(a: &Path, b: &Path) -> Result<bool, HostError> {
     Ok(device(a)? == device(b)?)
 }
 
-/// Lets the system forget what it has read or written of a file, as far as that is on disk or was given up, so that the next
-/// read shows what the disk has. After a sync that failed the pages still hold what never arrived.
-///
-/// # Errors
-/// [`HostError::Io`] when the file cannot be opened or the system does not take the advice.
-pub fn forget_cached(path: &Path) -> Result<(), HostError> {
-    let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(HostError::io(HostOperation::Open, path))?;
-    fadvise(&file, 0, None, Advice::DontNeed).map_err(HostError::io(HostOperation::Read, path))
-}
-
-/// Returns the length of a file in bytes.
-///
-/// # Errors
-/// [`HostError::Io`] when it is not there.
-pub fn file_len_bytes(path: &Path) -> Result<u64, HostError> {
-    let metadata = fs::metadata(path).map_err(HostError::io(HostOperation::Inspect, path))?;
-    Ok(metadata.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn free_space_is_a_believable_number_and_nowhere_has_none() {
+    fn free_space_is_a_believable_number() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let free = free_bytes(directory.path()).expect("space");
-        assert!(free > 0 && free < 1 << 60, "{free} bytes are not believable");
         let file = tempfile::tempfile_in(directory.path()).expect("a temporary file");
         let free_there = free_bytes_of(&file, Path::new("file")).expect("space");
         assert!(
             free_there > 0 && free_there < 1 << 60,
             "{free_there} bytes are not believable"
-        );
-        let uncounted = free_bytes(Path::new("/proc")).expect("an answer");
-        assert_eq!(uncounted, u64::MAX, "only trying tells");
-        assert!(
-            free_bytes(&directory.path().join("missing"))
-                .expect_err("nothing there")
-                .is_not_found()
         );
     }
 

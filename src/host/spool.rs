@@ -12,7 +12,11 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 
-use super::{random::random_bytes, source::SourceFile, space::free_bytes_of};
+use super::{
+    random::{SystemRandomness, random_bytes},
+    source::SourceFile,
+    space::free_bytes_of,
+};
 use crate::{
     error::{HostError, HostOperation},
     units::to_u64,
@@ -115,7 +119,10 @@ const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
 fn create_and_unlink(directory: &Path) -> Result<File, HostError> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     for _ in 0..MAX_TRIES {
-        let name = format!("spool-{:016x}.tmp", u64::from_le_bytes(random_bytes()?));
+        let name = format!(
+            "spool-{:016x}.tmp",
+            u64::from_le_bytes(random_bytes(&SystemRandomness)?)
+        );
         let path = directory.join(name);
         match retry_on_intr(|| openat(CWD, &path, flags, OWNER_ONLY)) {
             Ok(file) => {

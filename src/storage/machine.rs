@@ -113,7 +113,12 @@ impl Storage for HostStorage {
             Replace::Never => match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
                 // A second link never replaces anything; between the two steps the file has both names.
                 Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                    linkat(CWD, from, CWD, to, AtFlags::empty())?;
+                    linkat(CWD, from, CWD, to, AtFlags::empty()).map_err(|errno| match errno {
+                        Errno::PERM | Errno::NOSYS | Errno::NOTSUP | Errno::MLINK => {
+                            io::ErrorKind::Unsupported.into()
+                        }
+                        errno => io::Error::from(errno),
+                    })?;
                     fs::remove_file(from)
                 }
                 other => Ok(other?),

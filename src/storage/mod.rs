@@ -73,7 +73,7 @@ pub trait Storage: Debug + Send + Sync {
     /// Gives a file another name in the same file system, in one step.
     ///
     /// # Errors
-    /// `AlreadyExists` when the new name is taken and must not be replaced.
+    /// `AlreadyExists` when the new name is taken and must not be replaced, `Unsupported` where that cannot be promised.
     fn rename(&self, from: &Path, to: &Path, replace: Replace) -> io::Result<()>;
 
     /// Takes a name away; the file goes with its last name and its last handle.

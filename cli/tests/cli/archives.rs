@@ -8,7 +8,7 @@ use bfdb::{
         Access, ArchiveRecord, Catalog, CatalogOptions, Check, ExtentRecord, ExtentState, FORMAT_VERSION,
     },
     geometry::Policy,
-    host::{ArchiveLayout, Building, Session, SessionInfo, SystemClock},
+    host::{ArchiveLayout, Building, Machine, Session, SessionInfo, SystemClock},
     units::{ArchiveId, ExtentId, LaneIndex, SessionId, Timestamp},
 };
 use bfdb_fault_injection::{Seeded, damage};
@@ -305,7 +305,8 @@ fn what_an_interrupted_writer_left_is_rolled_back_and_told() {
     // A session file whose process is gone.
     let sessions = ArchiveLayout::new(&root).sessions();
     let about = SessionInfo::of_this_process("test", &SystemClock);
-    let session = Session::create(&sessions, SessionId::new(5), &about).expect("a session");
+    let session =
+        Session::create(&Machine::default(), &sessions, SessionId::new(5), &about).expect("a session");
     let file = fs::read_dir(&sessions)
         .expect("a directory")
         .next()

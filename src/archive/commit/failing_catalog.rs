@@ -17,7 +17,7 @@ use crate::{
         Access, EntryKind,
         tests::{Faults, open_on_faulty_disk},
     },
-    host::{ArchiveLayout, Place, SystemClock},
+    host::{ArchiveLayout, Place},
     units::{FileName, Timestamp},
     volume::{MemoryVolume, Volume},
 };
@@ -41,7 +41,6 @@ fn on_faulty_disk() -> (Shared, Faults, tempfile::TempDir) {
         access: Access::Write,
         volumes: Volumes::new([volume]),
         resources: options.resources,
-        clock: Arc::new(SystemClock),
     });
     (shared.expect("threads"), faults, dir)
 }

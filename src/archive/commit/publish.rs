@@ -9,7 +9,6 @@ use crate::{
     archive::{shared::Shared, volumes::commit_publication},
     catalog::{BlockRecord, CatalogWriter, EntryKind, FileRecord},
     error::{CatalogError, CommitError},
-    host::forget_cached,
     units::{FileId, FileName},
 };
 
@@ -248,7 +247,7 @@ const fn is_outcome_unknown(error: &CommitError) -> bool {
 /// What failed may have been a sync: then pages in memory hold what the disk may not, and a second sync proves nothing. So they
 /// are dropped first, and the catalog is read, and its pages are verified, as they are on disk.
 fn are_published(shared: &Shared, new_ids: &[FileId]) -> bool {
-    if forget_cached(&shared.layout.catalog()).is_err() {
+    if shared.layout.forget_cached_catalog().is_err() {
         return false;
     }
     let Ok(reader) = shared.catalog.read() else {

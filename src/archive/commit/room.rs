@@ -7,7 +7,6 @@ use crate::{
     error::{CommitError, VolumeError},
     format::{EXTENT_HEADER_LEN_BYTES, FrameLayout},
     geometry::{BlockGeometry, FileGeometry},
-    host::free_bytes,
     plan::{ExtentUse, LaneLayout, LanePosition, Placement},
     units::{ExtentId, FileName, LaneIndex, VolumeId, to_u64},
     volume::Volume,
@@ -169,7 +168,7 @@ pub(super) fn check_room(
 ) -> Result<(), CommitError> {
     let volume = shared.volumes.writable();
     let spare_bytes = catalog_bytes(contents).saturating_add(missing_bytes(&shared.layout));
-    let (on_volume, in_archive) = (volume.free_bytes()?, free_bytes(shared.layout.root())?);
+    let (on_volume, in_archive) = (volume.free_bytes()?, shared.layout.free_bytes()?);
     let needed_bytes = extent_bytes.saturating_add(spare_bytes);
     let free_bytes = if spare_bytes > in_archive {
         in_archive

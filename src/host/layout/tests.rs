@@ -1,12 +1,15 @@
 #![expect(clippy::disallowed_methods, reason = "tests of the host make their own files")]
 
 use std::{
-    fs::File,
+    fs::{self, File},
     os::unix::fs::{MetadataExt as _, symlink},
 };
 
 use super::*;
-use crate::host::{Existing, publish};
+use crate::{
+    host::{Existing, publish},
+    storage::HostStorage,
+};
 
 struct Scratch {
     _root: tempfile::TempDir,
@@ -47,7 +50,7 @@ fn the_parts_of_an_archive_are_where_the_format_says() {
 fn the_state_tells_what_may_be_made_where() {
     let scratch = Scratch::new();
     assert_eq!(scratch.state(), ArchiveState::Absent);
-    create_directory(scratch.layout.root()).expect("a directory");
+    create_directory(&HostStorage, scratch.layout.root()).expect("a directory");
     assert_eq!(scratch.state(), ArchiveState::Empty);
     fs::create_dir(scratch.layout.root().join("lost+found")).expect("a directory");
     scratch.write("catalog.redb.tmp");
@@ -78,7 +81,7 @@ fn the_state_tells_what_may_be_made_where() {
 fn a_file_or_a_link_that_leads_nowhere_is_no_place_for_an_archive() {
     let scratch = Scratch::new();
     let above = scratch.layout.root().parent().expect("a parent");
-    create_directory(above).expect("a directory");
+    create_directory(&HostStorage, above).expect("a directory");
     fs::write(scratch.layout.root(), b"").expect("a file");
     assert!(matches!(
         scratch.layout.state(),
@@ -133,7 +136,13 @@ fn an_interrupted_creation_is_told_from_an_archive_that_lost_its_catalog() {
         .expect("a lock");
     scratch.write("catalog.redb.tmp");
     let temporary = scratch.layout.root().join("catalog.redb.tmp");
-    publish(&temporary, &scratch.layout.catalog(), Existing::Refuse).expect("a catalog");
+    publish(
+        &HostStorage,
+        &temporary,
+        &scratch.layout.catalog(),
+        Existing::Refuse,
+    )
+    .expect("a catalog");
     assert_eq!(scratch.state(), ArchiveState::Archive);
     lock.end().expect("an end");
 
@@ -281,7 +290,7 @@ fn a_session_is_made_while_somebody_clears_up() {
         let maker = scope.spawn(|| {
             for id in 0..50 {
                 let path = scratch.layout.sessions().join(format!("{id:016x}"));
-                match LockedFile::create(&path, b"contents") {
+                match LockedFile::create(scratch.layout.machine(), &path, b"contents") {
                     Ok(made) => made.remove().expect("a removal"),
                     // So many in a row is possible, and said.
                     Err(HostError::Locked { .. }) => {}
@@ -293,6 +302,6 @@ fn a_session_is_made_while_somebody_clears_up() {
             scratch.layout.remove_stale_temporaries(&lock).expect("cleared");
         }
     });
-    let left = temporaries_in(&scratch.layout.sessions()).expect("a list");
+    let left = temporaries_in(&HostStorage, &scratch.layout.sessions()).expect("a list");
     assert!(left.is_empty(), "{left:?}");
 }

@@ -18,7 +18,7 @@ use rustix::{
 use super::{
     super::{
         directory::{Existing, rename_into_place},
-        random::random_bytes,
+        random::{SystemRandomness, random_bytes},
     },
     MAX_TRIES,
     tree::{Directory, Missing, Tree, split},
@@ -175,5 +175,5 @@ fn last_of(name: &FileName) -> &Path {
 }
 
 fn random() -> Result<u64, HostError> {
-    random_bytes().map(u64::from_le_bytes)
+    random_bytes(&SystemRandomness).map(u64::from_le_bytes)
 }

@@ -9,10 +9,10 @@
 use std::{
     collections::VecDeque,
     ffi::OsStr,
-    fs::File,
+    fs::{DirBuilder, File},
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::ffi::OsStrExt as _,
+        unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
     },
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -24,12 +24,16 @@ use rustix::{
 };
 
 use super::{
-    super::directory::{create_directories, kind_at, sync_opened_directory},
+    super::{
+        directory::{kind_at, sync_opened_directory},
+        files::create_directories,
+    },
     MAX_TRIES,
     file_system::FileSystem,
 };
 use crate::{
     error::{HostError, HostOperation},
+    storage::HostStorage,
     units::FileName,
 };
 
@@ -83,7 +87,9 @@ pub(super) enum Missing {
 
 impl Tree {
     pub(super) fn open(path: &Path) -> Result<Self, HostError> {
-        create_directories(path, DIRECTORY_MODE)?;
+        create_directories(&HostStorage, path, |missing| {
+            DirBuilder::new().mode(DIRECTORY_MODE).create(missing)
+        })?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = open(path, flags, Mode::empty()).map_err(HostError::io(HostOperation::Open, path))?;
         let found = fstat(&opened).map_err(HostError::io(HostOperation::Inspect, path))?;

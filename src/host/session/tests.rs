@@ -1,6 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests of the host make their own files")]
 
 use std::{
+    fs::{self, File},
     os::unix::fs::PermissionsExt as _,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -9,7 +10,11 @@ use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use rustix::fs::{CWD, Mode, mkfifoat};
 
 use super::*;
-use crate::{error::FileKind, host::SystemClock, units::Timestamp};
+use crate::{
+    error::{FileKind, HostError},
+    host::SystemClock,
+    units::Timestamp,
+};
 
 #[derive(Debug)]
 struct At(i64);
@@ -47,7 +52,13 @@ fn names_in(directory: &Path) -> Vec<String> {
 fn a_session_is_live_until_it_ends_and_leaves_nothing() {
     let directory = scratch();
     for by_drop in [false, true].map(|by_drop| if by_drop { "dropped" } else { "ended" }) {
-        let session = Session::create(directory.path(), SessionId::new(0xab), &info()).expect("a session");
+        let session = Session::create(
+            &Machine::default(),
+            directory.path(),
+            SessionId::new(0xab),
+            &info(),
+        )
+        .expect("a session");
         assert_eq!(session.id(), SessionId::new(0xab));
         assert_eq!(names_in(directory.path()), ["00000000000000ab"]);
         let mode = fs::metadata(directory.path().join("00000000000000ab"))
@@ -55,7 +66,7 @@ fn a_session_is_live_until_it_ends_and_leaves_nothing() {
             .permissions()
             .mode();
         assert_eq!(mode & 0o7777, 0o600);
-        let seen = sessions(directory.path()).expect("sessions");
+        let seen = sessions(&Machine::default(), directory.path()).expect("sessions");
         let [
             SeenSession {
                 id,
@@ -66,7 +77,7 @@ fn a_session_is_live_until_it_ends_and_leaves_nothing() {
             panic!("{seen:?}")
         };
         assert_eq!((*id, found), (SessionId::new(0xab), &info()));
-        let glances = glance_at_sessions(directory.path()).expect("sessions");
+        let glances = glance_at_sessions(&Machine::default(), directory.path()).expect("sessions");
         let glance = SessionGlance {
             id: *id,
             life: SessionLife::Live,
@@ -88,7 +99,7 @@ fn a_session_without_a_lock_is_dead_and_locked_by_the_first_who_finds_it() {
     let path = directory.path().join("0000000000000007");
     fs::write(&path, info().to_bytes()).expect("a session that a copy brought along");
     let take = || {
-        let mut seen = sessions(directory.path()).expect("sessions");
+        let mut seen = sessions(&Machine::default(), directory.path()).expect("sessions");
         assert_eq!(seen.len(), 1);
         seen.remove(0).state
     };
@@ -118,7 +129,7 @@ fn looking_takes_nothing_and_is_never_mistaken_for_working() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_done.load(Ordering::Relaxed) {
-                let seen = glance_at_sessions(directory.path());
+                let seen = glance_at_sessions(&Machine::default(), directory.path());
                 if !matches!(&seen, Ok(seen) if seen.len() == 1) {
                     is_done.store(true, Ordering::Relaxed);
                     panic!("{seen:?}");
@@ -126,7 +137,7 @@ fn looking_takes_nothing_and_is_never_mistaken_for_working() {
             }
         });
         for _ in 0..300 {
-            let seen = sessions(directory.path()).expect("sessions");
+            let seen = sessions(&Machine::default(), directory.path()).expect("sessions");
             let is_dead = matches!(
                 seen[..],
                 [SeenSession {
@@ -141,7 +152,7 @@ fn looking_takes_nothing_and_is_never_mistaken_for_working() {
         }
         is_done.store(true, Ordering::Relaxed);
     });
-    let glances = glance_at_sessions(directory.path()).expect("sessions");
+    let glances = glance_at_sessions(&Machine::default(), directory.path()).expect("sessions");
     assert_eq!(
         glances,
         [SessionGlance {
@@ -159,7 +170,7 @@ fn a_looker_who_never_lets_go_makes_a_session_neither_live_nor_lost() {
     fs::write(&path, info().to_bytes()).expect("a dead session");
     let looker = File::open(&path).expect("the file");
     looker.try_lock_shared().expect("a look");
-    let glances = glance_at_sessions(directory.path()).expect("sessions");
+    let glances = glance_at_sessions(&Machine::default(), directory.path()).expect("sessions");
     assert_eq!(
         glances,
         [SessionGlance {
@@ -168,10 +179,11 @@ fn a_looker_who_never_lets_go_makes_a_session_neither_live_nor_lost() {
             info: Some(info())
         }]
     );
-    let refused = sessions(directory.path()).expect_err("it cannot be taken, and it is not live");
+    let refused =
+        sessions(&Machine::default(), directory.path()).expect_err("it cannot be taken, and it is not live");
     assert!(matches!(refused, HostError::Locked { .. }), "{refused:?}");
     drop(looker);
-    let seen = sessions(directory.path()).expect("sessions");
+    let seen = sessions(&Machine::default(), directory.path()).expect("sessions");
     assert!(
         matches!(
             seen[..],
@@ -192,13 +204,14 @@ fn nobody_ever_finds_a_new_session_unlocked() {
         scope.spawn(|| {
             for id in 0..60 {
                 let session =
-                    Session::create(directory.path(), SessionId::new(id), &info()).expect("a session");
+                    Session::create(&Machine::default(), directory.path(), SessionId::new(id), &info())
+                        .expect("a session");
                 session.end().expect("an end");
             }
             is_done.store(true, Ordering::Relaxed);
         });
         while !is_done.load(Ordering::Relaxed) {
-            for seen in sessions(directory.path()).expect("sessions") {
+            for seen in sessions(&Machine::default(), directory.path()).expect("sessions") {
                 assert!(matches!(seen.state, SessionState::Live(Some(_))), "{seen:?}");
             }
         }
@@ -208,10 +221,12 @@ fn nobody_ever_finds_a_new_session_unlocked() {
 #[test]
 fn an_id_that_is_taken_is_refused_whether_live_or_dead() {
     let directory = scratch();
-    let live = Session::create(directory.path(), SessionId::new(1), &info()).expect("a session");
+    let live = Session::create(&Machine::default(), directory.path(), SessionId::new(1), &info())
+        .expect("a session");
     fs::write(directory.path().join("0000000000000002"), b"dead").expect("a file");
     for id in [1, 2] {
-        let refused = Session::create(directory.path(), SessionId::new(id), &info()).expect_err("a taken id");
+        let refused = Session::create(&Machine::default(), directory.path(), SessionId::new(id), &info())
+            .expect_err("a taken id");
         assert!(matches!(refused, HostError::Exists { .. }), "{refused:?}");
     }
     assert_eq!(
@@ -229,7 +244,8 @@ fn an_id_that_is_taken_is_refused_whether_live_or_dead() {
 #[test]
 fn a_session_whose_file_was_replaced_does_not_remove_the_other() {
     let directory = scratch();
-    let session = Session::create(directory.path(), SessionId::new(1), &info()).expect("a session");
+    let session = Session::create(&Machine::default(), directory.path(), SessionId::new(1), &info())
+        .expect("a session");
     let path = directory.path().join("0000000000000001");
     fs::remove_file(&path).expect("somebody clears up");
     fs::write(&path, b"another").expect("another file");
@@ -242,7 +258,7 @@ fn garbage_in_a_session_file_is_a_dead_session_that_says_nothing() {
     let directory = scratch();
     fs::write(directory.path().join("0000000000000003"), vec![0xff; 100_000]).expect("garbage");
     fs::write(directory.path().join("0000000000000001"), b"").expect("an empty file");
-    let seen = sessions(directory.path()).expect("sessions");
+    let seen = sessions(&Machine::default(), directory.path()).expect("sessions");
     assert_eq!(
         seen.iter().map(|seen| seen.id.get()).collect::<Vec<_>>(),
         [1, 3],
@@ -269,14 +285,18 @@ fn other_names_are_no_sessions_and_no_directory_means_none() {
     ] {
         fs::write(directory.path().join(name), b"").expect("a file");
     }
-    assert!(sessions(directory.path()).expect("sessions").is_empty());
     assert!(
-        sessions(&directory.path().join("missing"))
+        sessions(&Machine::default(), directory.path())
             .expect("sessions")
             .is_empty()
     );
     assert!(
-        sessions(&directory.path().join("1")).is_err(),
+        sessions(&Machine::default(), &directory.path().join("missing"))
+            .expect("sessions")
+            .is_empty()
+    );
+    assert!(
+        sessions(&Machine::default(), &directory.path().join("1")).is_err(),
         "a file is no directory of sessions"
     );
 }
@@ -290,7 +310,7 @@ fn a_fifo_with_the_name_of_a_session_is_an_error_and_not_waited_for() {
         Mode::RUSR | Mode::WUSR,
     )
     .expect("a fifo");
-    let refused = sessions(directory.path()).expect_err("a fifo");
+    let refused = sessions(&Machine::default(), directory.path()).expect_err("a fifo");
     assert!(
         matches!(
             refused,

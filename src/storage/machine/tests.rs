@@ -84,3 +84,17 @@ fn a_lock_excludes_another_handle_of_the_same_file_until_it_is_dropped() {
     drop(first);
     assert!(second.try_lock(Lock::Exclusive).expect("a lock"));
 }
+
+#[test]
+fn free_space_is_a_believable_number_and_nowhere_has_none() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let free = HostStorage.free_bytes(directory.path()).expect("space");
+    assert!(free > 0 && free < 1 << 60, "{free} bytes are not believable");
+    let uncounted = HostStorage.free_bytes(Path::new("/proc")).expect("an answer");
+    assert_eq!(uncounted, u64::MAX, "only trying tells");
+    let nowhere = HostStorage.free_bytes(&directory.path().join("missing"));
+    assert_eq!(
+        nowhere.expect_err("nothing there").kind(),
+        io::ErrorKind::NotFound
+    );
+}

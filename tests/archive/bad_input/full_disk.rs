@@ -11,7 +11,8 @@ use bfdb::{
     archive::{Archive, ArchiveOptions, CommitOptions},
     catalog::Access,
     error::CommitError,
-    host::{BALLAST_LEN_BYTES, free_bytes},
+    host::BALLAST_LEN_BYTES,
+    storage::{HostStorage, Storage as _},
 };
 
 use crate::support::{get, name, names, open, painted, small_policy};
@@ -41,7 +42,7 @@ impl SmallDisk {
             .open(self.0.path().join("filler"))
             .unwrap();
         while filler.write_all(&[1; 4096]).is_ok() {}
-        assert_eq!(free_bytes(self.0.path()).unwrap(), 0);
+        assert_eq!(HostStorage.free_bytes(self.0.path()).unwrap(), 0);
     }
 
     fn free(&self) {
@@ -125,7 +126,7 @@ fn files_are_removed_from_a_disk_without_a_free_byte_and_then_commits_work_again
     ));
     drop(archive.remove(&name("a")).unwrap());
     assert!(
-        free_bytes(&root).unwrap() > BALLAST_LEN_BYTES / 2,
+        HostStorage.free_bytes(&root).unwrap() > BALLAST_LEN_BYTES / 2,
         "the ballast is released"
     );
     archive.close().unwrap();
