@@ -9,6 +9,7 @@ use bfdb::catalog::{
     ExtentRecord, ExtentState, FORMAT_VERSION, FileRecord, ShardRecord, VolumeRecord,
 };
 use bfdb::geometry::{FileGeometry, Policy};
+use bfdb::host::Machine;
 use bfdb::merkle::{RootHash, ShardDigest};
 use bfdb::units::{ArchiveId, BlockIndex, CommitId, ExtentId, FileName, LaneIndex, Timestamp, VolumeId};
 use divan::counter::ItemsCount;
@@ -129,8 +130,9 @@ fn create(path: &Path) -> Catalog {
         path: b"volumes/v0".to_vec(),
     }];
     let options = CatalogOptions::default();
-    Catalog::create(path, &archive, &volumes, options).expect("created");
-    Catalog::open(path, Access::Write, Check::Always, options).expect("opened")
+    let storage = Machine::default().storage;
+    Catalog::create(&storage, path, &archive, &volumes, options).expect("created");
+    Catalog::open(&storage, path, Access::Write, Check::Always, options).expect("opened")
 }
 
 fn fill(path: &Path) -> Catalog {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     catalog::{Access, ArchiveRecord, Catalog, CatalogOptions, Check, VolumeRecord},
-    error::{HostError, HostOperation, OpenError},
+    error::{HostError, OpenError},
     format::{FormatVersion, VolumeSlot},
     host::{ArchiveLayout, ArchiveState, Building, Existing, Machine, publish},
     units::{ArchiveId, Epoch, VolumeId},
@@ -64,10 +64,7 @@ pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -
     let cache = CatalogOptions {
         cache_bytes: options.resources.catalog_cache_bytes,
     };
-    // Empty and for its owner alone; the database takes it as it is.
-    let made = machine.storage.create_new(&temporary);
-    made.map_err(HostError::io(HostOperation::Create, &temporary))?;
-    Catalog::create(&temporary, &archive, &[record], cache)?;
+    Catalog::create(&machine.storage, &temporary, &archive, &[record], cache)?;
     // The catalog is complete and synced before it gets its name, and the name is synced before anyone relies on it.
     publish(
         machine.storage.as_ref(),
@@ -136,7 +133,7 @@ pub(super) fn open(
     let cache = CatalogOptions {
         cache_bytes: options.resources.catalog_cache_bytes,
     };
-    let catalog = Catalog::open(&layout.catalog(), options.access, check, cache)?;
+    let catalog = Catalog::open(&machine.storage, &layout.catalog(), options.access, check, cache)?;
     let volumes = open_volumes(&layout, &catalog, options)?;
     let stale = find_stale_catalog(&catalog, &volumes);
     let is_catalog_old = match (stale, options.access) {

@@ -147,6 +147,7 @@ impl Small {
         made.close().expect("a clean end");
         let layout = ArchiveLayout::new(root);
         let catalog = Catalog::open(
+            &layout.machine().storage,
             &layout.catalog(),
             Access::Write,
             Check::Always,

@@ -84,7 +84,8 @@ pub(super) fn scrub(shared: &Arc<Shared>, observer: &dyn Observer) -> Result<Scr
 
 /// Verifies the catalog itself: a row that nobody asks for would hide its damage until somebody does.
 fn check_catalog(shared: &Shared) -> Result<(), ScrubError> {
-    match Catalog::check(&shared.layout.catalog(), CatalogOptions::default()) {
+    let storage = &shared.machine().storage;
+    match Catalog::check(storage, &shared.layout.catalog(), CatalogOptions::default()) {
         Err(error) if error.is_damaged() => Err(error.into()),
         // What cannot be written cannot be checked this way; every row that is read is verified all the same.
         Ok(()) | Err(_) => Ok(()),

@@ -17,10 +17,12 @@
 //! Several processes, and several [`Catalog`]s in one, may have the same file open; one write transaction exists at a
 //! time, and [`Catalog::write`] waits for it.
 
+mod backend;
 mod guard;
 mod insertion;
 mod listing;
 mod open;
+mod overlay;
 mod reader;
 mod records;
 mod removal;

@@ -1,11 +1,14 @@
 //! Creating and opening.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use redb::{Builder, ConcurrencyMode, DatabaseError};
 
+use super::backend::{CatalogFile, Empty, open_file};
 use super::guard::{Guard, Leaky, damaged};
+use super::overlay::Overlay;
 use super::records::{ArchiveRecord, Totals, VolumeRecord};
 use super::reopening::{Opened, Slot};
 use super::rows::{ArchiveRow, CountersRow, RowCountsRow, TotalsRow};
@@ -15,17 +18,19 @@ use super::{
     Access, Catalog, CatalogOptions, CatalogReader, CatalogWriter, Check, FORMAT_VERSION, SUPPORTED_FEATURES,
 };
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
+use crate::storage::{FileAccess, Storage, StorageFile};
 
 impl Catalog {
     /// Makes a new catalog at exactly `path`, commits and closes it.
     ///
-    /// A crash in here can leave a file that nobody can open. So the caller gives a temporary path, where an empty file of
-    /// the right mode may wait already, renames it when this has returned, and syncs the directory; only then does the
-    /// catalog exist.
+    /// A crash in here can leave a file that nobody can open. So the caller gives a temporary path, where an empty file may
+    /// wait already, renames it when this has returned, and syncs the directory; only then does the catalog exist. A file
+    /// that is made here is for its owner alone.
     ///
     /// # Errors
     /// [`CatalogError::Exists`] when the file holds a catalog; others when it cannot be written.
     pub fn create(
+        storage: &Arc<dyn Storage>,
         path: &Path,
         archive: &ArchiveRecord,
         volumes: &[VolumeRecord],
@@ -33,7 +38,12 @@ impl Catalog {
     ) -> Result<(), CatalogError> {
         let guard = Guard::default();
         let database = guard.run(CatalogTable::Database, || {
-            Ok(builder(options, Check::Always).create(path)?)
+            let file = match open_file(storage.as_ref(), path, FileAccess::ReadWrite) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => storage.create_new(path)?,
+                opened => opened?,
+            };
+            let file = CatalogFile::new(storage, path, file, Empty::New)?;
+            Ok(builder(options, Check::Always).create_with_backend(file)?)
         })?;
         let handle = Handle::Writable(Leaky::new(database, guard.clone()));
         let source = handle.begin_write(&guard)?;
@@ -79,36 +89,37 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::Damaged`] when it is damaged; others when it cannot be opened for writing, which checking needs.
-    pub fn check(path: &Path, options: CatalogOptions) -> Result<(), CatalogError> {
-        Self::open(path, Access::Write, Check::Always, options)?.close()
+    pub fn check(
+        storage: &Arc<dyn Storage>,
+        path: &Path,
+        options: CatalogOptions,
+    ) -> Result<(), CatalogError> {
+        Self::open(storage, path, Access::Write, Check::Always, options)?.close()
     }
 
     /// Opens the catalog at `path`.
     ///
     /// For [`Access::Read`] nothing is written, unless a crash has left the file in a state that only a writer can repair
-    /// and no writer is there: then it is opened, checked and repaired as a writer would, and still only read.
+    /// and no writer is there: then it is opened, checked and repaired as a writer would, and still only read. Where it
+    /// cannot be written, it is repaired in memory.
     ///
     /// # Errors
     /// [`CatalogError`] tells apart: [`Missing`](CatalogError::Missing), [`Locked`](CatalogError::Locked),
     /// [`LocksUnsupported`](CatalogError::LocksUnsupported), [`NewerFormat`](CatalogError::NewerFormat),
     /// [`Damaged`](CatalogError::Damaged) and [`Io`](CatalogError::Io).
     pub fn open(
+        storage: &Arc<dyn Storage>,
         path: &Path,
         access: Access,
         check: Check,
         options: CatalogOptions,
     ) -> Result<Self, CatalogError> {
         let origin = Origin {
+            storage: Arc::clone(storage),
             path: path.to_path_buf(),
             access,
             options,
-            #[cfg(test)]
-            faults: None,
         };
-        Self::open_at(origin, check)
-    }
-
-    pub(super) fn open_at(origin: Origin, check: Check) -> Result<Self, CatalogError> {
         let (archive, opened) = origin.open(check)?;
         Ok(Self {
             archive,
@@ -121,12 +132,10 @@ impl Catalog {
 /// Where a catalog lies and how it is opened, so that it can be opened again.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
+    pub(super) storage: Arc<dyn Storage>,
     pub(super) path: PathBuf,
     pub(super) access: Access,
     pub(super) options: CatalogOptions,
-    /// Failures that a test wants.
-    #[cfg(test)]
-    pub(super) faults: Option<super::tests::Faults>,
 }
 
 impl Origin {
@@ -135,9 +144,12 @@ impl Origin {
         let handle = match self.access {
             Access::Read => match self.open_read_only(&guard)? {
                 Some(handle) => handle,
-                None => self.open_writable(Check::Always, &guard)?,
+                None => self.open_to_mend(&guard)?,
             },
-            Access::Write => self.open_writable(check, &guard)?,
+            Access::Write => {
+                let file = guard.run(CatalogTable::Database, || Ok(self.file(FileAccess::ReadWrite)?))?;
+                self.open_writable(file, check, &guard)?
+            }
         };
         let source = handle.begin_read(&guard)?;
         source.check_tables(&guard)?;
@@ -150,10 +162,19 @@ impl Origin {
         Ok((archive, Opened { handle, guard }))
     }
 
+    fn file(&self, access: FileAccess) -> io::Result<Arc<dyn StorageFile>> {
+        open_file(self.storage.as_ref(), &self.path, access)
+    }
+
+    fn backend(&self, file: Arc<dyn StorageFile>) -> Result<CatalogFile, DatabaseError> {
+        CatalogFile::new(&self.storage, &self.path, file, Empty::Damaged)
+    }
+
     /// Returns `None` when the file needs a repair that only a writer can make.
     fn open_read_only(&self, guard: &Guard) -> Result<Option<Handle>, CatalogError> {
         let database = guard.run(CatalogTable::Database, || {
-            match builder(self.options, Check::Always).open_read_only(&self.path) {
+            let file = self.backend(self.file(FileAccess::Read)?)?;
+            match builder(self.options, Check::Always).open_read_only_with_backend(file) {
                 Err(DatabaseError::RepairAborted) => Ok(None),
                 result => Ok(Some(result?)),
             }
@@ -161,20 +182,46 @@ impl Origin {
         Ok(database.map(|database| Handle::ReadOnly(Leaky::new(database, guard.clone()))))
     }
 
-    fn open_writable(&self, check: Check, guard: &Guard) -> Result<Handle, CatalogError> {
+    /// Opens a file that needs a repair, for a reader: repairs it, or, where it cannot be written, an image of it.
+    fn open_to_mend(&self, guard: &Guard) -> Result<Handle, CatalogError> {
+        let refused = match self.file(FileAccess::ReadWrite) {
+            Ok(file) => return self.open_writable(file, Check::Always, guard),
+            Err(error) => error,
+        };
         let database = guard.run(CatalogTable::Database, || {
-            let builder = builder(self.options, check);
-            #[cfg(test)]
-            if let Some(faults) = &self.faults {
-                return Ok(builder.create_with_backend(faults.backend(&self.path)?)?);
+            if !takes_no_writes(&refused) {
+                return Err(refused.into());
             }
-            Ok(builder.open(&self.path)?)
+            let overlay = Overlay::new(self.file(FileAccess::Read)?)?;
+            Ok(builder(self.options, Check::Always).create_with_backend(overlay)?)
+        })?;
+        guard.set_all_proven();
+        Ok(Handle::Writable(Leaky::new(database, guard.clone())))
+    }
+
+    fn open_writable(
+        &self,
+        file: Arc<dyn StorageFile>,
+        check: Check,
+        guard: &Guard,
+    ) -> Result<Handle, CatalogError> {
+        let database = guard.run(CatalogTable::Database, || {
+            let file = self.backend(file)?;
+            Ok(builder(self.options, check).create_with_backend(file)?)
         })?;
         if check.is_due() {
             guard.set_all_proven();
         }
         Ok(Handle::Writable(Leaky::new(database, guard.clone())))
     }
+}
+
+/// Says whether a file cannot be opened for writing because of where it lies or whose it is.
+fn takes_no_writes(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 fn builder(options: CatalogOptions, check: Check) -> Builder {

@@ -1,6 +1,7 @@
 //! How much room on disk a transaction may take before it ends.
 //!
-//! The database copies every page that it changes and frees the old one only later, and its file grows sparsely. So what
+//! The database copies every page that it changes and frees the old one only later, and its file grows sparsely where there
+//! is little room. So what
 //! a transaction takes is pages, not rows, and a full disk shows as a failed write somewhere inside it; who asks first is
 //! refused in time. The numbers are above what was measured, see the tests; entries that change together are taken for
 //! neighbours, as those of a tree are.

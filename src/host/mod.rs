@@ -1,5 +1,5 @@
-//! Everything that touches the host, except volumes: sources and trees of them, restored files, sessions and their locks,
-//! the directory of an archive, free space, time and randomness.
+//! Everything that touches the host, except volumes: sources and trees of them, restored files, time and randomness; and
+//! what an archive keeps beside its volumes on its storage: sessions and their locks, its directory, its ballast.
 //!
 //! This is the second and last place (beside `storage`) that names `std::fs`, and the only one that asks the system
 //! for the time or for random bytes. It promises that a source is read as it was or not at all ([`SourceFile`]), that

@@ -98,12 +98,17 @@ impl RestoreTarget {
     }
 
     /// Says whether the target is `directory` or lies below it, whatever symbolic links led there: it asks from where it
-    /// is upwards.
+    /// is upwards. Where there is no such directory, it is not.
     ///
     /// # Errors
     /// [`HostError::Io`] when `directory` or one of those above the target cannot be inspected.
     pub fn is_within(&self, directory: &Path) -> Result<bool, HostError> {
-        let wanted = stat(directory).map_err(HostError::io(HostOperation::Inspect, directory))?;
+        let wanted = match stat(directory) {
+            Ok(found) => found,
+            // An archive may lie on something else than the host.
+            Err(Errno::NOENT) => return Ok(false),
+            Err(errno) => return Err(HostError::io(HostOperation::Inspect, directory)(errno)),
+        };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let enter = |from: BorrowedFd<'_>, to: &str| {
             openat(from, to, flags, Mode::empty()).map_err(HostError::io(HostOperation::Open, self.path()))

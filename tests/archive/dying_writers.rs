@@ -15,7 +15,7 @@ use bfdb::{
 use tempfile::TempDir;
 
 use crate::support::{
-    LEAF, SEGMENT, SEGMENTED_BELOW, Store, TINY_BELOW, get, name, names, open, painted, try_open,
+    LEAF, SEGMENT, SEGMENTED_BELOW, Store, TINY_BELOW, copy_dir, get, name, names, open, painted, try_open,
 };
 
 /// Lengths of every tier.
@@ -61,19 +61,6 @@ impl Observer for Copies {
     fn event(&self, event: Event<'_>) {
         if matches!(event, Event::Progress { .. }) {
             self.take();
-        }
-    }
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
         }
     }
 }

@@ -15,6 +15,7 @@ mod cancellation;
 mod damage;
 mod dying_writers;
 mod lost_session;
+mod machine;
 mod many_callers;
 mod old_catalog;
 mod repeated_names;

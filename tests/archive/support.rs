@@ -184,6 +184,20 @@ pub fn names(archive: &Archive) -> Vec<String> {
         .collect()
 }
 
+/// Copies a directory with all that is in it.
+pub fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 /// Keeps every finding.
 #[derive(Debug, Default)]
 pub struct Findings(pub Mutex<Vec<Finding>>);

@@ -223,7 +223,14 @@ fn an_archive_of_a_newer_format_is_left_alone() {
     };
     let catalog = place.path("archive.bfdb/catalog.redb");
     damage::delete(&catalog).expect("it is there");
-    Catalog::create(&catalog, &newer, &[], CatalogOptions::default()).expect("a new catalog");
+    Catalog::create(
+        &Machine::default().storage,
+        &catalog,
+        &newer,
+        &[],
+        CatalogOptions::default(),
+    )
+    .expect("a new catalog");
     for command in COMMANDS {
         let answer = place.run(command).expect_code(14);
         assert!(
@@ -268,6 +275,7 @@ fn what_an_interrupted_writer_left_is_rolled_back_and_told() {
     // An extent that a dead commit had reserved.
     let reserve = || {
         let catalog = Catalog::open(
+            &Machine::default().storage,
             &root.join("catalog.redb"),
             Access::Write,
             Check::Always,

@@ -51,7 +51,7 @@ fn expect_damage(path: &Path, what: &str) {
     let unchecked = Check::WhenSmall {
         file_len_bytes: u64::MAX,
     };
-    let catalog = Catalog::open(path, Access::Write, unchecked, CatalogOptions::default());
+    let catalog = Catalog::open(&host(), path, Access::Write, unchecked, CatalogOptions::default());
     assert_damaged(catalog.and_then(|catalog| Dump::of(&catalog.read()?)), what);
     assert_damaged(Dump::at(path, Access::Write), what);
 }
@@ -130,8 +130,14 @@ fn a_name_whose_row_is_gone_is_damage_and_never_none() {
         file_len_bytes: u64::MAX,
     };
     for access in [Access::Read, Access::Write] {
-        let catalog =
-            Catalog::open(&world.path(), access, unchecked, CatalogOptions::default()).expect("opened");
+        let catalog = Catalog::open(
+            &host(),
+            &world.path(),
+            access,
+            unchecked,
+            CatalogOptions::default(),
+        )
+        .expect("opened");
         let reader = catalog.read().expect("reader");
         for _ in 0..2 {
             let error = reader.file_by_name(&gone).expect_err("one name is missing");

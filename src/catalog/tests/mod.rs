@@ -4,6 +4,7 @@
 )]
 
 mod damage;
+mod disk;
 mod golden;
 mod kinds;
 mod listing;
@@ -18,12 +19,14 @@ pub(crate) use reopening::{Faults, open_on_faulty_disk};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::geometry::{FileGeometry, Policy, PolicyParts};
 use crate::merkle::{RootHash, ShardDigest};
+use crate::storage::{HostStorage, Storage};
 use crate::units::{
     ArchiveId, BlockId, BlockIndex, CodeShape, CommitId, Epoch, ExtentId, FileId, FileName, LaneIndex,
     LeafLen, SessionId, Timestamp, VolumeId,
@@ -90,7 +93,8 @@ impl World {
             ends: [4096; LANES as usize],
             files: BTreeMap::new(),
         };
-        Catalog::create(&world.path(), &archive(), &volumes(), CatalogOptions::default()).expect("created");
+        let options = CatalogOptions::default();
+        Catalog::create(&host(), &world.path(), &archive(), &volumes(), options).expect("created");
         let catalog = world.open(Access::Write);
         let mut writer = catalog.write().expect("writer");
         for lane in 0..LANES {
@@ -271,9 +275,14 @@ impl World {
     }
 }
 
+fn host() -> Arc<dyn Storage> {
+    Arc::new(HostStorage)
+}
+
 fn open(path: &Path, access: Access) -> Result<Catalog, CatalogError> {
     let file_len_bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     Catalog::open(
+        &host(),
         path,
         access,
         Check::WhenSmall { file_len_bytes },

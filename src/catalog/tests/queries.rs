@@ -32,8 +32,14 @@ fn what_is_not_there_is_none_after_the_table_was_found_whole() {
         file_len_bytes: u64::MAX,
     };
     for access in [Access::Read, Access::Write] {
-        let catalog =
-            Catalog::open(&world.path(), access, unchecked, CatalogOptions::default()).expect("opened");
+        let catalog = Catalog::open(
+            &host(),
+            &world.path(),
+            access,
+            unchecked,
+            CatalogOptions::default(),
+        )
+        .expect("opened");
         let reader = catalog.read().expect("reader");
         assert_eq!(reader.file_by_name(&name("a/2")).expect("sound"), None);
         assert_eq!(reader.file(FileId::new(999)).expect("sound"), None);

@@ -1,15 +1,11 @@
 //! A disk that fails for a while under an open catalog.
 
-use core::ops::Bound;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use redb::backends::FileBackend;
-use redb::{BackendError, DatabaseError, StorageBackend};
-
+use super::disk::Disk;
 use super::*;
-use crate::catalog::open::Origin;
 use crate::error::CatalogDamage;
 
 /// A switch for the disk under a catalog.
@@ -39,19 +35,7 @@ impl Faults {
         self.0.store(Self::HEALTHY, Ordering::Release);
     }
 
-    pub(in crate::catalog) fn backend(&self, path: &Path) -> Result<FaultyBackend, DatabaseError> {
-        let file = std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .expect("the file is there");
-        Ok(FaultyBackend {
-            inner: FileBackend::new(file)?,
-            faults: self.clone(),
-        })
-    }
-
-    fn check(&self) -> io::Result<()> {
+    pub(super) fn check(&self) -> io::Result<()> {
         match self.0.load(Ordering::Acquire) {
             Self::HEALTHY => Ok(()),
             Self::PANICS => panic!("a bad page"),
@@ -74,65 +58,6 @@ impl Faults {
     }
 }
 
-/// The file, unless a write is to fail.
-#[derive(Debug)]
-pub(in crate::catalog) struct FaultyBackend {
-    inner: FileBackend,
-    faults: Faults,
-}
-
-impl StorageBackend for FaultyBackend {
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.inner.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.faults.check()?;
-        self.inner.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.faults.check()?;
-        self.inner.write(offset, data)
-    }
-
-    fn close(&self) -> io::Result<()> {
-        self.inner.close()
-    }
-
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.inner.try_lock_range(start, end)
-    }
-
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.inner.try_lock_shared_range(start, end)
-    }
-
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.lock_range(start, end)
-    }
-
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.lock_shared_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.unlock_range(start, end)
-    }
-
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.inner.query_lock_range(start, end)
-    }
-}
-
 fn open_with_faults(world: &World) -> (Catalog, Faults) {
     open_on_faulty_disk(&world.path())
 }
@@ -140,13 +65,12 @@ fn open_with_faults(world: &World) -> (Catalog, Faults) {
 /// Opens the catalog at a path on a disk that fails when it is told to.
 pub(crate) fn open_on_faulty_disk(path: &Path) -> (Catalog, Faults) {
     let faults = Faults::default();
-    let origin = Origin {
-        path: path.to_path_buf(),
-        access: Access::Write,
-        options: CatalogOptions::default(),
-        faults: Some(faults.clone()),
+    let disk = Disk {
+        faults: faults.clone(),
+        ..Disk::default()
     };
-    let catalog = Catalog::open_at(origin, Check::Always).expect("opened");
+    let options = CatalogOptions::default();
+    let catalog = Catalog::open(&disk.shared(), path, Access::Write, Check::Always, options).expect("opened");
     (catalog, faults)
 }
 

@@ -100,12 +100,12 @@ fn opening_tells_missing_foreign_newer_and_existing_files_apart() {
                 required_features,
                 ..archive()
             };
-            Catalog::create(&newer, &record, &[], CatalogOptions::default()).expect("created");
+            Catalog::create(&host(), &newer, &record, &[], CatalogOptions::default()).expect("created");
             let error = open(&newer, access).expect_err("newer");
             assert!(error.is_newer_format(), "{error:?}");
         }
     }
-    let again = Catalog::create(&world.path(), &archive(), &[], CatalogOptions::default());
+    let again = Catalog::create(&host(), &world.path(), &archive(), &[], CatalogOptions::default());
     assert!(matches!(again, Err(CatalogError::Exists)), "{again:?}");
     assert_eq!(
         Dump::at(&world.path(), Access::Write).expect("sound"),

@@ -10,11 +10,12 @@ use bfdb::{
     archive::{Archive, ArchiveOptions},
     catalog::{Access, ArchiveRecord, Catalog, CatalogOptions},
     error::{CatalogError, OpenError, ReadError},
+    host::Machine,
     units::{ArchiveId, Timestamp},
 };
 use bfdb_fault_injection::Seeded;
 
-use crate::support::{Store, get, painted, small_policy, try_open};
+use crate::support::{Store, copy_dir, get, painted, small_policy, try_open};
 
 use super::*;
 
@@ -58,19 +59,6 @@ fn a_directory_that_is_no_archive_is_named_for_what_it_is_and_left_alone() {
     assert_eq!(fs::read(at("file")).unwrap(), b"a file");
     for free in ["missing", "empty"] {
         drop(Archive::create(&at(free), &options).unwrap());
-    }
-}
-
-pub fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
     }
 }
 
@@ -226,7 +214,15 @@ fn an_archive_of_a_newer_format_is_refused_as_newer() {
             created_at: Timestamp::EPOCH,
             policy: small_policy(),
         };
-        Catalog::create(&path, &record, &[], CatalogOptions { cache_bytes: 1 << 20 }).unwrap();
+        let storage = Machine::default().storage;
+        Catalog::create(
+            &storage,
+            &path,
+            &record,
+            &[],
+            CatalogOptions { cache_bytes: 1 << 20 },
+        )
+        .unwrap();
         for access in [Access::Read, Access::Write] {
             let error = try_open(&closed.root, access).unwrap_err();
             assert!(

@@ -13,10 +13,10 @@ use bfdb::{
     host::RestoreTarget,
 };
 
-use crate::support::{Store, get, name, open, painted, try_open};
+use crate::support::{Store, copy_dir, get, name, open, painted, try_open};
 
 use super::{
-    archives::{Closed, copy_dir, tree},
+    archives::{Closed, tree},
     *,
 };
 
