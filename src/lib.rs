@@ -36,6 +36,7 @@
 //! roof        archive                             open, commit, read, restore, verify, scrub, remove
 //! floor 2     catalog                             what is stored, in one database file
 //! floor 1     volume, buffer, host                bytes on disks; memory; everything else of the host
+//!             storage                             files of an archive, on the host or a simulated disk
 //! ground      plan                                where frames go, what damage means
 //! ground      geometry, codec, merkle, format     arithmetic, Reed-Solomon, BLAKE3 trees, byte layouts
 //! ground      units, error                        numbers that never mix, errors with their numbers
