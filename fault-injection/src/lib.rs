@@ -1,13 +1,16 @@
 //! Storage that fails on purpose.
 //!
 //! Stands beside the engine and uses its public traits only: a suite that every volume must pass, a volume that fails
-//! when it is told to, and tools that damage real archives on disk. Everything random comes from a seed, so whatever
+//! when it is told to, a disk in memory whose crashes
+//! can be enumerated, and tools that damage real archives on disk. Everything random comes from a seed, so whatever
 //! was found can be found again.
 
 pub mod conformance;
 pub mod damage;
 pub mod faulty;
 mod seeded;
+pub mod simulation;
 
 pub use faulty::FaultyVolume;
 pub use seeded::Seeded;
+pub use simulation::SimulatedStorage;
