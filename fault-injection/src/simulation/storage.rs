@@ -231,8 +231,9 @@ impl Storage for SimulatedStorage {
     fn rename(&self, from: &Path, to: &Path, replace: Replace) -> io::Result<()> {
         let mut state = self.writable()?;
         let (old, found) = state.live.place(from)?;
-        let inode = found.ok_or(io::ErrorKind::NotFound)?;
+        // Both directories are looked up before the name is.
         let (new, taken) = state.live.place(to)?;
+        let inode = found.ok_or(io::ErrorKind::NotFound)?;
         if state.live.is_directory(inode) {
             // Directories of an archive keep their names; what a crash leaves of a moved one is not modelled.
             return Err(io::ErrorKind::Unsupported.into());
@@ -241,6 +242,9 @@ impl Storage for SimulatedStorage {
             (Some(_), Replace::Never) => return Err(io::ErrorKind::AlreadyExists.into()),
             // Two names of one file both stay: POSIX wants it so.
             (Some(taken), Replace::File) if taken == inode => return Ok(()),
+            (Some(_), Replace::File) if normalized(from)?.starts_with(normalized(to)?) => {
+                return Err(io::ErrorKind::DirectoryNotEmpty.into());
+            }
             (Some(taken), Replace::File) if state.live.is_directory(taken) => {
                 return Err(io::ErrorKind::IsADirectory.into());
             }
