@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::hash::{Mixer, at_place};
+use super::hash::{at_place, page_hash};
 
 /// Length of a page in bytes.
 pub(super) const PAGE_LEN: usize = 4096;
@@ -53,9 +53,7 @@ impl Page {
             if self.bytes == ZEROS {
                 return 0;
             }
-            let mut mixer = Mixer::new();
-            mixer.bytes(&self.bytes);
-            mixer.finish()
+            page_hash(&self.bytes)
         })
     }
 }
