@@ -192,6 +192,20 @@ fn a_write_is_torn_at_sectors_pages_and_any_byte() {
     assert_eq!(torn(Older::Lost, TornPart::Head), "/f=512y+4096-");
     assert_eq!(torn(Older::Lost, TornPart::Tail), "/f=512-+512y+3584-");
     assert_eq!(torn(Older::Kept, TornPart::Head), "/f=512y+3072-+1024x");
+    for older in [Older::Lost, Older::Kept] {
+        let (write, at, part) = (0, 4096, TornPart::Head);
+        let variant = CrashVariant::TornWrite {
+            write,
+            at,
+            part,
+            older,
+        };
+        assert_eq!(
+            left(&both, &variant),
+            "/f=3584-+512x+512-",
+            "what is newer is lost"
+        );
+    }
     let classes: BTreeSet<CrashClass> = all_variants(&both).iter().map(CrashVariant::class).collect();
     assert!(classes.contains(&CrashClass::TornAtSector));
 }

@@ -10,7 +10,7 @@ use bfdb::{
     error::FileKind,
     storage::{FileAccess, HostStorage, Lock, Replace, Storage, StorageFile},
 };
-use bfdb_fault_injection::{Seeded, SimulatedStorage};
+use bfdb_fault_injection::{Seeded, SimulatedStorage, simulation::OperationKind};
 
 /// One side: a storage, the directory that stands for the root there, and open handles.
 struct Side {
@@ -275,12 +275,16 @@ fn a_range_lock_is_waited_for_and_ends_with_its_handle() {
         "the two kinds of locks do not meet"
     );
     let order = std::sync::Mutex::new(Vec::new());
+    let calls = disk.counts().of(OperationKind::Lock);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             waiter.lock_range(range, Lock::Shared).unwrap();
             order.lock().unwrap().push("taken");
         });
-        // Whether the other one waits already or not, it cannot have the range before this handle is gone.
+        // The call is counted under the mutex that waiting gives back, so once it is seen, the other one waits.
+        while disk.counts().of(OperationKind::Lock) == calls {
+            std::thread::yield_now();
+        }
         order.lock().unwrap().push("given back");
         drop(holder);
     });
