@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use crate::units::{ArchiveId, BlockId, CodeShape, CodeShapeError, ExtentId, LeafLen, ShardIndex, VolumeId};
+use crate::units::{
+    ArchiveId, BlockId, CodeShape, CodeShapeError, Epoch, ExtentId, LeafLen, ShardIndex, VolumeId,
+};
 
 /// The records that docs/format.md describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +18,10 @@ pub enum RecordKind {
     ExtentHeader,
     /// One of the two slots of a volume.
     VolumeSlot,
+    /// First bytes of a segment of the journal.
+    JournalSegment,
+    /// First bytes of a record of the journal.
+    JournalRecord,
 }
 
 impl fmt::Display for RecordKind {
@@ -25,6 +31,8 @@ impl fmt::Display for RecordKind {
             Self::FrameFooter => "frame footer",
             Self::ExtentHeader => "extent header",
             Self::VolumeSlot => "volume slot",
+            Self::JournalSegment => "journal segment",
+            Self::JournalRecord => "journal record",
         })
     }
 }
@@ -247,6 +255,24 @@ pub enum FormatError {
         second_archive: ArchiveId,
         /// Volume in the second slot.
         second: VolumeId,
+    },
+    /// A journal record longer than any.
+    #[error("no journal record has a body of {found_bytes} bytes")]
+    JournalBody {
+        /// Length claimed.
+        found_bytes: u32,
+    },
+    /// Epoch 0, or a first record with a predecessor, or a later one without.
+    #[error("no journal record of epoch {epoch} has such a predecessor")]
+    JournalEpoch {
+        /// Epoch claimed.
+        epoch: Epoch,
+    },
+    /// No copy, too many of them, or not in ascending order.
+    #[error("no journal record is written to such a set of {count} copies")]
+    JournalCopies {
+        /// Number claimed.
+        count: u8,
     },
     /// Neither slot of a volume can be read.
     #[error("neither slot of the volume is valid; the second: {second}")]

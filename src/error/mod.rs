@@ -9,6 +9,7 @@ mod catalog;
 mod codec;
 mod format;
 mod host;
+mod journal;
 mod merkle;
 mod volume;
 
@@ -18,5 +19,6 @@ pub use catalog::{CatalogDamage, CatalogError, CatalogFault, CatalogTable};
 pub use codec::DecodeError;
 pub use format::{FooterField, FormatError, IdentityMismatch, RecordKind};
 pub use host::{FileKind, HostError, HostOperation, SourceChange};
+pub use journal::{AppendError, ChainHead, JournalError, JournalStateError};
 pub use merkle::RootHashError;
 pub use volume::VolumeError;

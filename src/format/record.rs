@@ -7,7 +7,7 @@
 
 use super::{
     EXTENT_HEADER_LEN_BYTES, FRAME_FOOTER_LEN_BYTES, FRAME_HEADER_LEN_BYTES, FormatVersion,
-    VOLUME_SLOT_LEN_BYTES,
+    JOURNAL_RECORD_LEN_BYTES, JOURNAL_SEGMENT_LEN_BYTES, VOLUME_SLOT_LEN_BYTES,
 };
 use crate::error::{FormatError, RecordKind};
 
@@ -121,6 +121,8 @@ pub(super) const fn len_bytes(record: RecordKind) -> usize {
         RecordKind::FrameFooter => FRAME_FOOTER_LEN_BYTES,
         RecordKind::ExtentHeader => EXTENT_HEADER_LEN_BYTES,
         RecordKind::VolumeSlot => VOLUME_SLOT_LEN_BYTES,
+        RecordKind::JournalSegment => JOURNAL_SEGMENT_LEN_BYTES,
+        RecordKind::JournalRecord => JOURNAL_RECORD_LEN_BYTES,
     }
 }
 
@@ -131,5 +133,7 @@ pub(super) const fn magic(record: RecordKind) -> [u8; 8] {
         RecordKind::FrameFooter => b"bfdb-END",
         RecordKind::ExtentHeader => b"bfdb-EXT",
         RecordKind::VolumeSlot => b"bfdb-VOL",
+        RecordKind::JournalSegment => b"bfdb-JSG",
+        RecordKind::JournalRecord => b"bfdb-JRN",
     }
 }

@@ -3,18 +3,19 @@
 mod code;
 mod document;
 mod frames;
+mod journal;
 mod layout;
 mod records;
 mod slots;
 
 use super::{
     ClaimedExtent, ClaimedFrame, ExtentHeader, ExtentIdentity, Features, FrameFooter, FrameHeader,
-    FrameIdentity, VolumeSlot,
+    FrameIdentity, JournalHeader, JournalSegment, SegmentPlace, SegmentSet, VolumeSlot,
 };
 use crate::{
     error::FormatError,
     geometry::{BlockGeometry, BlockGeometryParts, FileLeaves},
-    merkle::ShardDigest,
+    merkle::{ChainHash, ShardDigest},
     units::{
         ArchiveId, BlockId, CodeShape, CommitId, Epoch, ExtentId, LaneIndex, LeafLen, ShardIndex, VolumeId,
     },
@@ -91,6 +92,33 @@ fn example_slot() -> VolumeSlot {
     }
 }
 
+fn example_segment() -> JournalSegment {
+    JournalSegment {
+        archive: example_identity().archive,
+        volume_id: example_identity().volume,
+        place: example_places()[0],
+    }
+}
+
+fn example_places() -> [SegmentPlace; 2] {
+    [(1, 2, 9), (3, 0, 2)].map(|(volume, copy, segment)| SegmentPlace {
+        volume,
+        copy,
+        segment,
+    })
+}
+
+fn example_journal_header() -> JournalHeader {
+    JournalHeader {
+        archive: example_identity().archive,
+        epoch: Epoch::new(6),
+        previous: ChainHash::from_bytes(counting(0xe0)),
+        hash: ChainHash::from_bytes(counting(0xc0)),
+        body_len_bytes: 300,
+        copies: SegmentSet::new(&example_places()).expect("two copies"),
+    }
+}
+
 /// A record as the tests of all records see it: an example, and what parsing and encoding again makes of bytes.
 struct Record {
     name: &'static str,
@@ -99,7 +127,7 @@ struct Record {
     rewrite: fn(&[u8]) -> Result<Vec<u8>, FormatError>,
 }
 
-fn records() -> [Record; 4] {
+fn records() -> [Record; 6] {
     [
         Record {
             name: "FrameHeader",
@@ -130,6 +158,16 @@ fn records() -> [Record; 4] {
             name: "VolumeSlot",
             example: example_slot().encode().to_vec(),
             rewrite: |bytes| VolumeSlot::parse(bytes).map(|slot| slot.encode().to_vec()),
+        },
+        Record {
+            name: "JournalSegment",
+            example: example_segment().encode().to_vec(),
+            rewrite: |bytes| JournalSegment::parse(bytes).map(|segment| segment.encode().to_vec()),
+        },
+        Record {
+            name: "JournalRecord",
+            example: example_journal_header().encode().to_vec(),
+            rewrite: |bytes| JournalHeader::parse(bytes).map(|header| header.encode().to_vec()),
         },
     ]
 }

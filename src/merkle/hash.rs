@@ -57,6 +57,25 @@ hash! {
     ShardDigest
 }
 
+hash! {
+    /// Hash of a journal record, and through the one before it of the whole past of an archive: see
+    /// [`super::ChainHasher`].
+    ///
+    /// Displays as 64 lower-case hexadecimal digits.
+    ChainHash
+}
+
+impl ChainHash {
+    /// What stands for the record before the first.
+    pub const NONE: Self = Self([0; HASH_LEN_BYTES]);
+}
+
+impl fmt::Display for ChainHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
 impl fmt::Display for RootHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(f, &self.0)

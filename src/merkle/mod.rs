@@ -6,10 +6,12 @@
 //! hash, for a root cannot be folded from one chaining value ([`DataLeaves`] says which it is). The hash of a parity leaf
 //! is the plain BLAKE3 of its bytes.
 //!
-//! The leaf hashes of a shard stand in its [`LeafTable`], and a [`ShardDigest`] stands for the table.
+//! The leaf hashes of a shard stand in its [`LeafTable`], and a [`ShardDigest`] stands for the table. A [`ChainHash`] stands for a journal
+//! record and, through its predecessor, for all before it.
 //!
 //! Only what verifies here may enter a decode or reach a caller. Knows no files, no volumes and no codes.
 
+mod chain;
 mod folder;
 mod hash;
 mod leaf;
@@ -18,8 +20,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use chain::ChainHasher;
 pub use folder::{FolderState, RootFolder};
-pub use hash::{LeafHash, RootHash, ShardDigest};
+pub use hash::{ChainHash, LeafHash, RootHash, ShardDigest};
 pub use leaf::{DataLeaves, hash_data_leaf, hash_parity_leaf, verify_data_leaf, verify_parity_leaf};
 pub use table::LeafTable;
 

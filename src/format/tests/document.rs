@@ -83,6 +83,23 @@ fn constants_of_the_document_are_those_of_the_code() {
             "VOLUME_FILE_LEN_BYTES",
             crate::units::to_u64(format::VOLUME_FILE_LEN_BYTES),
         ),
+        (
+            "JOURNAL_SEGMENT_LEN_BYTES",
+            crate::units::to_u64(format::JOURNAL_SEGMENT_LEN_BYTES),
+        ),
+        (
+            "JOURNAL_RECORD_LEN_BYTES",
+            crate::units::to_u64(format::JOURNAL_RECORD_LEN_BYTES),
+        ),
+        ("JOURNAL_ALIGNMENT_BYTES", format::JOURNAL_ALIGNMENT_BYTES),
+        (
+            "MAX_JOURNAL_BODY_LEN_BYTES",
+            format::MAX_JOURNAL_BODY_LEN_BYTES.into(),
+        ),
+        (
+            "MAX_JOURNAL_COPIES",
+            crate::units::to_u64(format::MAX_JOURNAL_COPIES),
+        ),
         ("HASH_LEN_BYTES", format::HASH_LEN_BYTES),
         ("LARGE_PAYLOAD_LEN_BYTES", format::LARGE_PAYLOAD_LEN_BYTES),
         ("LARGE_FRAME_ALIGNMENT_BYTES", format::LARGE_FRAME_ALIGNMENT_BYTES),
@@ -115,6 +132,8 @@ fn magics_of_the_document_are_those_of_the_code() {
         crate::error::RecordKind::FrameFooter,
         crate::error::RecordKind::ExtentHeader,
         crate::error::RecordKind::VolumeSlot,
+        crate::error::RecordKind::JournalSegment,
+        crate::error::RecordKind::JournalRecord,
     ];
     let rows = document_table("| Magic |");
     assert_eq!(rows.len(), kinds.len(), "a row for each record");
@@ -135,6 +154,8 @@ fn example_fields(record: &str) -> Vec<(&'static str, Vec<u8>)> {
     let mut fields = vec![("version", vec![1, 0])];
     if record != "FrameFooter" {
         fields.push(("archive", counting::<16>(0xa0).to_vec()));
+    }
+    if record != "FrameFooter" && record != "JournalRecord" {
         fields.push(("volume", counting::<16>(0xb0).to_vec()));
     }
     let u16_of = |value: u16| value.to_le_bytes().to_vec();
@@ -181,9 +202,32 @@ fn example_fields(record: &str) -> Vec<(&'static str, Vec<u8>)> {
             ("chain_hash", counting::<32>(0xe0).to_vec()),
             ("features", u64_of(0)),
         ]),
-        _ => panic!("{record} is no record"),
+        _ => fields.extend(journal_fields(record)),
     }
     fields
+}
+
+fn journal_fields(record: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let mut rows = vec![1, 0, 2, 0, 9, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0];
+    rows.resize(128, 0);
+    match record {
+        "JournalSegment" => vec![
+            ("magic", b"bfdb-JSG".to_vec()),
+            ("volume_number", vec![1, 0]),
+            ("copy", vec![2]),
+            ("segment", vec![9, 0, 0, 0]),
+        ],
+        "JournalRecord" => vec![
+            ("magic", b"bfdb-JRN".to_vec()),
+            ("copy_count", vec![2]),
+            ("body_len", vec![44, 1, 0, 0]),
+            ("epoch", 6_u64.to_le_bytes().to_vec()),
+            ("previous", counting::<32>(0xe0).to_vec()),
+            ("hash", counting::<32>(0xc0).to_vec()),
+            ("copies", rows),
+        ],
+        _ => panic!("{record} is no record"),
+    }
 }
 
 #[test]
