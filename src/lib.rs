@@ -35,7 +35,7 @@
 //! ```text
 //! roof        archive                             open, commit, read, restore, verify, scrub, remove
 //! floor 2     catalog                             what is stored, in one database file
-//! floor 1     volume, buffer, host                bytes on disks; memory; everything else of the host
+//! floor 1     volume, journal, buffer, host       bytes on disks; what was published; memory; everything else
 //!             storage                             files of an archive, on the host or a simulated disk
 //! ground      plan                                where frames go, what damage means
 //! ground      geometry, codec, merkle, format     arithmetic, Reed-Solomon, BLAKE3 trees, byte layouts
@@ -54,6 +54,7 @@ pub mod error;
 pub mod format;
 pub mod geometry;
 pub mod host;
+pub mod journal;
 pub mod merkle;
 pub mod plan;
 pub mod storage;

@@ -24,6 +24,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("plan", &["units", "geometry", "merkle", "codec"]),
     ("storage", &["units"]),
     ("volume", &["units", "format", "storage"]),
+    ("journal", &["units", "format", "merkle", "storage"]),
     ("buffer", &["units"]),
     ("host", &["units", "storage"]),
     ("catalog", &["units", "geometry", "merkle", "storage"]),

@@ -1,0 +1,132 @@
+//! Copies that are missing, damaged or behind, made whole again.
+
+use super::{
+    CopyPosition, Head, Journal, JournalState, SEGMENT_LEN_BYTES, Scan,
+    files::FIRST_RECORD_BYTES,
+    layout::{Missing, failed, make_directories},
+    record::RecordEntry,
+};
+use crate::{
+    error::{HostOperation, JournalError},
+    merkle::ChainHash,
+    units::{Epoch, to_u64},
+};
+
+impl Journal {
+    /// Brings every copy up: one that lacks records of the chain, or cannot be gone on with, gets a new segment with the
+    /// records that it lacks, which is the place for the next ones too. All durable on return. Old segments stay as they
+    /// are. Returns the state for the head of the chain; a copy that fails is left out, one is enough.
+    ///
+    /// # Errors
+    /// [`JournalError::Forked`] when the scan found a fork or the chain is not the one of `state`;
+    /// [`JournalError::Behind`] when it ends before `state`; what the last copy said when none is left.
+    pub fn heal(&self, scan: &Scan, state: &JournalState) -> Result<JournalState, JournalError> {
+        let head = expect_one_chain(scan, state)?;
+        let mut copies = Vec::new();
+        let mut last = JournalError::NoCopy;
+        for index in 0..self.places.len() {
+            match self.heal_copy(index, scan, state) {
+                Ok(position) => copies.push(position),
+                Err(error) => last = error,
+            }
+        }
+        if copies.is_empty() {
+            return Err(last);
+        }
+        Ok(JournalState {
+            epoch: head.epoch,
+            hash: head.hash,
+            copies,
+        })
+    }
+
+    fn heal_copy(
+        &self,
+        index: usize,
+        scan: &Scan,
+        state: &JournalState,
+    ) -> Result<CopyPosition, JournalError> {
+        let place = &self.places[index];
+        let known = state.position(place.volume, place.copy);
+        let known_segment = known.map_or(0, |position| position.segment);
+        let lacking: Vec<&RecordEntry> = self.missing_on(index, scan.chain()).collect();
+        if lacking.is_empty()
+            && let Some(end) = scan.ends.get(&index)
+            && end.segment >= known_segment
+            && !self.is_closed(index, end.segment)
+        {
+            let known_end = known.filter(|known| known.segment == end.segment);
+            // A segment that is shorter than it was is not gone on with.
+            if known_end.is_none_or(|known| known.end_bytes <= end.end_bytes) {
+                return Ok(*end);
+            }
+        }
+        make_directories(&*self.storage, &place.directory, Missing::Two)?;
+        self.write_lacking(index, known_segment, &lacking)
+    }
+
+    /// Writes records into new segments, each synced before the next begins.
+    fn write_lacking(
+        &self,
+        index: usize,
+        above: u32,
+        lacking: &[&RecordEntry],
+    ) -> Result<CopyPosition, JournalError> {
+        let place = self.place_of(index, 0);
+        let (mut segment, mut file) = self.new_segment(index, above, FIRST_RECORD_BYTES)?;
+        let mut end_bytes = FIRST_RECORD_BYTES;
+        let sync = |segment, file: &dyn crate::storage::StorageFile| {
+            file.sync_data().map_err(|error| {
+                self.close_for_good(index, segment);
+                failed(HostOperation::Sync, &self.path(index, segment))(error)
+            })
+        };
+        for entry in lacking {
+            let bytes = self.load(entry)?.encode(self.archive)?;
+            let next = end_bytes + to_u64(bytes.len());
+            if next > SEGMENT_LEN_BYTES && end_bytes > FIRST_RECORD_BYTES {
+                sync(segment, &*file)?;
+                (segment, file) = self.new_segment(index, segment, FIRST_RECORD_BYTES)?;
+                end_bytes = FIRST_RECORD_BYTES;
+            }
+            self.allocate(index, segment, &*file, end_bytes + to_u64(bytes.len()))?;
+            if let Err(error) = file.write_all_at(end_bytes, &bytes) {
+                self.close_for_good(index, segment);
+                return Err(failed(HostOperation::Write, &self.path(index, segment))(error));
+            }
+            end_bytes += to_u64(bytes.len());
+        }
+        sync(segment, &*file)?;
+        Ok(CopyPosition {
+            volume: place.volume,
+            copy: place.copy,
+            segment,
+            end_bytes,
+        })
+    }
+}
+
+/// Returns the head of the chain, if `state` stands on it or before it.
+fn expect_one_chain(scan: &Scan, state: &JournalState) -> Result<Head, JournalError> {
+    if let Some(fork) = scan.forks.first() {
+        return Err((*fork).into());
+    }
+    let head = scan.head.unwrap_or(Head {
+        epoch: Epoch::ZERO,
+        hash: ChainHash::NONE,
+    });
+    if state.epoch > head.epoch {
+        return Err(JournalError::Behind {
+            journal: head.into(),
+            catalog: Head::of(state).into(),
+        });
+    }
+    match scan.entry(state.epoch) {
+        Some(entry) if entry.head != Head::of(state) => Err(JournalError::Forked {
+            first: head.into(),
+            second: Head::of(state).into(),
+        }),
+        // Before the chain begins, or nothing was published yet.
+        _ => Ok(head),
+    }
+}
