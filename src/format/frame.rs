@@ -16,14 +16,20 @@ use crate::{
 /// Bytes of a frame header.
 pub const FRAME_HEADER_LEN_BYTES: usize = 192;
 
-/// Number of the only kind of frame there is; 2 (descriptor) and 3 (checkpoint) are reserved.
-const KIND_SHARD: u8 = 1;
-
 /// Number of the only form in which a payload is stored: as it is.
 const TRANSFORM_NONE: u32 = 0;
 
 const FILE_LEAVES_ONE: u8 = 1;
 const FILE_LEAVES_MANY: u8 = 2;
+
+/// What the block of a frame holds; 3 (checkpoint) is reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FrameKind {
+    /// Bytes of a file.
+    File,
+    /// What the catalog knows of the files of one commit.
+    Descriptor,
+}
 
 /// Where a frame stands, which is part of what it says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +55,23 @@ pub struct FrameIdentity {
     pub shard: ShardIndex,
 }
 
+impl FrameKind {
+    const fn number(self) -> u8 {
+        match self {
+            Self::File => 1,
+            Self::Descriptor => 2,
+        }
+    }
+
+    const fn of_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::File),
+            2 => Some(Self::Descriptor),
+            _ => None,
+        }
+    }
+}
+
 impl FrameIdentity {
     /// Returns where the frame stands.
     pub const fn place(&self) -> FramePlace {
@@ -64,6 +87,7 @@ impl FrameIdentity {
 /// Everything a frame says about itself and its shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHeader {
+    kind: FrameKind,
     identity: FrameIdentity,
     commit: CommitId,
     block: BlockGeometry,
@@ -78,6 +102,7 @@ impl FrameHeader {
     /// When the block stores no such shard, or when a frame of its length cannot begin at that offset: both come from
     /// a plan.
     pub fn of_shard(
+        kind: FrameKind,
         identity: FrameIdentity,
         commit: CommitId,
         block: BlockGeometry,
@@ -94,6 +119,7 @@ impl FrameHeader {
             identity.offset
         );
         Self {
+            kind,
             identity,
             commit,
             block,
@@ -106,7 +132,7 @@ impl FrameHeader {
     pub fn encode(&self) -> [u8; FRAME_HEADER_LEN_BYTES] {
         let (identity, block) = (&self.identity, self.block.parts());
         let mut writer = Writer::begin(RecordKind::FrameHeader);
-        writer.put([KIND_SHARD, block.leaf.log2()]);
+        writer.put([self.kind.number(), block.leaf.log2()]);
         writer.put(identity.shard.get().to_le_bytes());
         writer.put([match block.file_leaves {
             FileLeaves::One => FILE_LEAVES_ONE,
@@ -136,6 +162,11 @@ impl FrameHeader {
             "what is written must parse again"
         );
         bytes
+    }
+
+    /// Returns what the block holds.
+    pub const fn kind(&self) -> FrameKind {
+        self.kind
     }
 
     /// Returns where the frame stands and which shard it holds.
@@ -185,9 +216,7 @@ impl ClaimedFrame {
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
         let mut reader = Reader::open(RecordKind::FrameHeader, bytes)?;
         let kind = reader.u8()?;
-        if kind != KIND_SHARD {
-            return Err(FormatError::UnknownKind { kind });
-        }
+        let kind = FrameKind::of_number(kind).ok_or(FormatError::UnknownKind { kind })?;
         let leaf_log2 = reader.u8()?;
         let shard = ShardIndex::new(reader.u16()?);
         let file_leaves = reader.u8()?;
@@ -234,6 +263,7 @@ impl ClaimedFrame {
             shard,
         };
         let header = FrameHeader {
+            kind,
             identity,
             commit,
             block,

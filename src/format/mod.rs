@@ -23,7 +23,9 @@ mod writer;
 
 pub use extent::{ClaimedExtent, EXTENT_HEADER_LEN_BYTES, ExtentHeader, ExtentIdentity};
 pub use footer::{FRAME_FOOTER_LEN_BYTES, FrameFooter};
-pub use frame::{ClaimedFrame, FRAME_HEADER_LEN_BYTES, Frame, FrameHeader, FrameIdentity, FramePlace};
+pub use frame::{
+    ClaimedFrame, FRAME_HEADER_LEN_BYTES, Frame, FrameHeader, FrameIdentity, FrameKind, FramePlace,
+};
 pub use journal::{
     JOURNAL_ALIGNMENT_BYTES, JOURNAL_RECORD_LEN_BYTES, JOURNAL_SEGMENT_LEN_BYTES, JournalHeader,
     JournalSegment, MAX_JOURNAL_BODY_LEN_BYTES, MAX_JOURNAL_COPIES, SegmentPlace, SegmentSet,

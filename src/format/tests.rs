@@ -10,7 +10,7 @@ mod slots;
 
 use super::{
     ClaimedExtent, ClaimedFrame, ExtentHeader, ExtentIdentity, Features, FrameFooter, FrameHeader,
-    FrameIdentity, JournalHeader, JournalSegment, SegmentPlace, SegmentSet, VolumeSlot,
+    FrameIdentity, FrameKind, JournalHeader, JournalSegment, SegmentPlace, SegmentSet, VolumeSlot,
 };
 use crate::{
     error::FormatError,
@@ -56,6 +56,7 @@ fn example_identity() -> FrameIdentity {
 
 fn example_header() -> FrameHeader {
     FrameHeader::of_shard(
+        FrameKind::File,
         example_identity(),
         CommitId::new(9),
         example_block(),

@@ -14,7 +14,7 @@ use crate::{
     catalog::{BlockRecord, ShardRecord},
     codec::ColumnEncoder,
     error::CommitError,
-    format::{FrameFooter, FrameHeader, FrameIdentity, FrameLayout},
+    format::{FrameFooter, FrameHeader, FrameIdentity, FrameKind, FrameLayout},
     geometry::{BlockGeometry, FileLeaves},
     merkle::{DataLeaves, LeafHash, LeafTable, ShardDigest, hash_data_leaf, hash_parity_leaf},
     plan::{Placement, Strip},
@@ -27,6 +27,7 @@ use crate::{
 /// Who a block belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BlockIdentity {
+    pub(super) kind: FrameKind,
     pub(super) commit: CommitId,
     pub(super) file: FileId,
     pub(super) block: BlockId,
@@ -37,6 +38,7 @@ pub(super) struct BlockIdentity {
 impl BlockIdentity {
     pub(super) fn of(reservation: &Reservation, file: &PlannedFile, index: BlockIndex) -> Self {
         Self {
+            kind: FrameKind::File,
             commit: reservation.commit(),
             file: file.id,
             block: file.block_id(index.get()),
@@ -284,7 +286,13 @@ impl BlockInFlight {
             block: self.identity.block,
             shard,
         };
-        FrameHeader::of_shard(identity, self.identity.commit, self.geometry, digest)
+        FrameHeader::of_shard(
+            self.identity.kind,
+            identity,
+            self.identity.commit,
+            self.geometry,
+            digest,
+        )
     }
 
     fn frame(&self, shard: ShardIndex) -> &FrameTarget {

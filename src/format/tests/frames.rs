@@ -5,7 +5,7 @@ use crate::{
     error::{FooterField, IdentityMismatch},
     format::{FrameLayout, FramePlace},
 };
-use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, proptest};
+use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 /// Any block that geometry allows, of one to three columns more often than of many.
 fn any_block() -> impl Strategy<Value = BlockGeometry> {
@@ -48,8 +48,9 @@ fn any_header() -> impl Strategy<Value = FrameHeader> {
         any::<[u64; 3]>(),
         any::<[u8; 32]>(),
     );
-    (any_block(), any::<u16>(), any::<u32>(), ids).prop_map(
-        |(block, shard, place, (archive, volume, [extent, commit, block_id], digest))| {
+    let kinds = prop_oneof![Just(FrameKind::File), Just(FrameKind::Descriptor)];
+    (kinds, any_block(), any::<u16>(), any::<u32>(), ids).prop_map(
+        |(kind, block, shard, place, (archive, volume, [extent, commit, block_id], digest))| {
             let stored: Vec<ShardIndex> = block.shards().filter(|&shard| block.is_present(shard)).collect();
             let shard = stored[usize::from(shard) % stored.len()];
             let alignment = FrameLayout::of_shard(&block, shard)
@@ -64,6 +65,7 @@ fn any_header() -> impl Strategy<Value = FrameHeader> {
                 shard,
             };
             FrameHeader::of_shard(
+                kind,
                 identity,
                 CommitId::new(commit),
                 block,
@@ -102,7 +104,7 @@ fn claim(offset: usize, field: &[u8]) -> FormatError {
 
 #[test]
 fn kinds_and_transforms_of_later_versions_are_named_and_not_damage() {
-    for kind in [0, 2, 3, 255] {
+    for kind in [0, 3, 255] {
         let error = claim(10, &[kind]);
         assert_eq!(error, FormatError::UnknownKind { kind });
         assert!(error.needs_newer_version(), "kind {kind}");
@@ -382,6 +384,7 @@ fn writing_a_frame_of_an_absent_shard_is_a_bug() {
         ..example_identity()
     };
     FrameHeader::of_shard(
+        FrameKind::File,
         identity,
         CommitId::new(9),
         block,
@@ -397,6 +400,7 @@ fn writing_a_frame_to_an_unaligned_offset_is_a_bug() {
         ..example_identity()
     };
     FrameHeader::of_shard(
+        FrameKind::File,
         identity,
         CommitId::new(9),
         example_block(),
