@@ -15,7 +15,7 @@ use crate::{
     format::{ClaimedFrame, FrameFooter, FrameIdentity, FrameLayout},
     merkle::{HASH_LEN_BYTES, LeafTable},
     plan::{BlockVerdict, ColumnSet, DamageMap},
-    units::{BlockIndex, ByteRange, ColumnIndex, FileName, ShardIndex, to_u64, to_usize},
+    units::{BlockId, BlockIndex, ByteRange, ColumnIndex, FileName, ShardIndex, to_u64, to_usize},
 };
 
 /// A shard to inspect.
@@ -43,7 +43,8 @@ pub(super) struct Inspection {
 /// Damage of all files, block by block; nothing is kept of what is whole.
 #[derive(Debug, Default)]
 pub(super) struct Damage {
-    blocks: BTreeMap<(FileName, BlockIndex), BlockDamage>,
+    /// By name, index and id: the name of a descriptor may be that of a file, too.
+    blocks: BTreeMap<(FileName, BlockIndex, BlockId), BlockDamage>,
 }
 
 #[derive(Debug)]
@@ -119,7 +120,8 @@ impl Inspection {
         // Every block has its first shard.
         self.blocks += u64::from(task.shard == ShardIndex::new(0));
         let Some(finding) = found.finding else { return };
-        let key = (task.name.clone(), task.block.record().index);
+        let record = task.block.record();
+        let key = (task.name.clone(), record.index, record.id);
         let block = self.damage.blocks.entry(key).or_insert_with(|| BlockDamage {
             map: DamageMap::new(*task.block.geometry()),
             findings: Vec::new(),
@@ -142,7 +144,7 @@ impl Damage {
     /// still be decoded; returns what it means for each file.
     pub(super) fn report(mut self, observer: &dyn Observer) -> Vec<FileDamage> {
         let mut files: Vec<FileDamage> = Vec::new();
-        for ((name, _), block) in &mut self.blocks {
+        for ((name, ..), block) in &mut self.blocks {
             let lost = match block.map.verdict() {
                 BlockVerdict::Intact | BlockVerdict::Degraded { .. } => Vec::new(),
                 BlockVerdict::Lost { ranges, .. } => ranges,

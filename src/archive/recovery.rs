@@ -1,13 +1,13 @@
 //! Settling what writers that died have left behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ballast::with_room, shared::Shared};
 use crate::{
-    catalog::{CatalogWriter, ExtentRecord, ExtentState, TransactionSize},
+    catalog::{CatalogWriter, ExtentRecord, ExtentState, IntentRecord, TransactionSize},
     error::{CatalogError, CommitError, HostError, OpenError, VolumeError},
     host::{ArchiveLayout, SeenSession, SessionLife, SessionState, glance_at_sessions, sessions},
-    units::{ExtentId, SessionId, to_u64},
+    units::{CommitId, ExtentId, SessionId, to_u64},
 };
 
 /// What opening an archive for writing has settled.
@@ -33,14 +33,18 @@ pub(super) fn has_dead_session(layout: &ArchiveLayout) -> Result<bool, HostError
 
 /// Takes back what dead writers have reserved: nothing of their unfinished commits stays, and nothing leaks.
 pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
-    let extents = shared.catalog.read()?.extents()?;
+    let reader = shared.catalog.read()?;
+    let (extents, intents) = (reader.extents()?, reader.intents()?);
+    drop(reader);
     let owned = extents.iter().any(|extent| extent.owner.is_some());
-    if !owned && !has_dead_session(&shared.layout)? {
+    let intended = intents.iter().any(|intent| intent.session.is_some());
+    if !owned && !intended && !has_dead_session(&shared.layout)? {
         return Ok(RecoveryReport::default());
     }
     // The dead may have died of a full disk.
     let size = TransactionSize {
         extents: to_u64(extents.len()),
+        intents: to_u64(intents.len()),
         ..TransactionSize::default()
     };
     with_room(shared, size.room_bytes(), || recover_now(shared))
@@ -48,8 +52,8 @@ pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
 
 fn recover_now(shared: &Shared) -> Result<RecoveryReport, OpenError> {
     let mut writer = shared.catalog.write()?;
-    // A session exists before its first transaction, and ours excludes theirs: whoever owns an extent now is listed
-    // here while it lives.
+    // A session exists before its first transaction, and ours excludes theirs: whoever has an intent now is listed here
+    // while it lives.
     let seen = sessions(shared.machine(), &shared.layout.sessions())?;
     let live: BTreeSet<SessionId> = seen
         .iter()
@@ -61,19 +65,27 @@ fn recover_now(shared: &Shared) -> Result<RecoveryReport, OpenError> {
         .filter(|session| matches!(session.state, SessionState::Dead(_)))
         .map(|session| session.id)
         .collect();
+    let intents = writer.intents()?;
+    let fate = |intent: &IntentRecord| (intent.commit, Fate::of(intent, &live, &dead));
+    let fates: BTreeMap<CommitId, Fate> = intents.iter().map(fate).collect();
     let mut extents_released = 0;
     for extent in writer.extents()? {
-        let Some(owner) = extent.owner.filter(|owner| !live.contains(owner)) else {
-            continue;
-        };
-        // Without a file nothing proves that the owner is dead: it may go on to write, but not where others do.
-        let afterwards = if dead.contains(&owner) {
-            Afterwards::GoOn
-        } else {
-            Afterwards::Seal
-        };
-        release_unfinished(shared, &mut writer, &extent, afterwards)?;
-        extents_released += 1;
+        let Some(owner) = extent.owner else { continue };
+        // Without an intent nothing says who the owner is.
+        let fate = fates
+            .get(&owner)
+            .copied()
+            .unwrap_or(Fate::GivenUp(Afterwards::Seal));
+        if let Fate::GivenUp(afterwards) = fate {
+            release_unfinished(shared, &mut writer, &extent, afterwards)?;
+            extents_released += 1;
+        }
+    }
+    // An intent goes with the last that it owns, in the same transaction.
+    for (&commit, fate) in &fates {
+        if let Fate::GivenUp(_) = fate {
+            writer.remove_intent(commit)?;
+        }
     }
     writer.commit()?;
     let mut dead_sessions = 0;
@@ -89,6 +101,27 @@ fn recover_now(shared: &Shared) -> Result<RecoveryReport, OpenError> {
         extents_released,
         is_catalog_old: false,
     })
+}
+
+/// What becomes of a commit that has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Somebody works on it, or may come back to it.
+    GoesOn,
+    /// Nobody does; what it owns is taken back.
+    GivenUp(Afterwards),
+}
+
+impl Fate {
+    fn of(intent: &IntentRecord, live: &BTreeSet<SessionId>, dead: &BTreeSet<SessionId>) -> Self {
+        match intent.session {
+            None => Self::GoesOn,
+            Some(session) if live.contains(&session) => Self::GoesOn,
+            Some(session) if dead.contains(&session) => Self::GivenUp(Afterwards::GoOn),
+            // Without a file nothing proves that the session is dead: it may go on to write, but not where others do.
+            Some(_) => Self::GivenUp(Afterwards::Seal),
+        }
+    }
 }
 
 /// What becomes of an extent that was taken back.

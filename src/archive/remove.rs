@@ -60,13 +60,15 @@ pub(super) fn remove_many(shared: &Shared, names: &[FileName]) -> Result<Vec<Opt
 fn size_of<'a>(files: impl Iterator<Item = &'a FileRecord>) -> TransactionSize {
     files.fold(TransactionSize::default(), |size, file| {
         let blocks = file.geometry.block_count();
-        let shards = blocks.saturating_mul(u64::from(file.geometry.shape().total()));
+        // The descriptor of its commit may go with it.
+        let shards = (blocks.saturating_add(1)).saturating_mul(u64::from(file.geometry.shape().total()));
         TransactionSize {
             entries: size.entries + 1,
             text_len_bytes: size.text_len_bytes + file.text_len_bytes(),
             blocks: size.blocks.saturating_add(blocks),
             shards: size.shards.saturating_add(shards),
-            extents: 0,
+            descriptors: size.descriptors + 1,
+            ..size
         }
     })
 }

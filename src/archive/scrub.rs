@@ -9,9 +9,9 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    catalog::{Catalog, CatalogOptions},
+    catalog::{Catalog, CatalogOptions, ShardOwner},
     error::{CatalogDamage, CatalogError, CatalogTable, ScrubError},
-    units::{ExtentId, FileName},
+    units::{CommitId, ExtentId, FileName},
 };
 
 /// Shards that are looked up at a time; between two lookups no transaction is held.
@@ -29,7 +29,8 @@ pub struct ScrubReport {
     pub bytes_read: u64,
     /// Shards that are damaged.
     pub damaged_shards: u64,
-    /// Files with damage, in the order of names; those that have lost bytes say which.
+    /// Files with damage, in the order of names; those that have lost bytes say which. What a commit has written about its
+    /// files stands here as `descriptor of commit <id>`.
     pub damage: Vec<FileDamage>,
 }
 
@@ -124,8 +125,9 @@ impl DiskOrder {
                 detail: CatalogDamage::MissingRow,
             };
             let record = reader.block_by_owner(place.owner)?.ok_or_else(missing)?;
-            let name: FileName = match &last_file {
-                Some((file, name)) if *file == record.file => FileName::clone(name),
+            let name: FileName = match (place.owner, &last_file) {
+                (ShardOwner::Descriptor(commit), _) => descriptor_name(commit),
+                (_, Some((file, name))) if *file == record.file => FileName::clone(name),
                 _ => reader.file(record.file)?.ok_or_else(missing)?.name,
             };
             last_file = Some((record.file, name.clone()));
@@ -138,4 +140,10 @@ impl DiskOrder {
         }
         Ok(())
     }
+}
+
+/// Returns how a descriptor is called in a report, for it has no name.
+fn descriptor_name(commit: CommitId) -> FileName {
+    let name = format!("descriptor of commit {commit}");
+    name.parse().expect("words and a number are a name")
 }

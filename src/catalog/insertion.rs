@@ -172,7 +172,7 @@ impl CatalogWriter {
         self.place_shards(blocks.iter().map(|block| (ShardOwner::Block(block.id), block)))
     }
 
-    fn place_shards<'block>(
+    pub(super) fn place_shards<'block>(
         &mut self,
         blocks: impl Iterator<Item = (ShardOwner, &'block BlockRecord)>,
     ) -> Result<(), CatalogError> {

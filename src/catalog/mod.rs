@@ -18,8 +18,10 @@
 //! time, and [`Catalog::write`] waits for it.
 
 mod backend;
+mod descriptors;
 mod guard;
 mod insertion;
+mod intents;
 mod listing;
 mod open;
 mod overlay;
@@ -39,6 +41,10 @@ mod writer;
 use core::fmt;
 use std::sync::{Mutex, PoisonError};
 
+pub use descriptors::DescriptorRecord;
+pub use intents::{
+    IntentRecord, LegPosition, LegRecord, ProgressRecord, Replaces, ResumableRecord, SourceRecord,
+};
 pub use reader::CatalogReader;
 pub use records::{
     ArchiveRecord, BlockRecord, EntryKind, ExtentRecord, ExtentState, FileRecord, ShardOwner, ShardPlace,

@@ -137,6 +137,7 @@ impl CatalogReader {
     pub fn block_by_owner(&self, owner: ShardOwner) -> Result<Option<BlockRecord>, CatalogError> {
         match owner {
             ShardOwner::Block(id) => self.block_by_id(id),
+            ShardOwner::Descriptor(commit) => Ok(self.descriptor(commit)?.map(|found| found.block)),
             ShardOwner::InlineBlockOf(file) => {
                 match self
                     .source

@@ -3,8 +3,8 @@
 use crate::geometry::{BlockGeometry, FileGeometry, Policy, Tier};
 use crate::merkle::{RootHash, ShardDigest};
 use crate::units::{
-    ArchiveId, BlockId, BlockIndex, CommitId, ExtentId, FileId, FileName, LaneIndex, SessionId, ShardIndex,
-    Timestamp, VolumeId, to_u64,
+    ArchiveId, BlockId, BlockIndex, CommitId, ExtentId, FileId, FileName, LaneIndex, ShardIndex, Timestamp,
+    VolumeId, to_u64,
 };
 
 /// The archive itself; written once, when it is created.
@@ -40,6 +40,8 @@ pub enum ExtentState {
     Open,
     /// Nothing is ever appended again.
     Sealed,
+    /// Nothing is ever appended again, and bytes behind the committed end still have to be cut off.
+    Abandoned,
 }
 
 /// An extent and what it holds.
@@ -53,8 +55,8 @@ pub struct ExtentRecord {
     pub lane: LaneIndex,
     /// Whether it still takes bytes.
     pub state: ExtentState,
-    /// The session that alone may append, truncate and seal.
-    pub owner: Option<SessionId>,
+    /// The commit that alone may append, truncate and seal; its intent names the session.
+    pub owner: Option<CommitId>,
     /// Committed end in bytes; bytes behind it belong to nobody.
     pub end_bytes: u64,
     /// Bytes of the frames that live shards have here. Kept by the catalog: what a caller puts is not looked at.
@@ -158,6 +160,8 @@ pub enum ShardOwner {
     Block(BlockId),
     /// The only block of a file, kept in the row of the file.
     InlineBlockOf(FileId),
+    /// The descriptor of a commit.
+    Descriptor(CommitId),
 }
 
 /// A live frame: where it lies and whose it is.

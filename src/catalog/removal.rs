@@ -1,4 +1,5 @@
-//! How rows go: files, with the blocks that nothing else lists, and extents that hold nothing.
+//! How rows go: files, with the blocks that nothing else lists and the descriptor that nothing else needs, and extents that
+//! hold nothing.
 
 use super::guard::damaged;
 use super::records::{BlockRecord, FileRecord};
@@ -33,6 +34,7 @@ impl CatalogWriter {
             }
             writer.remove_rows(CatalogTable::Files, &[file_key(file.id)])?;
             writer.remove_rows(CatalogTable::Names, &[name.as_bytes().to_vec()])?;
+            writer.count_entry_out(file.commit)?;
             let pending = writer.pending_mut();
             let mut totals = pending.totals.without(&file).ok_or_else(totals_contradiction)?;
             totals.blocks = totals
@@ -99,7 +101,7 @@ impl CatalogWriter {
         Ok(to_u64(released.len()))
     }
 
-    fn release_shards(&mut self, blocks: &[&BlockRecord]) -> Result<(), CatalogError> {
+    pub(super) fn release_shards(&mut self, blocks: &[&BlockRecord]) -> Result<(), CatalogError> {
         let mut keys = Vec::new();
         for shard in blocks.iter().flat_map(|block| block.shards.iter().flatten()) {
             let row = self.extent_mut(shard.extent)?;
@@ -115,7 +117,7 @@ impl CatalogWriter {
     }
 
     /// Removes rows that have to be there.
-    fn remove_rows(&mut self, table: CatalogTable, keys: &[Vec<u8>]) -> Result<(), CatalogError> {
+    pub(super) fn remove_rows(&mut self, table: CatalogTable, keys: &[Vec<u8>]) -> Result<(), CatalogError> {
         let removed = self.source.remove_all(&self.guard, table, keys)?;
         if removed != to_u64(keys.len()) {
             return Err(damaged(table, CatalogDamage::MissingRow));

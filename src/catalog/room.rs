@@ -19,6 +19,10 @@ const COPIES_OF_TEXT: u64 = 4;
 const BLOCK_BYTES: u64 = 512;
 const SHARD_BYTES: u64 = 256;
 const EXTENT_BYTES: u64 = 256;
+const DESCRIPTOR_BYTES: u64 = 512;
+
+/// The longest row in a page of its own: intents of one file that can be resumed grow with its path and its plan.
+const INTENT_BYTES: u64 = 128 * 1024;
 
 /// What a transaction adds, changes or removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,6 +37,10 @@ pub struct TransactionSize {
     pub shards: u64,
     /// Extents.
     pub extents: u64,
+    /// Intents.
+    pub intents: u64,
+    /// Descriptors; their shards count among those above.
+    pub descriptors: u64,
 }
 
 impl TransactionSize {
@@ -45,5 +53,7 @@ impl TransactionSize {
             .saturating_add(self.blocks.saturating_mul(BLOCK_BYTES))
             .saturating_add(self.shards.saturating_mul(SHARD_BYTES))
             .saturating_add(self.extents.saturating_mul(EXTENT_BYTES))
+            .saturating_add(self.intents.saturating_mul(INTENT_BYTES))
+            .saturating_add(self.descriptors.saturating_mul(DESCRIPTOR_BYTES))
     }
 }

@@ -8,10 +8,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::guard::damaged;
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
-use crate::units::{BlockId, BlockIndex, ExtentId, FileId};
+use crate::units::{BlockId, BlockIndex, CommitId, ExtentId, FileId};
 
 /// Every table of the database, in the order in which they are created.
-pub(super) const TABLES: [CatalogTable; 9] = [
+pub(super) const TABLES: [CatalogTable; 11] = [
     CatalogTable::Meta,
     CatalogTable::Files,
     CatalogTable::Names,
@@ -21,10 +21,12 @@ pub(super) const TABLES: [CatalogTable; 9] = [
     CatalogTable::ExtentShards,
     CatalogTable::Volumes,
     CatalogTable::Totals,
+    CatalogTable::Intents,
+    CatalogTable::Descriptors,
 ];
 
 /// The tables whose rows are counted, because one could be missing unnoticed.
-pub(super) const COUNTED_TABLES: [CatalogTable; 7] = [
+pub(super) const COUNTED_TABLES: [CatalogTable; 9] = [
     CatalogTable::Files,
     CatalogTable::Names,
     CatalogTable::FileBlocks,
@@ -32,6 +34,8 @@ pub(super) const COUNTED_TABLES: [CatalogTable; 7] = [
     CatalogTable::Extents,
     CatalogTable::ExtentShards,
     CatalogTable::Volumes,
+    CatalogTable::Intents,
+    CatalogTable::Descriptors,
 ];
 
 /// Most bytes of a row: the database holds a value in memory whole, and larger ones fragment its file.
@@ -78,6 +82,11 @@ pub(super) fn volume_key(number: u16) -> Vec<u8> {
     ordered(u64::from(number)).to_vec()
 }
 
+/// The key of what belongs to a commit: its intent, and its descriptor.
+pub(super) fn commit_key(commit: CommitId) -> Vec<u8> {
+    ordered(commit.get()).to_vec()
+}
+
 /// Reads back the numbers of a key.
 pub(super) fn parse_key<const COUNT: usize>(
     table: CatalogTable,
@@ -110,16 +119,33 @@ const fn from_ordered(bytes: [u8; 8]) -> u64 {
 }
 
 /// Makes the row that holds `body` under `key`.
+///
+/// # Panics
+/// When it would be too long, which no row is whose parts are bounded.
 pub(super) fn seal<B: Serialize>(table: CatalogTable, key: &[u8], body: &B) -> Vec<u8> {
+    match seal_bounded(table, key, body) {
+        Ok(row) => row,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Makes the row that holds `body` under `key`; an error says that it would be too long.
+pub(super) fn seal_bounded<B: Serialize>(
+    table: CatalogTable,
+    key: &[u8],
+    body: &B,
+) -> Result<Vec<u8>, CatalogError> {
     let row = postcard::to_extend(body, vec![ROW_VERSION]);
     let mut row = row.expect("a row serializes into memory");
     row.extend_from_slice(&checksum(table, key, &row).to_le_bytes());
-    assert!(
-        row.len() <= MAX_ROW_LEN_BYTES,
-        "a row of {table} has {} bytes",
-        row.len()
-    );
-    row
+    if row.len() > MAX_ROW_LEN_BYTES {
+        return Err(CatalogError::RowTooLong {
+            table,
+            len_bytes: row.len(),
+            limit_bytes: MAX_ROW_LEN_BYTES,
+        });
+    }
+    Ok(row)
 }
 
 /// Takes the body out of a row that stands under `key`.

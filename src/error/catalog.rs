@@ -4,7 +4,7 @@ use core::error::Error;
 use core::fmt;
 use std::io;
 
-use crate::units::{BlockId, ExtentId, FileId, FileName, VolumeId};
+use crate::units::{BlockId, CommitId, ExtentId, FileId, FileName, VolumeId};
 
 /// Why the catalog could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -166,6 +166,38 @@ pub enum CatalogError {
         /// Length of the path in bytes.
         len: usize,
     },
+    /// A row would be longer than any may be; it was not written.
+    #[error("a row of {table} would have {len_bytes} bytes, more than {limit_bytes}")]
+    RowTooLong {
+        /// The table.
+        table: CatalogTable,
+        /// Length of the row in bytes.
+        len_bytes: usize,
+        /// The most that a row has, in bytes.
+        limit_bytes: usize,
+    },
+    /// The commit has a descriptor already.
+    #[error("commit {commit} has a descriptor already")]
+    DescriptorTaken {
+        /// The commit.
+        commit: CommitId,
+    },
+    /// No descriptor is like this.
+    #[error("the descriptor of commit {commit} has an impossible {field}")]
+    ImpossibleDescriptor {
+        /// The commit.
+        commit: CommitId,
+        /// What is impossible about it.
+        field: &'static str,
+    },
+    /// No commit is like what the intent says.
+    #[error("the intent of commit {commit} has an impossible {field}")]
+    ImpossibleIntent {
+        /// The commit.
+        commit: CommitId,
+        /// What is impossible about it.
+        field: &'static str,
+    },
 }
 
 impl CatalogError {
@@ -250,6 +282,8 @@ pub enum CatalogTable {
     ExtentShards,
     Volumes,
     Totals,
+    Intents,
+    Descriptors,
 }
 
 impl CatalogTable {
@@ -266,6 +300,8 @@ impl CatalogTable {
             Self::ExtentShards => "extent_shards",
             Self::Volumes => "volumes",
             Self::Totals => "totals",
+            Self::Intents => "intents",
+            Self::Descriptors => "descriptors",
         }
     }
 }

@@ -167,7 +167,7 @@ pub fn try_open(root: &Path, access: Access) -> Result<(Archive, RecoveryReport)
 }
 
 pub fn get(archive: &Archive, file: &str) -> Result<Vec<u8>, ReadError> {
-    let mut reader = archive.snapshot().unwrap().open_file(&name(file), Arc::new(()))?;
+    let mut reader = archive.snapshot()?.open_file(&name(file), Arc::new(()))?;
     let mut content = Vec::new();
     match reader.read_to_end(&mut content) {
         Ok(_) => Ok(content),

@@ -1,15 +1,15 @@
 //! The room of a commit: taken before a byte is written, named in the catalog only when every byte is synced.
 //!
 //! ```text
-//! T0        one transaction: ids, and the extents that this session owns from now on
+//! T0        one transaction: ids, the intent, and the extents that it owns from now on
 //! extents   made or taken over, preallocated: a full disk shows here
 //! frames    written into what is owned, nowhere else
 //! sync      every extent that was touched                                              I1
-//! publish   one transaction: rows of the file, extents given back with their new ends   the moment of visibility
+//! publish   one transaction: rows of the file, extents with their new ends, no intent   the moment of visibility
 //! ```
 //!
-//! A failure anywhere gives everything back. A crash leaves extents with a dead owner, which the next writing open cuts
-//! back to their committed end (`archive::recovery`).
+//! A failure anywhere gives everything back. A crash leaves the intent of a dead session, whose extents the next writing
+//! open cuts back to their committed end (`archive::recovery`).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,7 +25,7 @@ use crate::{
         recovery::{Afterwards, release_unfinished},
         shared::Shared,
     },
-    catalog::{CatalogWriter, ExtentRecord, ExtentState, TransactionSize},
+    catalog::{CatalogWriter, ExtentRecord, ExtentState, IntentRecord, TransactionSize},
     error::{CommitError, VolumeError},
     format::{ExtentHeader, ExtentIdentity, FrameLayout},
     geometry::{BlockGeometry, FileGeometry, lanes_for_block},
@@ -69,7 +69,6 @@ impl PlannedFile {
 pub(super) struct Reservation {
     files: Vec<PlannedFile>,
     commit: CommitId,
-    session: SessionId,
     volume: Arc<dyn Volume>,
     lanes: Vec<LaneIndex>,
     /// The layout before the first frame; walking it again gives every frame its place.
@@ -100,7 +99,8 @@ impl Reservation {
         }
     }
 
-    /// T0: one transaction that takes ids and marks extents as owned. I2: from here every reserved byte has an owner.
+    /// T0: one transaction that takes ids, says what is intended and marks extents as owned. I2: from here every reserved
+    /// byte has an owner.
     fn reserve(shared: &Shared, contents: Contents<'_>) -> Result<Self, CommitError> {
         // Asked before anything is written, the session file included.
         check_room(shared, contents, 0)?;
@@ -110,6 +110,7 @@ impl Reservation {
         let volume = Arc::clone(shared.volumes.writable());
         let mut writer = shared.catalog.write()?;
         let commit = writer.allocate_commit_id();
+        writer.put_intent(&intent_of(shared, commit, session, contents))?;
         let files = plan_files(&mut writer, contents.geometries);
         let extents: Vec<ExtentRecord> = writer
             .extents()?
@@ -150,7 +151,7 @@ impl Reservation {
                 taken.extent
             );
             writer.put_extent(&ExtentRecord {
-                owner: Some(session),
+                owner: Some(commit),
                 ..before.clone()
             })?;
         }
@@ -159,7 +160,6 @@ impl Reservation {
         Ok(Self {
             files,
             commit,
-            session,
             volume,
             lanes,
             start,
@@ -246,12 +246,12 @@ impl Reservation {
         Ok(())
     }
 
-    /// Ends ownership and moves the committed ends, as a part of publishing.
+    /// Ends the intent and ownership and moves the committed ends, as a part of publishing.
     pub(super) fn release_written(&self, writer: &mut CatalogWriter) -> Result<(), CommitError> {
         for taken in &self.uses {
             // Who was taken for dead owns nothing any more, and its bytes are cut off.
             let extent = writer.extent(taken.extent)?;
-            let Some(extent) = extent.filter(|extent| extent.owner == Some(self.session)) else {
+            let Some(extent) = extent.filter(|extent| extent.owner == Some(self.commit)) else {
                 return Err(CommitError::OwnershipLost { extent: taken.extent });
             };
             let state = if taken.is_full {
@@ -267,28 +267,43 @@ impl Reservation {
                 ..extent
             })?;
         }
+        writer.remove_intent(self.commit)?;
         Ok(())
     }
 
-    /// Gives everything back after a failure: files are cut, ownership ends.
+    /// Gives everything back after a failure: files are cut, ownership and the intent end.
     pub(super) fn give_back(self, shared: &Shared) -> Result<(), CommitError> {
         drop(self.writers);
         let size = TransactionSize {
             extents: to_u64(self.uses.len()),
+            intents: 1,
             ..TransactionSize::default()
         };
         with_room(shared, size.room_bytes(), || {
             let mut writer = shared.catalog.write()?;
             for taken in &self.uses {
                 if let Some(extent) = writer.extent(taken.extent)?
-                    && extent.owner == Some(self.session)
+                    && extent.owner == Some(self.commit)
                 {
                     release_unfinished(shared, &mut writer, &extent, Afterwards::GoOn)?;
                 }
             }
+            writer.remove_intent(self.commit)?;
             writer.commit()?;
             Ok(())
         })
+    }
+}
+
+/// Returns what a commit says before its first byte. Nothing of it can be resumed.
+fn intent_of(shared: &Shared, commit: CommitId, session: SessionId, contents: Contents<'_>) -> IntentRecord {
+    IntentRecord {
+        commit,
+        session: Some(session),
+        begun_at: shared.now(),
+        name: contents.name.clone(),
+        others: to_u64(contents.geometries.len()) - 1,
+        resumable: None,
     }
 }
 

@@ -204,6 +204,8 @@ fn catalog_bytes(contents: Contents<'_>) -> u64 {
         blocks,
         shards: blocks.saturating_mul(shards),
         extents: 0,
+        intents: 1,
+        descriptors: 0,
     };
     size.room_bytes()
 }

@@ -103,6 +103,8 @@ pub(in crate::catalog) struct RowCountsRow {
     extents: u64,
     extent_shards: u64,
     volumes: u64,
+    intents: u64,
+    descriptors: u64,
 }
 
 impl RowCountsRow {
@@ -119,6 +121,8 @@ impl RowCountsRow {
             CatalogTable::Extents => &mut self.extents,
             CatalogTable::ExtentShards => &mut self.extent_shards,
             CatalogTable::Volumes => &mut self.volumes,
+            CatalogTable::Intents => &mut self.intents,
+            CatalogTable::Descriptors => &mut self.descriptors,
             CatalogTable::Database | CatalogTable::Meta | CatalogTable::Totals => {
                 unreachable!("the rows of {table} are looked up one by one and never counted")
             }

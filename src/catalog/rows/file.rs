@@ -40,7 +40,7 @@ struct InlineBlockRow {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct FileGeometryRow {
+pub(super) struct FileGeometryRow {
     len_bytes: u64,
     tier: u8,
     shape: ShapeRow,
@@ -51,9 +51,38 @@ struct FileGeometryRow {
     short_columns: u32,
 }
 
+impl FileGeometryRow {
+    pub(super) fn new(geometry: &FileGeometry) -> Self {
+        let geometry = geometry.parts();
+        Self {
+            len_bytes: geometry.len_bytes,
+            tier: geometry.tier.number(),
+            shape: ShapeRow::new(geometry.shape),
+            leaf_log2: geometry.leaf.log2(),
+            block_count: geometry.block_count,
+            long_blocks: geometry.long_blocks,
+            long_columns: geometry.long_columns,
+            short_columns: geometry.short_columns,
+        }
+    }
+
+    pub(super) fn parse(self) -> Result<FileGeometry, ImpossibleField> {
+        let geometry = FileGeometryParts {
+            len_bytes: self.len_bytes,
+            tier: Tier::from_number(self.tier).ok_or(ImpossibleField("tier"))?,
+            shape: self.shape.parse()?,
+            leaf: parse_leaf(self.leaf_log2)?,
+            block_count: self.block_count,
+            long_blocks: self.long_blocks,
+            long_columns: self.long_columns,
+            short_columns: self.short_columns,
+        };
+        FileGeometry::from_parts(geometry).map_err(|_error| ImpossibleField("file geometry"))
+    }
+}
+
 impl FileRow {
     pub(in crate::catalog) fn new(file: &FileRecord, inline_block: Option<&BlockRecord>) -> Self {
-        let geometry = file.geometry.parts();
         let (kind, target) = match &file.kind {
             EntryKind::File => (1, Vec::new()),
             EntryKind::Directory => (2, Vec::new()),
@@ -68,16 +97,7 @@ impl FileRow {
             committed_at: TimeRow::new(file.committed_at),
             version: file.version,
             commit: file.commit.get(),
-            geometry: FileGeometryRow {
-                len_bytes: geometry.len_bytes,
-                tier: geometry.tier.number(),
-                shape: ShapeRow::new(geometry.shape),
-                leaf_log2: geometry.leaf.log2(),
-                block_count: geometry.block_count,
-                long_blocks: geometry.long_blocks,
-                long_columns: geometry.long_columns,
-                short_columns: geometry.short_columns,
-            },
+            geometry: FileGeometryRow::new(&file.geometry),
             root: file.root.to_bytes(),
             stored_bytes: file.stored_bytes,
             inline_block: inline_block.map(|block| InlineBlockRow {
@@ -91,18 +111,7 @@ impl FileRow {
         self,
         id: FileId,
     ) -> Result<(FileRecord, Option<BlockRecord>), ImpossibleField> {
-        let geometry = FileGeometryParts {
-            len_bytes: self.geometry.len_bytes,
-            tier: Tier::from_number(self.geometry.tier).ok_or(ImpossibleField("tier"))?,
-            shape: self.geometry.shape.parse()?,
-            leaf: parse_leaf(self.geometry.leaf_log2)?,
-            block_count: self.geometry.block_count,
-            long_blocks: self.geometry.long_blocks,
-            long_columns: self.geometry.long_columns,
-            short_columns: self.geometry.short_columns,
-        };
-        let geometry =
-            FileGeometry::from_parts(geometry).map_err(|_error| ImpossibleField("file geometry"))?;
+        let geometry = self.geometry.parse()?;
         let file = FileRecord {
             kind: parse_kind(self.kind, self.target)?,
             id,

@@ -6,12 +6,16 @@
 
 mod archive;
 mod block;
+mod descriptor;
 mod file;
+mod intent;
 mod place;
 
 pub(super) use archive::{ArchiveRow, CountersRow, RowCountsRow, TotalsRow};
 pub(super) use block::{BlockRow, FileBlockRow, are_the_right_shards};
+pub(super) use descriptor::{DescriptorBlockRow, DescriptorRow};
 pub(super) use file::{FileRow, NameRow, check_entry};
+pub(super) use intent::IntentRow;
 pub(super) use place::{ExtentRow, ExtentShardRow, VolumeRow};
 
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ImpossibleField;
 use crate::catalog::records::{ExtentRecord, ExtentState, ShardOwner, VolumeRecord};
-use crate::units::{BlockId, ExtentId, FileId, LaneIndex, SessionId, ShardIndex, VolumeId};
+use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex, ShardIndex, VolumeId};
 
 /// `volumes`, by volume number.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ impl VolumeRow {
 pub(in crate::catalog) struct ExtentRow {
     pub(in crate::catalog) volume: u16,
     pub(in crate::catalog) lane: u16,
-    /// 1: open; 2: sealed.
+    /// 1: open; 2: sealed; 3: abandoned.
     pub(in crate::catalog) state: u8,
     pub(in crate::catalog) owner: Option<u64>,
     pub(in crate::catalog) end_bytes: u64,
@@ -52,8 +52,9 @@ impl ExtentRow {
             state: match extent.state {
                 ExtentState::Open => 1,
                 ExtentState::Sealed => 2,
+                ExtentState::Abandoned => 3,
             },
-            owner: extent.owner.map(SessionId::get),
+            owner: extent.owner.map(CommitId::get),
             end_bytes: extent.end_bytes,
             live_bytes: extent.live_bytes,
             live_shards: extent.live_shards,
@@ -75,9 +76,10 @@ impl ExtentRow {
             state: match self.state {
                 1 => ExtentState::Open,
                 2 => ExtentState::Sealed,
+                3 => ExtentState::Abandoned,
                 _ => return Err(ImpossibleField("extent state")),
             },
-            owner: self.owner.map(SessionId::new),
+            owner: self.owner.map(CommitId::new),
             end_bytes: self.end_bytes,
             live_bytes: self.live_bytes,
             live_shards: self.live_shards,
@@ -88,7 +90,7 @@ impl ExtentRow {
 /// `extent_shards`, by extent id and offset.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::catalog) struct ExtentShardRow {
-    /// 1: a block of its own; 2: the inline block of a file.
+    /// 1: a block of its own; 2: the inline block of a file; 3: the descriptor of a commit.
     owner_kind: u8,
     owner: u64,
     shard: u16,
@@ -99,6 +101,7 @@ impl ExtentShardRow {
         let (owner_kind, owner) = match owner {
             ShardOwner::Block(block) => (1, block.get()),
             ShardOwner::InlineBlockOf(file) => (2, file.get()),
+            ShardOwner::Descriptor(commit) => (3, commit.get()),
         };
         Self {
             owner_kind,
@@ -111,6 +114,7 @@ impl ExtentShardRow {
         let owner = match self.owner_kind {
             1 => ShardOwner::Block(BlockId::new(self.owner)),
             2 => ShardOwner::InlineBlockOf(FileId::new(self.owner)),
+            3 => ShardOwner::Descriptor(CommitId::new(self.owner)),
             _ => return Err(ImpossibleField("shard owner")),
         };
         Ok((owner, ShardIndex::new(self.shard)))

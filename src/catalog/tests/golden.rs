@@ -90,7 +90,7 @@ fn rows_of_meta_and_totals_have_their_golden_bytes() {
             CatalogTable::Meta,
             META_ROW_COUNTS,
             &counts,
-            "726f775f636f756e7473:01010203040506078bace3d8"
+            "726f775f636f756e7473:01010203040506070809f356cbf7"
         ),
         counts
     );
@@ -245,7 +245,7 @@ fn rows_of_volumes_and_extents_have_their_golden_bytes() {
         volume: volume.id,
         lane: LaneIndex::new(32),
         state: ExtentState::Open,
-        owner: Some(SessionId::new(77)),
+        owner: Some(CommitId::new(77)),
         end_bytes: 1 << 30,
         live_bytes: 5000,
         live_shards: 2,
@@ -258,6 +258,17 @@ fn rows_of_volumes_and_extents_have_their_golden_bytes() {
         "0000000001020304:01022001014d80808080048827028e35ce4a",
     );
     assert_eq!(row.parse(extent.id, volume.id), Ok(extent.clone()));
+    let abandoned = ExtentRecord {
+        state: ExtentState::Abandoned,
+        ..extent.clone()
+    };
+    let row = golden(
+        CatalogTable::Extents,
+        &key,
+        &ExtentRow::new(&abandoned, 2),
+        "0000000001020304:01022003014d80808080048827024f8ca212",
+    );
+    assert_eq!(row.parse(extent.id, volume.id), Ok(abandoned));
     let sealed = ExtentRecord {
         state: ExtentState::Sealed,
         owner: None,
@@ -269,9 +280,12 @@ fn rows_of_volumes_and_extents_have_their_golden_bytes() {
         &ExtentRow::new(&sealed, 2),
         "0000000001020304:010220020080808080048827020ff59aeb",
     );
-    assert_eq!(row.parse(sealed.id, volume.id), Ok(sealed.clone()));
+    assert_eq!(row.parse(sealed.id, volume.id), Ok(sealed));
+}
 
-    let key = extent_shard_key(sealed.id, 4096);
+#[test]
+fn rows_of_extent_shards_have_their_golden_bytes() {
+    let key = extent_shard_key(ExtentId::new(0x0102_0304), 4096);
     for (owner, expected) in [
         (
             ShardOwner::Block(BlockId::new(300)),
@@ -280,6 +294,10 @@ fn rows_of_volumes_and_extents_have_their_golden_bytes() {
         (
             ShardOwner::InlineBlockOf(FileId::new(258)),
             "00000000010203040000000000001000:01028202ff01b3cc8ac8",
+        ),
+        (
+            ShardOwner::Descriptor(CommitId::new(258)),
+            "00000000010203040000000000001000:01038202ff0103e5eaf5",
         ),
     ] {
         let shard = crate::units::ShardIndex::new(255);
@@ -290,5 +308,68 @@ fn rows_of_volumes_and_extents_have_their_golden_bytes() {
             expected,
         );
         assert_eq!(row.parse(), Ok((owner, shard)));
+    }
+}
+
+#[test]
+fn rows_of_intents_have_their_golden_bytes() {
+    let commit = CommitId::new(9);
+    let key = commit_key(commit);
+    for (intent, expected) in [
+        (
+            intents::intent(commit),
+            "0000000000000009:01014d84c49fd50c0503612f62ff1f001f1ebca3",
+        ),
+        (
+            IntentRecord {
+                session: None,
+                resumable: Some(intents::resumable(FileId::new(300))),
+                ..intents::intent(commit)
+            },
+            "0000000000000009:
+             010084c49fd50c0503612f62ff1f010d2f686f6d652fff2f6c61726765c0b802050580c0f0f50b058286048080808080
+             20ac02f403c0b8020303020a070002028083020202000500010203040101028020020809808080800403050403020100
+             0101028020020a0b808080800402020c045ab9e2e17388d5947d20f1de54346d0cc01b39f43ba85e848817b70e4f3882
+             276daf4295d577909c518fcc3c25d44a022d2e6117b658582ab4b0b4a5206d8d7d0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a
+             0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b
+             0b031203c3557435a60a00f199f6b7fb4fa254664cc5a4864f3056621aadf5c5a9e0df19101010101010101010101010
+             101010101010101010101010101010101010101011111111111111111111111111111111111111111111111111111111
+             111111113c00a909",
+        ),
+    ] {
+        let row = golden(CatalogTable::Intents, &key, &IntentRow::new(&intent), expected);
+        assert_eq!(row.parse(commit), Ok(intent));
+    }
+}
+
+#[test]
+fn rows_of_descriptors_have_their_golden_bytes() {
+    let mut world = World::new();
+    let catalog = world.open(Access::Write);
+    let mut writer = catalog.write().expect("writer");
+    let commit = CommitId::new(300);
+    for (len_bytes, expected) in [
+        (
+            700,
+            "000000000000012c:
+             0180200101010abc050201802002802001fc06dddddddddddddddddddddddddddddddddddddddddddddddddddddddddd
+             ddddddd803562b",
+        ),
+        (
+            5000,
+            "000000000000012c:
+             0180200201010a88270201fc2602fc2601c828dddddddddddddddddddddddddddddddddddddddddddddddddddddddddd
+             dddddd81b69cfb",
+        ),
+    ] {
+        let mut descriptor = world.descriptor(&mut writer, commit, len_bytes);
+        descriptor.live_entries = 4096;
+        let row = golden(
+            CatalogTable::Descriptors,
+            &commit_key(commit),
+            &DescriptorRow::new(&descriptor),
+            expected,
+        );
+        assert_eq!(row.parse(commit), Ok(descriptor));
     }
 }

@@ -4,8 +4,10 @@
 )]
 
 mod damage;
+mod descriptors;
 mod disk;
 mod golden;
+mod intents;
 mod kinds;
 mod listing;
 mod many;
@@ -29,7 +31,7 @@ use crate::merkle::{RootHash, ShardDigest};
 use crate::storage::{HostStorage, Storage};
 use crate::units::{
     ArchiveId, BlockId, BlockIndex, CodeShape, CommitId, Epoch, ExtentId, FileId, FileName, LaneIndex,
-    LeafLen, SessionId, Timestamp, VolumeId,
+    LeafLen, Timestamp, VolumeId,
 };
 
 /// Every tier with few bytes: a block is tiny below 4 KiB, a replicated segment of 2 KiB below 16 KiB, then RS(3,2).
@@ -83,6 +85,8 @@ struct World {
     /// Committed end of the extent of every lane.
     ends: [u64; LANES as usize],
     files: BTreeMap<FileName, (FileRecord, Vec<BlockRecord>)>,
+    intents: BTreeMap<CommitId, IntentRecord>,
+    descriptors: BTreeMap<CommitId, DescriptorRecord>,
 }
 
 impl World {
@@ -92,6 +96,8 @@ impl World {
             directory: TempDir::new().expect("a temporary directory"),
             ends: [4096; LANES as usize],
             files: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            descriptors: BTreeMap::new(),
         };
         let options = CatalogOptions::default();
         Catalog::create(&host(), &world.path(), &archive(), &volumes(), options).expect("created");
@@ -125,7 +131,7 @@ impl World {
             } else {
                 ExtentState::Open
             },
-            owner: (lane == 0).then(|| SessionId::new(77)),
+            owner: (lane == 0).then(|| CommitId::new(77)),
             end_bytes: self.ends[usize::from(lane)],
             live_bytes: 0,
             live_shards: 0,
@@ -248,20 +254,12 @@ impl World {
                     1 => ShardOwner::InlineBlockOf(file.id),
                     _ => ShardOwner::Block(block.id),
                 };
-                for (shard, record) in block.geometry.shards().zip(&block.shards) {
-                    let Some(record) = record else { continue };
-                    let extent = &mut extents[usize::try_from(record.extent.get()).expect("small") - 1];
-                    extent.live_bytes += record.frame_len_bytes;
-                    extent.live_shards += 1;
-                    let (extent, offset) = (record.extent, record.offset);
-                    shards.push(ShardPlace {
-                        extent,
-                        offset,
-                        owner,
-                        shard,
-                    });
-                }
+                count_shards(owner, block, &mut extents, &mut shards);
             }
+        }
+        for descriptor in self.descriptors.values() {
+            let owner = ShardOwner::Descriptor(descriptor.commit);
+            count_shards(owner, &descriptor.block, &mut extents, &mut shards);
         }
         shards.sort_unstable();
         Dump {
@@ -271,12 +269,35 @@ impl World {
             extents,
             files: self.files.values().cloned().collect(),
             shards,
+            intents: self.intents.values().cloned().collect(),
+            descriptors: self.descriptors.values().cloned().collect(),
         }
     }
 }
 
 fn host() -> Arc<dyn Storage> {
     Arc::new(HostStorage)
+}
+
+fn count_shards(
+    owner: ShardOwner,
+    block: &BlockRecord,
+    extents: &mut [ExtentRecord],
+    shards: &mut Vec<ShardPlace>,
+) {
+    for (shard, record) in block.geometry.shards().zip(&block.shards) {
+        let Some(record) = record else { continue };
+        let extent = &mut extents[usize::try_from(record.extent.get()).expect("small") - 1];
+        extent.live_bytes += record.frame_len_bytes;
+        extent.live_shards += 1;
+        let (extent, offset) = (record.extent, record.offset);
+        shards.push(ShardPlace {
+            extent,
+            offset,
+            owner,
+            shard,
+        });
+    }
 }
 
 fn open(path: &Path, access: Access) -> Result<Catalog, CatalogError> {
@@ -299,6 +320,8 @@ struct Dump {
     extents: Vec<ExtentRecord>,
     files: Vec<(FileRecord, Vec<BlockRecord>)>,
     shards: Vec<ShardPlace>,
+    intents: Vec<IntentRecord>,
+    descriptors: Vec<DescriptorRecord>,
 }
 
 impl Dump {
@@ -338,6 +361,23 @@ impl Dump {
                 break;
             }
         }
+        let mut descriptors: Vec<DescriptorRecord> = Vec::new();
+        loop {
+            let after = descriptors.last().map(|descriptor| descriptor.commit);
+            let page = reader.descriptors_page(after, 2)?;
+            descriptors.extend_from_slice(&page);
+            assert!(descriptors.len() < 1000, "a listing ends");
+            if page.len() < 2 {
+                break;
+            }
+        }
+        for found in &descriptors {
+            assert_eq!(reader.descriptor(found.commit)?.as_ref(), Some(found));
+        }
+        let intents = reader.intents()?;
+        for found in &intents {
+            assert_eq!(reader.intent(found.commit)?.as_ref(), Some(found));
+        }
         Ok(Self {
             epoch: reader.epoch()?,
             totals: reader.totals()?,
@@ -345,6 +385,8 @@ impl Dump {
             extents: reader.extents()?,
             files,
             shards,
+            intents,
+            descriptors,
         })
     }
 
@@ -387,6 +429,8 @@ fn furnished() -> World {
             &name(&format!("{directory}/link")),
             link_to(b"../\xff"),
         );
+        world.insert_descriptor(&mut writer, &name(&format!("{directory}/9000")), 700);
+        world.insert_intent(&mut writer, &name(&format!("{directory}/new")));
         writer.advance_epoch();
         writer.commit().expect("committed");
     }

@@ -17,7 +17,7 @@ fn size(entries: u64, blocks: u64, shards: u64) -> TransactionSize {
         text_len_bytes: entries.saturating_mul(18),
         blocks,
         shards,
-        extents: 0,
+        ..TransactionSize::default()
     }
 }
 
@@ -81,6 +81,26 @@ fn a_transaction_takes_no_more_room_than_was_estimated() {
         assert!(
             grown <= estimate,
             "{blocks} blocks removed: {grown} of {estimate} bytes"
+        );
+    }
+    for intents in [1_u64, 40] {
+        let before = taken_bytes(&world);
+        let mut writer = catalog.write().expect("writer");
+        for _ in 0..intents {
+            let commit = writer.allocate_commit_id();
+            writer
+                .put_intent(&intents::longest_intent(commit))
+                .expect("it just fits");
+        }
+        writer.commit().expect("committed");
+        let estimate = TransactionSize {
+            intents,
+            ..TransactionSize::default()
+        };
+        let (grown, estimate) = (taken_bytes(&world).saturating_sub(before), estimate.room_bytes());
+        assert!(
+            grown <= estimate,
+            "{intents} intents: {grown} of {estimate} bytes"
         );
     }
     assert!(
