@@ -17,7 +17,9 @@
 //! Several processes, and several [`Catalog`]s in one, may have the same file open; one write transaction exists at a
 //! time, and [`Catalog::write`] waits for it.
 
+mod application;
 mod backend;
+pub mod descriptor;
 mod descriptors;
 mod guard;
 mod insertion;
@@ -25,6 +27,7 @@ mod intents;
 mod listing;
 mod open;
 mod overlay;
+mod publication;
 mod reader;
 mod records;
 mod removal;
@@ -45,6 +48,7 @@ pub use descriptors::DescriptorRecord;
 pub use intents::{
     IntentRecord, LegPosition, LegRecord, ProgressRecord, Replaces, ResumableRecord, SourceRecord,
 };
+pub use publication::{NextIds, Publication, PublishedExtent, Touch};
 pub use reader::CatalogReader;
 pub use records::{
     ArchiveRecord, BlockRecord, EntryKind, ExtentRecord, ExtentState, FileRecord, ShardOwner, ShardPlace,

@@ -11,9 +11,11 @@ use super::guard::{Guard, Leaky, damaged};
 use super::overlay::Overlay;
 use super::records::{ArchiveRecord, Totals, VolumeRecord};
 use super::reopening::{Opened, Slot};
-use super::rows::{ArchiveRow, CountersRow, RowCountsRow, TotalsRow};
+use super::rows::{ArchiveRow, CountersRow, JournalRow, RowCountsRow, TotalsRow};
 use super::source::{Handle, Source};
-use super::tables::{COUNTED_TABLES, META_ARCHIVE, META_COUNTERS, META_ROW_COUNTS, TOTALS_ALL, seal, unseal};
+use super::tables::{
+    COUNTED_TABLES, META_ARCHIVE, META_COUNTERS, META_JOURNAL, META_ROW_COUNTS, TOTALS_ALL, seal, unseal,
+};
 use super::{
     Access, Catalog, CatalogOptions, CatalogReader, CatalogWriter, Check, FORMAT_VERSION, SUPPORTED_FEATURES,
 };
@@ -63,6 +65,10 @@ impl Catalog {
             (
                 META_ROW_COUNTS,
                 seal(CatalogTable::Meta, META_ROW_COUNTS, &RowCountsRow::default()),
+            ),
+            (
+                META_JOURNAL,
+                seal(CatalogTable::Meta, META_JOURNAL, &JournalRow::default()),
             ),
         ];
         source.put_all(

@@ -8,13 +8,13 @@ use serde::de::DeserializeOwned;
 use super::guard::{Guard, damaged};
 use super::records::{BlockRecord, ExtentRecord, FileRecord, ShardOwner, ShardPlace, Totals, VolumeRecord};
 use super::rows::{
-    BlockRow, CountersRow, ExtentRow, ExtentShardRow, FileBlockRow, FileRow, ImpossibleField, NameRow,
-    RowCountsRow, TotalsRow, VolumeRow,
+    BlockRow, CountersRow, ExtentRow, ExtentShardRow, FileBlockRow, FileRow, ImpossibleField, JournalRow,
+    NameRow, RowCountsRow, TotalsRow, VolumeRow,
 };
 use super::source::{Order, Source};
 use super::tables::{
-    META_COUNTERS, META_ROW_COUNTS, TOTALS_ALL, block_key, extent_key, extent_shard_key, file_block_key,
-    file_key, parse_key, unseal, volume_key,
+    META_COUNTERS, META_JOURNAL, META_ROW_COUNTS, TOTALS_ALL, block_key, extent_key, extent_shard_key,
+    file_block_key, file_key, parse_key, unseal, volume_key,
 };
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
 use crate::units::{BlockId, BlockIndex, Epoch, ExtentId, FileId, FileName, VolumeId};
@@ -70,6 +70,12 @@ impl CatalogReader {
         Ok(Epoch::new(self.counters()?.epoch))
     }
 
+    /// Returns what the journal has left beside the catalog; empty in a new one.
+    pub fn journal(&self) -> Result<Vec<u8>, CatalogError> {
+        let row: JournalRow = self.required(CatalogTable::Meta, META_JOURNAL)?;
+        Ok(row.bytes)
+    }
+
     /// Returns all volumes by their numbers.
     pub fn volumes(&self) -> Result<Vec<VolumeRecord>, CatalogError> {
         let mut volumes = Vec::new();
@@ -89,10 +95,7 @@ impl CatalogReader {
 
     /// Returns the file of that id.
     pub fn file(&self, id: FileId) -> Result<Option<FileRecord>, CatalogError> {
-        match self.source.get(&self.guard, CatalogTable::Files, &file_key(id))? {
-            Some(row) => Ok(Some(parse_file(id, &row)?.0)),
-            None => self.none(CatalogTable::Files),
-        }
+        Ok(self.file_by_id(id)?.map(|(file, _block)| file))
     }
 
     /// Returns a block of a file.
@@ -138,15 +141,7 @@ impl CatalogReader {
         match owner {
             ShardOwner::Block(id) => self.block_by_id(id),
             ShardOwner::Descriptor(commit) => Ok(self.descriptor(commit)?.map(|found| found.block)),
-            ShardOwner::InlineBlockOf(file) => {
-                match self
-                    .source
-                    .get(&self.guard, CatalogTable::Files, &file_key(file))?
-                {
-                    Some(row) => Ok(parse_file(file, &row)?.1),
-                    None => self.none(CatalogTable::Files),
-                }
-            }
+            ShardOwner::InlineBlockOf(file) => Ok(self.file_by_id(file)?.and_then(|(_file, block)| block)),
         }
     }
 
@@ -262,6 +257,16 @@ impl CatalogReader {
             .get(&self.guard, CatalogTable::Blocks, &block_key(id))?;
         let row = row.ok_or_else(|| damaged(CatalogTable::Blocks, CatalogDamage::MissingRow))?;
         parse_block(id, &row)
+    }
+
+    pub(super) fn file_by_id(
+        &self,
+        id: FileId,
+    ) -> Result<Option<(FileRecord, Option<BlockRecord>)>, CatalogError> {
+        match self.source.get(&self.guard, CatalogTable::Files, &file_key(id))? {
+            Some(row) => parse_file(id, &row).map(Some),
+            None => self.none(CatalogTable::Files),
+        }
     }
 
     fn inline_block(&self, file: FileId) -> Result<BlockRecord, CatalogError> {

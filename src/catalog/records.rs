@@ -44,6 +44,26 @@ pub enum ExtentState {
     Abandoned,
 }
 
+impl ExtentState {
+    /// Returns the number that stands for it on disk.
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::Open => 1,
+            Self::Sealed => 2,
+            Self::Abandoned => 3,
+        }
+    }
+
+    pub(super) const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Open),
+            2 => Some(Self::Sealed),
+            3 => Some(Self::Abandoned),
+            _ => None,
+        }
+    }
+}
+
 /// An extent and what it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtentRecord {

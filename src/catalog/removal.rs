@@ -7,7 +7,7 @@ use super::rows::{BlockRow, FileBlockRow};
 use super::tables::{block_key, extent_key, extent_shard_key, file_block_key, file_key, seal, unseal};
 use super::writer::{BATCH_BLOCKS, CatalogWriter, totals_contradiction};
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
-use crate::units::{BlockId, BlockIndex, ExtentId, FileName, to_u64};
+use crate::units::{BlockId, BlockIndex, ExtentId, FileId, FileName, to_u64};
 
 impl CatalogWriter {
     /// Removes the file of that name with every block that no other file lists, and returns what it was.
@@ -20,31 +20,51 @@ impl CatalogWriter {
         let Some((file, inline_block)) = self.file_with_inline_block(name)? else {
             return Ok(None);
         };
+        self.remove_entry(&file, inline_block.as_ref())?;
+        Ok(Some(file))
+    }
+
+    /// Removes the file of that id, as [`Self::remove_file`] does.
+    ///
+    /// # Errors
+    /// [`CatalogError::UnknownFile`] leaves the transaction as it was; others as for [`Self::remove_file`].
+    pub fn remove_file_by_id(&mut self, id: FileId) -> Result<FileRecord, CatalogError> {
+        let Some((file, inline_block)) = self.file_by_id(id)? else {
+            return Err(CatalogError::UnknownFile { file: id });
+        };
+        self.remove_entry(&file, inline_block.as_ref())?;
+        Ok(file)
+    }
+
+    fn remove_entry(
+        &mut self,
+        file: &FileRecord,
+        inline_block: Option<&BlockRecord>,
+    ) -> Result<(), CatalogError> {
         self.change(|writer| {
             let mut released = 0;
-            if let Some(block) = &inline_block {
+            if let Some(block) = inline_block {
                 writer.release_shards(&[block])?;
                 released += 1;
             } else {
                 let count = file.geometry.block_count();
                 for first in (0..count).step_by(BATCH_BLOCKS) {
                     let end = count.min(first + to_u64(BATCH_BLOCKS));
-                    released += writer.unlist_blocks(&file, first..end)?;
+                    released += writer.unlist_blocks(file, first..end)?;
                 }
             }
             writer.remove_rows(CatalogTable::Files, &[file_key(file.id)])?;
-            writer.remove_rows(CatalogTable::Names, &[name.as_bytes().to_vec()])?;
+            writer.remove_rows(CatalogTable::Names, &[file.name.as_bytes().to_vec()])?;
             writer.count_entry_out(file.commit)?;
             let pending = writer.pending_mut();
-            let mut totals = pending.totals.without(&file).ok_or_else(totals_contradiction)?;
+            let mut totals = pending.totals.without(file).ok_or_else(totals_contradiction)?;
             totals.blocks = totals
                 .blocks
                 .checked_sub(released)
                 .ok_or_else(totals_contradiction)?;
             pending.totals = totals;
             Ok(())
-        })?;
-        Ok(Some(file))
+        })
     }
 
     /// Forgets an extent in which nothing lives any more.

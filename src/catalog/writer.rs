@@ -4,15 +4,20 @@ use core::ops::Deref;
 
 use super::guard::{Guard, Writing, damaged};
 use super::reader::{CatalogReader, Pending};
-use super::records::{ExtentRecord, FileRecord, VolumeRecord};
-use super::rows::{ExtentRow, FileRow, TotalsRow, VolumeRow};
+use super::records::{BlockRecord, ExtentRecord, FileRecord, VolumeRecord};
+use super::rows::{ExtentRow, FileRow, JournalRow, TotalsRow, VolumeRow};
 use super::source::{KeyValue, Source};
-use super::tables::{META_COUNTERS, META_ROW_COUNTS, TOTALS_ALL, extent_key, file_key, seal, volume_key};
+use super::tables::{
+    META_COUNTERS, META_JOURNAL, META_ROW_COUNTS, TOTALS_ALL, extent_key, file_key, seal, volume_key,
+};
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
 use crate::units::{BlockId, CommitId, Epoch, ExtentId, FileId, FileName, Timestamp, to_u64};
 
 /// Blocks that a change holds at a time.
 pub(super) const BATCH_BLOCKS: usize = 64;
+
+/// Longest text that the journal leaves, in bytes.
+const MAX_JOURNAL_LEN_BYTES: usize = 4096;
 
 /// Longest path of a volume, in bytes.
 const MAX_PATH_LEN_BYTES: usize = 4096;
@@ -112,27 +117,32 @@ impl CatalogWriter {
         let volume = volume.ok_or(CatalogError::UnknownVolume {
             volume: extent.volume,
         })?;
-        let known = self.extent_row(extent.id)?;
+        self.put_extent_row(extent.id, ExtentRow::new(extent, volume.number))
+    }
+
+    /// Adds or changes the row of an extent on a volume that is known, but for its live counters.
+    pub(super) fn put_extent_row(&mut self, extent: ExtentId, row: ExtentRow) -> Result<(), CatalogError> {
+        let known = self.extent_row(extent)?;
         let row = ExtentRow {
             live_bytes: known.map_or(0, |known| known.live_bytes),
             live_shards: known.map_or(0, |known| known.live_shards),
-            ..ExtentRow::new(extent, volume.number)
+            ..row
         };
         if row.live_bytes > row.end_bytes {
             return Err(CatalogError::BehindExtentEnd {
-                extent: extent.id,
+                extent,
                 shard_end_bytes: row.live_bytes,
                 end_bytes: row.end_bytes,
             });
         }
         self.change(|writer| {
             if known.is_none() {
-                let key = extent_key(extent.id);
+                let key = extent_key(extent);
                 let sealed = seal(CatalogTable::Extents, &key, &row);
                 writer.add_new_rows(CatalogTable::Extents, &[(key, sealed)])?;
-                raise(&mut writer.pending_mut().counters.next_extent, extent.id.get());
+                raise(&mut writer.pending_mut().counters.next_extent, extent.get());
             } else {
-                writer.pending_mut().extents.insert(extent.id, row);
+                writer.pending_mut().extents.insert(extent, row);
             }
             Ok(())
         })
@@ -184,12 +194,69 @@ impl CatalogWriter {
             modified_at,
             ..file
         };
+        self.put_file_again(&file, inline_block.as_ref())?;
+        Ok(true)
+    }
+
+    /// Changes the mode and modification time of the entry of that id, as [`Self::set_metadata`] does.
+    ///
+    /// # Errors
+    /// [`CatalogError::UnknownFile`] leaves the transaction as it was; others as for [`Self::set_metadata`].
+    pub fn set_metadata_by_id(
+        &mut self,
+        id: FileId,
+        mode: u32,
+        modified_at: Timestamp,
+    ) -> Result<(), CatalogError> {
+        let Some((file, inline_block)) = self.file_by_id(id)? else {
+            return Err(CatalogError::UnknownFile { file: id });
+        };
+        let file = FileRecord {
+            mode,
+            modified_at,
+            ..file
+        };
+        self.put_file_again(&file, inline_block.as_ref())
+    }
+
+    fn put_file_again(
+        &mut self,
+        file: &FileRecord,
+        inline_block: Option<&BlockRecord>,
+    ) -> Result<(), CatalogError> {
         self.change(|writer| {
             let key = file_key(file.id);
-            let row = FileRow::new(&file, inline_block.as_ref());
+            let row = FileRow::new(file, inline_block);
             let row = seal(CatalogTable::Files, &key, &row);
             writer.put_rows(CatalogTable::Files, &[(key, row)])?;
-            Ok(true)
+            Ok(())
+        })
+    }
+
+    /// Leaves bytes for the journal beside the catalog, in the place of those before; visible with this transaction.
+    ///
+    /// # Errors
+    /// [`RowTooLong`](CatalogError::RowTooLong) for more than 4 KiB; it leaves the transaction as it was.
+    pub fn set_journal(&mut self, bytes: &[u8]) -> Result<(), CatalogError> {
+        let table = CatalogTable::Meta;
+        if bytes.len() > MAX_JOURNAL_LEN_BYTES {
+            return Err(CatalogError::RowTooLong {
+                table,
+                len_bytes: bytes.len(),
+                limit_bytes: MAX_JOURNAL_LEN_BYTES,
+            });
+        }
+        let row = JournalRow {
+            bytes: bytes.to_vec(),
+        };
+        let row = seal(table, META_JOURNAL, &row);
+        self.change(|writer| {
+            // The rows of this table are not counted.
+            let rows = [(META_JOURNAL.to_vec(), row)];
+            match writer.view.source.put_all(&writer.view.guard, table, &rows)? {
+                0 => Ok(()),
+                _ => Err(damaged(table, CatalogDamage::MissingRow)),
+            }
         })
     }
 
@@ -250,6 +317,11 @@ impl CatalogWriter {
         let done = change(self)?;
         self.progress = Progress::Whole;
         Ok(done)
+    }
+
+    /// Lets this transaction never be committed: a change of several parts has failed between them.
+    pub(super) fn spoil(&mut self) {
+        self.progress = Progress::HalfWay;
     }
 
     pub(super) fn pending_mut(&mut self) -> &mut Pending {

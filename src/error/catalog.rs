@@ -166,6 +166,24 @@ pub enum CatalogError {
         /// Length of the path in bytes.
         len: usize,
     },
+    /// No publication is like this.
+    #[error("a publication has an impossible {field}")]
+    ImpossiblePublication {
+        /// What is impossible about it.
+        field: &'static str,
+    },
+    /// An entry that was to be removed or changed is not there.
+    #[error("file {file} is unknown")]
+    UnknownFile {
+        /// The id.
+        file: FileId,
+    },
+    /// An extent names the number of a volume that the catalog does not know.
+    #[error("volume number {number} is unknown")]
+    UnknownVolumeNumber {
+        /// The number.
+        number: u16,
+    },
     /// A row would be longer than any may be; it was not written.
     #[error("a row of {table} would have {len_bytes} bytes, more than {limit_bytes}")]
     RowTooLong {
@@ -210,6 +228,30 @@ impl CatalogError {
     pub const fn is_newer_format(&self) -> bool {
         matches!(self, Self::NewerFormat { .. })
     }
+}
+
+/// Why bytes are no descriptor, or no publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CatalogBytesError {
+    /// They begin with something else.
+    #[error("the bytes do not begin as they should")]
+    Magic,
+    /// They are of a version that this software does not know.
+    #[error("version {found} is not known")]
+    Version {
+        /// Version found.
+        found: u8,
+    },
+    /// They do not parse, or are not what an encoder writes.
+    #[error("the bytes do not parse")]
+    Unparsable,
+    /// A value that nothing valid could have.
+    #[error("they have an impossible {field}")]
+    Impossible {
+        /// The field.
+        field: &'static str,
+    },
 }
 
 /// What was noticed about a damaged catalog.

@@ -15,7 +15,7 @@ mod volume;
 
 pub use archive::{CloseError, CommitError, OpenError, ReadError, RestoreError, ScrubError};
 pub use buffer::BufferError;
-pub use catalog::{CatalogDamage, CatalogError, CatalogFault, CatalogTable};
+pub use catalog::{CatalogBytesError, CatalogDamage, CatalogError, CatalogFault, CatalogTable};
 pub use codec::DecodeError;
 pub use format::{FooterField, FormatError, IdentityMismatch, RecordKind};
 pub use host::{FileKind, HostError, HostOperation, SourceChange};

@@ -130,6 +130,12 @@ impl RowCountsRow {
     }
 }
 
+/// `meta`, key `journal`: what the journal wants to find beside the catalog; only the journal reads it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(in crate::catalog) struct JournalRow {
+    pub(in crate::catalog) bytes: Vec<u8>,
+}
+
 /// `totals`, key `all`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::catalog) struct TotalsRow {

@@ -79,21 +79,21 @@ impl BlockRow {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ShardsRow {
     /// One for every shard that is stored, in shard order.
-    places: Vec<PlaceRow>,
+    pub(super) places: Vec<PlaceRow>,
     /// The same again; of a replicated block only one, since its shards are alike.
-    frames: Vec<FrameRow>,
+    pub(super) frames: Vec<FrameRow>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct PlaceRow {
-    extent: u64,
-    offset: u64,
+pub(super) struct PlaceRow {
+    pub(super) extent: u64,
+    pub(super) offset: u64,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct FrameRow {
-    len_bytes: u64,
-    digest: [u8; 32],
+pub(super) struct FrameRow {
+    pub(super) len_bytes: u64,
+    pub(super) digest: [u8; 32],
 }
 
 impl ShardsRow {

@@ -15,40 +15,40 @@ const MAX_TARGET_LEN_BYTES: usize = 4095;
 /// `files`, by file id.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::catalog) struct FileRow {
-    name: Vec<u8>,
+    pub(super) name: Vec<u8>,
     /// 1: a file; 2: a directory; 3: a symbolic link.
-    kind: u8,
+    pub(super) kind: u8,
     /// Where a symbolic link leads; empty for all others.
-    target: Vec<u8>,
-    mode: u32,
-    modified_at: TimeRow,
-    committed_at: TimeRow,
-    version: u32,
-    commit: u64,
-    geometry: FileGeometryRow,
-    root: [u8; 32],
-    stored_bytes: u64,
+    pub(super) target: Vec<u8>,
+    pub(super) mode: u32,
+    pub(super) modified_at: TimeRow,
+    pub(super) committed_at: TimeRow,
+    pub(super) version: u32,
+    pub(super) commit: u64,
+    pub(super) geometry: FileGeometryRow,
+    pub(super) root: [u8; 32],
+    pub(super) stored_bytes: u64,
     /// The block of a file that has only one.
-    inline_block: Option<InlineBlockRow>,
+    pub(super) inline_block: Option<InlineBlockRow>,
 }
 
 /// What does not follow from the file: its geometry is that of the only block, which no other file can list.
 #[derive(Debug, Serialize, Deserialize)]
-struct InlineBlockRow {
-    id: u64,
-    shards: ShardsRow,
+pub(super) struct InlineBlockRow {
+    pub(super) id: u64,
+    pub(super) shards: ShardsRow,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct FileGeometryRow {
-    len_bytes: u64,
-    tier: u8,
-    shape: ShapeRow,
-    leaf_log2: u8,
-    block_count: u64,
-    long_blocks: u64,
-    long_columns: u32,
-    short_columns: u32,
+    pub(super) len_bytes: u64,
+    pub(super) tier: u8,
+    pub(super) shape: ShapeRow,
+    pub(super) leaf_log2: u8,
+    pub(super) block_count: u64,
+    pub(super) long_blocks: u64,
+    pub(super) long_columns: u32,
+    pub(super) short_columns: u32,
 }
 
 impl FileGeometryRow {

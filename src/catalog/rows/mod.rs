@@ -7,16 +7,20 @@
 mod archive;
 mod block;
 mod descriptor;
+mod entry;
 mod file;
 mod intent;
 mod place;
+mod publication;
 
-pub(super) use archive::{ArchiveRow, CountersRow, RowCountsRow, TotalsRow};
+pub(super) use archive::{ArchiveRow, CountersRow, JournalRow, RowCountsRow, TotalsRow};
 pub(super) use block::{BlockRow, FileBlockRow, are_the_right_shards};
-pub(super) use descriptor::{DescriptorBlockRow, DescriptorRow};
+pub(super) use descriptor::{DescriptorBlockRow, DescriptorRow, whole_block};
+pub(super) use entry::{EntryRow, varint_len_bytes};
 pub(super) use file::{FileRow, NameRow, check_entry};
 pub(super) use intent::IntentRow;
 pub(super) use place::{ExtentRow, ExtentShardRow, VolumeRow};
+pub(super) use publication::PublicationRow;
 
 use serde::{Deserialize, Serialize};
 

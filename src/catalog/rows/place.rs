@@ -49,11 +49,7 @@ impl ExtentRow {
         Self {
             volume,
             lane: extent.lane.get(),
-            state: match extent.state {
-                ExtentState::Open => 1,
-                ExtentState::Sealed => 2,
-                ExtentState::Abandoned => 3,
-            },
+            state: extent.state.number(),
             owner: extent.owner.map(CommitId::get),
             end_bytes: extent.end_bytes,
             live_bytes: extent.live_bytes,
@@ -73,12 +69,7 @@ impl ExtentRow {
             id,
             volume,
             lane: LaneIndex::new(self.lane),
-            state: match self.state {
-                1 => ExtentState::Open,
-                2 => ExtentState::Sealed,
-                3 => ExtentState::Abandoned,
-                _ => return Err(ImpossibleField("extent state")),
-            },
+            state: ExtentState::from_number(self.state).ok_or(ImpossibleField("extent state"))?,
             owner: self.owner.map(CommitId::new),
             end_bytes: self.end_bytes,
             live_bytes: self.live_bytes,

@@ -14,7 +14,7 @@ fn raw(path: &Path) -> Database {
         .expect("opened")
 }
 
-fn raw_rows(path: &Path, table: CatalogTable) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(super) fn raw_rows(path: &Path, table: CatalogTable) -> Vec<(Vec<u8>, Vec<u8>)> {
     let database = raw(path);
     let transaction = database.begin_read().expect("a transaction");
     let rows = transaction.open_table(definition(table)).expect("a table");

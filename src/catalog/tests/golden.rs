@@ -94,6 +94,16 @@ fn rows_of_meta_and_totals_have_their_golden_bytes() {
         ),
         counts
     );
+    let journal = JournalRow {
+        bytes: b"\x00journal".to_vec(),
+    };
+    let row = golden(
+        CatalogTable::Meta,
+        META_JOURNAL,
+        &journal,
+        "6a6f75726e616c:0108006a6f75726e616c4a95efcf",
+    );
+    assert_eq!(row.bytes, b"\x00journal");
     let tier = |files, bytes| TierTotals { files, bytes };
     let tiers = [tier(1, 1000), tier(2, 2000), tier(3, 3000)];
     let totals = Totals {

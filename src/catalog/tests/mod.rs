@@ -12,6 +12,7 @@ mod kinds;
 mod listing;
 mod many;
 mod model;
+mod publications;
 mod queries;
 mod reopening;
 mod room;
@@ -264,6 +265,7 @@ impl World {
         shards.sort_unstable();
         Dump {
             epoch: Epoch::new(epoch),
+            journal: Vec::new(),
             totals,
             volumes: volumes(),
             extents,
@@ -315,6 +317,7 @@ fn open(path: &Path, access: Access) -> Result<Catalog, CatalogError> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Dump {
     epoch: Epoch,
+    journal: Vec<u8>,
     totals: Totals,
     volumes: Vec<VolumeRecord>,
     extents: Vec<ExtentRecord>,
@@ -380,6 +383,7 @@ impl Dump {
         }
         Ok(Self {
             epoch: reader.epoch()?,
+            journal: reader.journal()?,
             totals: reader.totals()?,
             volumes: reader.volumes()?,
             extents: reader.extents()?,

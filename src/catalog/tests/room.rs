@@ -10,6 +10,23 @@ fn taken_bytes(world: &World) -> u64 {
     std::fs::metadata(world.path()).expect("it is there").blocks() * 512
 }
 
+/// With plenty of room the catalog takes more, ahead of its needs.
+fn open_where_room_is_scarce(world: &World) -> Catalog {
+    let disk = Disk {
+        is_scarce: true,
+        ..Disk::default()
+    };
+    let options = CatalogOptions::default();
+    let opened = Catalog::open(
+        &disk.shared(),
+        &world.path(),
+        Access::Write,
+        Check::Always,
+        options,
+    );
+    opened.expect("opened")
+}
+
 /// A change of entries whose names have 18 bytes.
 fn size(entries: u64, blocks: u64, shards: u64) -> TransactionSize {
     TransactionSize {
@@ -24,20 +41,7 @@ fn size(entries: u64, blocks: u64, shards: u64) -> TransactionSize {
 #[test]
 fn a_transaction_takes_no_more_room_than_was_estimated() {
     let mut world = World::new();
-    // With plenty of room the catalog takes more, ahead of its needs.
-    let disk = Disk {
-        is_scarce: true,
-        ..Disk::default()
-    };
-    let options = CatalogOptions::default();
-    let catalog = Catalog::open(
-        &disk.shared(),
-        &world.path(),
-        Access::Write,
-        Check::Always,
-        options,
-    );
-    let catalog = catalog.expect("opened");
+    let catalog = open_where_room_is_scarce(&world);
     let mut number: u64 = 0;
     for entries in [1, 5000, 1, 300, 10_000, 2000, 1, 5000, 50, 3000] {
         let before = taken_bytes(&world);
@@ -83,6 +87,37 @@ fn a_transaction_takes_no_more_room_than_was_estimated() {
             "{blocks} blocks removed: {grown} of {estimate} bytes"
         );
     }
+    assert!(
+        size(u64::MAX, u64::MAX, u64::MAX).room_bytes() == u64::MAX,
+        "no overflow"
+    );
+}
+
+#[test]
+fn intents_and_descriptors_take_no_more_room_than_was_estimated() {
+    let mut world = World::new();
+    let catalog = open_where_room_is_scarce(&world);
+    for descriptors in [1_u64, 3000] {
+        let before = taken_bytes(&world);
+        let mut writer = catalog.write().expect("writer");
+        for _ in 0..descriptors {
+            let commit = writer.allocate_commit_id();
+            let descriptor = world.descriptor(&mut writer, commit, 5000);
+            world.put_extents(&mut writer);
+            writer.put_descriptor(&descriptor).expect("a new descriptor");
+        }
+        writer.commit().expect("committed");
+        let estimate = TransactionSize {
+            descriptors,
+            shards: descriptors * 2,
+            ..TransactionSize::default()
+        };
+        let (grown, estimate) = (taken_bytes(&world).saturating_sub(before), estimate.room_bytes());
+        assert!(
+            grown <= estimate,
+            "{descriptors} descriptors: {grown} of {estimate} bytes"
+        );
+    }
     for intents in [1_u64, 40] {
         let before = taken_bytes(&world);
         let mut writer = catalog.write().expect("writer");
@@ -103,8 +138,4 @@ fn a_transaction_takes_no_more_room_than_was_estimated() {
             "{intents} intents: {grown} of {estimate} bytes"
         );
     }
-    assert!(
-        size(u64::MAX, u64::MAX, u64::MAX).room_bytes() == u64::MAX,
-        "no overflow"
-    );
 }

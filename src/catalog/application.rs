@@ -1,0 +1,169 @@
+//! How a publication is applied: the one transaction that the first publishing and every replay do alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::descriptor::Entry;
+use super::descriptors::DescriptorRecord;
+use super::publication::{NextIds, Publication, PublishedExtent};
+use super::reader::CatalogReader;
+use super::records::{BlockRecord, FileRecord};
+use super::rows::{ExtentRow, ImpossibleField};
+use super::tables::volume_key;
+use super::writer::CatalogWriter;
+use crate::error::{CatalogError, CatalogTable};
+use crate::units::{BlockId, CommitId, Epoch, ExtentId, FileId, FileName, to_u64};
+
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "the errors are the same for every query and explained with the type"
+)]
+impl CatalogReader {
+    /// Returns the ids that are given next.
+    pub fn next_ids(&self) -> Result<NextIds, CatalogError> {
+        let counters = self.counters()?;
+        Ok(NextIds {
+            file: FileId::new(counters.next_file),
+            block: BlockId::new(counters.next_block),
+            extent: ExtentId::new(counters.next_extent),
+            commit: CommitId::new(counters.next_commit),
+        })
+    }
+}
+
+impl CatalogWriter {
+    /// Does what a publication says, with all entries of its descriptor, and returns the epoch of it.
+    ///
+    /// The same catalog and the same publication give the same rows: an entry gets version 1, or the one behind that of the
+    /// removed entry of its name, whatever its record says. A descriptor of which no entry is published gets no row.
+    ///
+    /// # Errors
+    /// [`ImpossiblePublication`](CatalogError::ImpossiblePublication) leaves the transaction as it was. All others spoil it:
+    /// [`UnknownFile`](CatalogError::UnknownFile) for what is removed or touched,
+    /// [`UnknownVolumeNumber`](CatalogError::UnknownVolumeNumber), and those of [`Self::put_extent`], [`Self::insert_file`]
+    /// and [`Self::put_descriptor`].
+    ///
+    /// # Panics
+    /// When the transaction has published already.
+    pub fn apply(&mut self, publication: &Publication, entries: Vec<Entry>) -> Result<Epoch, CatalogError> {
+        check(publication, &entries)?;
+        let applied = self.apply_all(publication, entries);
+        if applied.is_err() {
+            self.spoil();
+        }
+        applied
+    }
+
+    /// Raises the ids that are given next to at least these: for a catalog that was brought forward, where others have been
+    /// seen in use.
+    pub fn raise_next_ids(&mut self, at_least: &NextIds) {
+        let counters = &mut self.pending_mut().counters;
+        counters.next_file = counters.next_file.max(at_least.file.get());
+        counters.next_block = counters.next_block.max(at_least.block.get());
+        counters.next_extent = counters.next_extent.max(at_least.extent.get());
+        counters.next_commit = counters.next_commit.max(at_least.commit.get());
+    }
+
+    fn apply_all(&mut self, publication: &Publication, entries: Vec<Entry>) -> Result<Epoch, CatalogError> {
+        // Ends move before shards are placed behind the old ones.
+        for extent in &publication.extents {
+            self.put_published_extent(extent)?;
+        }
+        // Names are free before they are taken.
+        let mut replaced = BTreeMap::new();
+        for &file in &publication.removed {
+            let removed = self.remove_file_by_id(file)?;
+            replaced.insert(removed.name, removed.version);
+        }
+        let live_entries = self.insert_entries(publication, entries, &replaced)?;
+        for touch in &publication.touched {
+            self.set_metadata_by_id(touch.file, touch.mode, touch.modified_at)?;
+        }
+        if let (Some(commit), Some(block)) = (publication.commit, &publication.descriptor)
+            && live_entries > 0
+        {
+            self.put_descriptor(&DescriptorRecord {
+                commit,
+                live_entries,
+                block: block.clone(),
+            })?;
+        }
+        if let Some(commit) = publication.commit {
+            self.remove_intent(commit)?;
+        }
+        self.raise_next_ids(&publication.next_ids);
+        Ok(self.advance_epoch())
+    }
+
+    /// Inserts what is not skipped; returns how many entries that are.
+    fn insert_entries(
+        &mut self,
+        publication: &Publication,
+        entries: Vec<Entry>,
+        replaced: &BTreeMap<FileName, u32>,
+    ) -> Result<u64, CatalogError> {
+        let skipped: BTreeSet<u64> = publication.skipped.iter().copied().map(u64::from).collect();
+        let mut live_entries = 0;
+        let mut few_blocks: Vec<(FileRecord, Option<BlockRecord>)> = Vec::new();
+        let mut many_blocks: Vec<Entry> = Vec::new();
+        for ((mut file, mut blocks), position) in entries.into_iter().zip(0..) {
+            if skipped.contains(&position) {
+                continue;
+            }
+            live_entries += 1;
+            file.version = replaced
+                .get(&file.name)
+                .map_or(1, |version| version.saturating_add(1));
+            if blocks.len() > 1 {
+                many_blocks.push((file, blocks));
+            } else {
+                few_blocks.push((file, blocks.pop()));
+            }
+        }
+        self.insert_files(&few_blocks)?;
+        for (file, blocks) in many_blocks {
+            self.insert_file(&file, blocks)?;
+        }
+        Ok(live_entries)
+    }
+
+    fn put_published_extent(&mut self, extent: &PublishedExtent) -> Result<(), CatalogError> {
+        let number = extent.volume;
+        let table = CatalogTable::Volumes;
+        if self
+            .source
+            .get(&self.guard, table, &volume_key(number))?
+            .is_none()
+        {
+            return Err(CatalogError::UnknownVolumeNumber { number });
+        }
+        let row = ExtentRow {
+            volume: number,
+            lane: extent.lane.get(),
+            state: extent.state.number(),
+            owner: None,
+            end_bytes: extent.end_bytes,
+            live_bytes: 0,
+            live_shards: 0,
+        };
+        self.put_extent_row(extent.id, row)
+    }
+}
+
+/// Checks what can be said before anything is changed.
+fn check(publication: &Publication, entries: &[Entry]) -> Result<(), CatalogError> {
+    let impossible = |ImpossibleField(field)| CatalogError::ImpossiblePublication { field };
+    publication.check().map_err(impossible)?;
+    let count = to_u64(entries.len());
+    if publication
+        .skipped
+        .last()
+        .is_some_and(|&last| u64::from(last) >= count)
+    {
+        return Err(impossible(ImpossibleField("list of skipped entries")));
+    }
+    let is_of_commit = |(file, _): &Entry| Some(file.commit) == publication.commit;
+    if !entries.iter().all(is_of_commit) {
+        return Err(impossible(ImpossibleField("entry of another commit")));
+    }
+    Ok(())
+}

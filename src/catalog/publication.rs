@@ -1,0 +1,129 @@
+//! Publications: everything that one publishing transaction changes, as a value and as the bytes of a journal record.
+//!
+//! A publication and the descriptor that it names are enough to do the same transaction again: [`CatalogWriter::apply`] is what
+//! the first publishing and every replay call, and it asks nothing but the catalog that it changes.
+//!
+//! [`CatalogWriter::apply`]: super::CatalogWriter::apply
+
+use super::records::{BlockRecord, ExtentState};
+use super::rows::{DescriptorBlockRow, ImpossibleField, PublicationRow};
+use crate::error::CatalogBytesError;
+use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex, Timestamp};
+
+const VERSION: u8 = 1;
+
+/// What a publishing transaction does, beside the entries in its descriptor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// The commit whose intent ends, and whose entries are added; none for what only removes and touches.
+    pub commit: Option<CommitId>,
+    /// Where the descriptor of the commit lies, as [`DescriptorRecord::block`](super::DescriptorRecord::block).
+    pub descriptor: Option<BlockRecord>,
+    /// Positions of entries of the descriptor that are not published, rising.
+    pub skipped: Vec<u32>,
+    /// Entries that go, those that are replaced among them.
+    pub removed: Vec<FileId>,
+    /// Entries that get other permissions and times.
+    pub touched: Vec<Touch>,
+    /// Extents as they are from now on; nobody owns them.
+    pub extents: Vec<PublishedExtent>,
+    /// The ids that come next at that moment, those of the publication are below.
+    pub next_ids: NextIds,
+}
+
+/// New permissions and a new time of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Touch {
+    /// The entry.
+    pub file: FileId,
+    /// Type and permission bits.
+    pub mode: u32,
+    /// When its source was last modified.
+    pub modified_at: Timestamp,
+}
+
+/// An extent, as a publication leaves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublishedExtent {
+    /// The extent.
+    pub id: ExtentId,
+    /// Number of the volume that it lies on.
+    pub volume: u16,
+    /// The lane that it continues.
+    pub lane: LaneIndex,
+    /// Whether it still takes bytes.
+    pub state: ExtentState,
+    /// Committed end in bytes.
+    pub end_bytes: u64,
+}
+
+/// The ids that an archive gives next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is explained by its type")]
+pub struct NextIds {
+    pub file: FileId,
+    pub block: BlockId,
+    pub extent: ExtentId,
+    pub commit: CommitId,
+}
+
+impl Publication {
+    /// Encodes the publication.
+    ///
+    /// # Panics
+    /// When it is one that could not be parsed again: positions that do not rise, a descriptor without a commit or in a block
+    /// that holds no descriptor.
+    pub fn encode(&self) -> Vec<u8> {
+        if let Err(ImpossibleField(field)) = self.check() {
+            panic!("a publication has an impossible {field}");
+        }
+        self.encode_unchecked()
+    }
+
+    /// Parses a publication. Total: any bytes give a publication that [`Self::encode`] makes exactly these bytes of, or an
+    /// error.
+    ///
+    /// # Errors
+    /// [`CatalogBytesError`] when there is no such publication.
+    pub fn parse(bytes: &[u8]) -> Result<Self, CatalogBytesError> {
+        let body = match bytes.split_first() {
+            Some((&VERSION, body)) => body,
+            Some((&found, _)) => return Err(CatalogBytesError::Version { found }),
+            None => return Err(CatalogBytesError::Unparsable),
+        };
+        let row: PublicationRow = match postcard::take_from_bytes(body) {
+            Ok((row, [])) => row,
+            Ok(_) | Err(_) => return Err(CatalogBytesError::Unparsable),
+        };
+        let impossible = |ImpossibleField(field)| CatalogBytesError::Impossible { field };
+        let publication = row.parse().map_err(impossible)?;
+        publication.check().map_err(impossible)?;
+        // Numbers can be written in more than one way, and only one is right.
+        if publication.encode_unchecked() != bytes {
+            return Err(CatalogBytesError::Unparsable);
+        }
+        Ok(publication)
+    }
+
+    /// Checks what holds for every publication, whatever the catalog.
+    pub(super) fn check(&self) -> Result<(), ImpossibleField> {
+        if !self.skipped.is_sorted_by(|a, b| a < b) {
+            return Err(ImpossibleField("list of skipped entries"));
+        }
+        let Some(block) = &self.descriptor else {
+            return Ok(());
+        };
+        if self.commit.is_none() {
+            return Err(ImpossibleField("descriptor without a commit"));
+        }
+        if DescriptorBlockRow::new(block).parse().as_ref() != Ok(block) {
+            return Err(ImpossibleField("block of a descriptor"));
+        }
+        Ok(())
+    }
+
+    fn encode_unchecked(&self) -> Vec<u8> {
+        let bytes = postcard::to_extend(&PublicationRow::new(self), vec![VERSION]);
+        bytes.expect("a publication serializes into memory")
+    }
+}

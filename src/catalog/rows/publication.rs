@@ -1,0 +1,103 @@
+//! The body of a publication, as it stands in a journal record.
+
+use serde::{Deserialize, Serialize};
+
+use super::descriptor::DescriptorBlockRow;
+use super::{ImpossibleField, TimeRow};
+use crate::catalog::publication::{NextIds, Publication, PublishedExtent, Touch};
+use crate::catalog::records::ExtentState;
+use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex};
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::catalog) struct PublicationRow {
+    commit: Option<u64>,
+    descriptor: Option<DescriptorBlockRow>,
+    skipped: Vec<u32>,
+    removed: Vec<u64>,
+    touched: Vec<TouchRow>,
+    extents: Vec<PublishedExtentRow>,
+    next_file: u64,
+    next_block: u64,
+    next_extent: u64,
+    next_commit: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct TouchRow {
+    file: u64,
+    mode: u32,
+    modified_at: TimeRow,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PublishedExtentRow {
+    id: u64,
+    volume: u16,
+    lane: u16,
+    /// 1: open; 2: sealed; 3: abandoned.
+    state: u8,
+    end_bytes: u64,
+}
+
+impl PublicationRow {
+    pub(in crate::catalog) fn new(publication: &Publication) -> Self {
+        let touch = |touch: &Touch| TouchRow {
+            file: touch.file.get(),
+            mode: touch.mode,
+            modified_at: TimeRow::new(touch.modified_at),
+        };
+        let extent = |extent: &PublishedExtent| PublishedExtentRow {
+            id: extent.id.get(),
+            volume: extent.volume,
+            lane: extent.lane.get(),
+            state: extent.state.number(),
+            end_bytes: extent.end_bytes,
+        };
+        Self {
+            commit: publication.commit.map(CommitId::get),
+            descriptor: publication.descriptor.as_ref().map(DescriptorBlockRow::new),
+            skipped: publication.skipped.clone(),
+            removed: publication.removed.iter().map(|file| file.get()).collect(),
+            touched: publication.touched.iter().map(touch).collect(),
+            extents: publication.extents.iter().map(extent).collect(),
+            next_file: publication.next_ids.file.get(),
+            next_block: publication.next_ids.block.get(),
+            next_extent: publication.next_ids.extent.get(),
+            next_commit: publication.next_ids.commit.get(),
+        }
+    }
+
+    pub(in crate::catalog) fn parse(self) -> Result<Publication, ImpossibleField> {
+        let touch = |touch: TouchRow| {
+            Ok(Touch {
+                file: FileId::new(touch.file),
+                mode: touch.mode,
+                modified_at: touch.modified_at.parse("modification time")?,
+            })
+        };
+        let extent = |extent: PublishedExtentRow| {
+            Ok(PublishedExtent {
+                id: ExtentId::new(extent.id),
+                volume: extent.volume,
+                lane: LaneIndex::new(extent.lane),
+                state: ExtentState::from_number(extent.state).ok_or(ImpossibleField("extent state"))?,
+                end_bytes: extent.end_bytes,
+            })
+        };
+        let descriptor = self.descriptor.map(DescriptorBlockRow::parse);
+        Ok(Publication {
+            commit: self.commit.map(CommitId::new),
+            descriptor: descriptor.transpose()?,
+            skipped: self.skipped,
+            removed: self.removed.into_iter().map(FileId::new).collect(),
+            touched: self.touched.into_iter().map(touch).collect::<Result<_, _>>()?,
+            extents: self.extents.into_iter().map(extent).collect::<Result<_, _>>()?,
+            next_ids: NextIds {
+                file: FileId::new(self.next_file),
+                block: BlockId::new(self.next_block),
+                extent: ExtentId::new(self.next_extent),
+                commit: CommitId::new(self.next_commit),
+            },
+        })
+    }
+}
