@@ -31,7 +31,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "archive",
         &[
-            "units", "geometry", "codec", "merkle", "format", "plan", "volume", "buffer", "host", "catalog",
+            "units", "geometry", "codec", "merkle", "format", "plan", "storage", "volume", "journal",
+            "buffer", "host", "catalog",
         ],
     ),
 ];

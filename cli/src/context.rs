@@ -23,6 +23,7 @@ use crate::{
     interrupt::Interrupt,
     output::{Loudness, Output, ProgressForm, Warning},
     progress::Progress,
+    recovered::Recovered,
     text,
 };
 
@@ -30,8 +31,10 @@ use crate::{
 pub(crate) struct Context<'a> {
     archive: PathBuf,
     resources: Resources,
-    /// Set when an archive was opened whose catalog is an old copy.
-    is_catalog_old: AtomicBool,
+    /// Set when an archive was opened whose catalog does not know everything.
+    is_catalog_incomplete: AtomicBool,
+    /// Set when opening has settled something.
+    has_settled: AtomicBool,
     pub(crate) output: &'a Output,
     pub(crate) interrupt: &'a Interrupt,
 }
@@ -51,10 +54,19 @@ impl<'a> Context<'a> {
         Self {
             archive: global.archive,
             resources,
-            is_catalog_old: AtomicBool::new(false),
+            is_catalog_incomplete: AtomicBool::new(false),
+            has_settled: AtomicBool::new(false),
             output,
             interrupt,
         }
+    }
+
+    /// Lets commits note how far they have come each time so many bytes are done.
+    pub(crate) fn noting_progress_after(mut self, progress_bytes: Option<u64>) -> Self {
+        if let Some(bytes) = progress_bytes {
+            self.resources.progress_bytes = bytes;
+        }
+        self
     }
 
     /// Returns the directory of the archive.
@@ -99,6 +111,16 @@ impl<'a> Context<'a> {
             format!("interrupted: {done}")
         };
         Failure::new(self.interrupt.exit_code(), message)
+    }
+
+    /// Says that the command was asked to end within a commit that can go on, and how.
+    pub(crate) fn interrupted_within(&self, name: &FileName, done_bytes: u64) -> Failure {
+        let done = text::size(done_bytes);
+        self.interrupted(&format!(
+            "{done} of {name} are stored, and it can go on from there"
+        ))
+        .suggest(self.command("recover --resume", &[name]))
+        .suggest(self.command("recover --rollback", &[name]))
     }
 
     /// Spells a command that does something to the same archive: `verify` and its options, then names.
@@ -167,16 +189,11 @@ impl<'a> Context<'a> {
             resources: self.resources,
         };
         let (archive, report) = Archive::open(&self.archive, &options)?;
-        self.tell_recovery(report);
-        if report.is_catalog_old && !self.is_catalog_old.swap(true, Ordering::Relaxed) {
-            let place = self.archive_text();
-            self.output.warning(&Warning {
-                message: format!(
-                    "the catalog of {place} is an old copy: newer files are on its volumes, but not in it"
-                ),
-                suggest: Vec::new(),
-            });
+        if let Some(recovered) = Recovered::of(&report, self) {
+            self.has_settled.store(true, Ordering::Relaxed);
+            self.output.recovered(&recovered);
         }
+        self.warn_of_catalog(&report);
         if self.output.loudness() == Loudness::Verbose {
             let id = archive.id();
             self.output
@@ -185,9 +202,14 @@ impl<'a> Context<'a> {
         Ok(archive)
     }
 
+    /// Says whether opening has settled something, which was told then.
+    pub(crate) fn has_settled(&self) -> bool {
+        self.has_settled.load(Ordering::Relaxed)
+    }
+
     /// Returns what the state of the catalog adds to the exit code of a command that speaks of the archive as a whole.
     pub(crate) fn catalog_code(&self) -> u8 {
-        if self.is_catalog_old.load(Ordering::Relaxed) {
+        if self.is_catalog_incomplete.load(Ordering::Relaxed) {
             exit::CATALOG_DAMAGED
         } else {
             exit::SUCCESS
@@ -249,13 +271,23 @@ impl<'a> Context<'a> {
         self.failure(error, catalog_error(error))
     }
 
-    /// Adds what there is to know where a catalog has to be rebuilt, an archive is too new, or a name is not there.
+    /// Adds what to do about it, where the meaning says that.
     pub(crate) fn explain(&self, failure: Failure, meaning: Meaning) -> Failure {
         let place = self.archive_text();
         match meaning {
             Meaning::CatalogDamaged => failure.under(format!(
-                "the catalog of {place} has to be rebuilt; the data is still on its volumes"
+                "the catalog of {place} cannot be used; the data is still on its volumes: put a copy of catalog.redb \
+                 back, which is brought forward from the journal by itself"
             )),
+            Meaning::Forked => failure.under(format!(
+                "parts of two archives are mixed in {place}; nothing was changed: put the catalog and the volumes of one \
+                 of them back"
+            )),
+            Meaning::VolumeOld => failure.under(format!(
+                "an old copy of a volume of {place} was put back, and nothing is written to it: put the newest copy \
+                 back; what is there can be read"
+            )),
+            Meaning::Unsettled | Meaning::NoSuchCommit => failure.suggest(self.command("recover", &[])),
             Meaning::NewerFormat => failure.under(format!(
                 "{place} needs a newer version of bfdb; nothing was changed"
             )),
@@ -265,24 +297,23 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn tell_recovery(&self, report: RecoveryReport) {
-        let message = match report {
-            RecoveryReport {
-                dead_sessions: 0,
-                extents_released: 0,
-                ..
-            } => return,
-            RecoveryReport {
-                extents_released: 0, ..
-            } => "a writer that was interrupted had nothing unfinished; nothing was lost".to_owned(),
-            RecoveryReport { dead_sessions, .. } if dead_sessions > 1 => {
-                format!(
-                    "{dead_sessions} interrupted commits were rolled back; what was committed is untouched"
-                )
-            }
-            _ => "an interrupted commit was rolled back; what was committed is untouched".to_owned(),
-        };
-        self.output.note(&message);
+    /// Warns, once, of a catalog that does not know everything that is stored.
+    fn warn_of_catalog(&self, report: &RecoveryReport) {
+        let is_incomplete = report.is_catalog_old || report.is_forked;
+        if !is_incomplete || self.is_catalog_incomplete.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let place = self.archive_text();
+        if report.is_forked {
+            let message =
+                format!("parts of two archives are mixed in {place}, and newer files are not shown");
+            self.warn(message, Vec::new());
+        } else {
+            let message = format!(
+                "the catalog of {place} is an old copy: newer files are on its volumes, but not in it"
+            );
+            self.warn(message, vec![self.command("recover", &[])]);
+        }
     }
 
     /// Says who works in the archive, as far as session files tell.

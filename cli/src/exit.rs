@@ -33,13 +33,13 @@ pub const LOCKED: u8 = 11;
 /// The key is not the one that the archive was made with.
 pub const WRONG_KEY: u8 = 12;
 
-/// The catalog is damaged, missing or an old copy: it has to be rebuilt from the volumes.
+/// The catalog is damaged, missing or an old copy, or parts of two archives are mixed: a copy that fits has to be put back.
 pub const CATALOG_DAMAGED: u8 = 13;
 
 /// A newer version of bfdb made the archive, or a part of it.
 pub const NEWER_FORMAT: u8 = 14;
 
-/// No file of that name is stored.
+/// No file of that name is stored, or no commit of that name or number is unfinished.
 pub const NO_SUCH_NAME: u8 = 15;
 
 /// Interrupted by Ctrl-C, as shells report it; another signal is 128 and its number.

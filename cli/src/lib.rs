@@ -16,6 +16,7 @@ mod limits;
 mod output;
 mod panics;
 mod progress;
+mod recovered;
 mod text;
 
 use std::{
@@ -47,7 +48,8 @@ pub fn run() -> ExitCode {
 }
 
 fn execute(arguments: Arguments, output: &Output, interrupt: &Interrupt) -> u8 {
-    let context = Context::new(arguments.global, output, interrupt);
+    let context = Context::new(arguments.global, output, interrupt)
+        .noting_progress_after(arguments.command.progress_bytes());
     let code = commands::run(&arguments.command, &context).unwrap_or_else(|failure| {
         output.failure(&failure);
         failure.code

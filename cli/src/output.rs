@@ -12,13 +12,16 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use bfdb::units::FileName;
 use serde::Serialize;
 
 use crate::{
     arguments::{ColorChoice, Global, ProgressChoice},
     exit,
     failure::Failure,
-    panics, text,
+    panics,
+    recovered::Recovered,
+    text,
 };
 
 /// Bytes that are collected before they are written; larger pieces are written at once.
@@ -210,6 +213,43 @@ impl Output {
                         text::printable(message)
                     ));
                 }
+            }
+        }
+    }
+
+    /// Tells what opening an archive has settled; not under `-q`.
+    pub(crate) fn recovered(&self, recovered: &Recovered) {
+        match self.form {
+            _ if self.loudness == Loudness::Quiet => {}
+            Form::Json => self.diagnose(&to_json(recovered)),
+            Form::People => {
+                let head = self.paint("note:", "36");
+                let mut lines = vec![format!("{head} {}", text::printable(&recovered.message))];
+                lines.extend(self.suggestions(&recovered.suggest));
+                self.diagnose(&joined(&lines));
+            }
+        }
+    }
+
+    /// Tells that an interrupted commit goes on, and from where; not under `-q`.
+    pub(crate) fn going_on(&self, name: &FileName, done_bytes: u64, len_bytes: u64) {
+        #[derive(Serialize)]
+        #[serde(tag = "type", rename = "going_on")]
+        struct GoingOn {
+            name: String,
+            progress_bytes: u64,
+            total_bytes: u64,
+        }
+        match self.form {
+            Form::Json if self.loudness > Loudness::Quiet => self.diagnose(&to_json(&GoingOn {
+                name: name.to_string(),
+                progress_bytes: done_bytes,
+                total_bytes: len_bytes,
+            })),
+            Form::Json => {}
+            Form::People => {
+                let (done, whole) = (text::size(done_bytes), text::size(len_bytes));
+                self.note(&format!("{name}: going on at {done} of {whole}"));
             }
         }
     }

@@ -30,6 +30,8 @@ pub(crate) struct Progress<'a> {
     interrupt: &'a Interrupt,
     verb: &'static str,
     total_bytes: Option<u64>,
+    /// Bytes of the total that were done before.
+    skipped_bytes: AtomicU64,
     done_bytes: AtomicU64,
     /// Files, directories and links; 0 where a command does not count them.
     done_entries: AtomicU64,
@@ -115,6 +117,7 @@ impl<'a> Progress<'a> {
             interrupt,
             verb,
             total_bytes,
+            skipped_bytes: AtomicU64::new(0),
             done_bytes: AtomicU64::new(0),
             done_entries: AtomicU64::new(0),
             stopwatch: Stopwatch::start(),
@@ -126,6 +129,16 @@ impl<'a> Progress<'a> {
     pub(crate) fn add(&self, bytes: u64) {
         self.done_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.show_when_due();
+    }
+
+    /// Takes bytes that were done before out of the total: only the rest counts.
+    pub(crate) fn skip(&self, bytes: u64) {
+        self.skipped_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Puts bytes back that were skipped.
+    pub(crate) fn unskip(&self, bytes: u64) {
+        self.skipped_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Counts a file, directory or link that is done.
@@ -158,11 +171,13 @@ impl<'a> Progress<'a> {
         let bytes = self.done_bytes();
         let entries = self.done_entries.load(Ordering::Relaxed);
         let bytes_per_second = pace.rate(now, bytes);
-        let left = self.total_bytes.map(|total| total.saturating_sub(bytes));
+        let skipped = self.skipped_bytes.load(Ordering::Relaxed);
+        let total = self.total_bytes.map(|total| total.saturating_sub(skipped));
+        let left = total.map(|total| total.saturating_sub(bytes));
         ProgressLine {
             files: (entries > 0).then_some(entries),
             bytes,
-            total: self.total_bytes,
+            total,
             bytes_per_second,
             eta_seconds: left.and_then(|left| match left {
                 0 => Some(0),

@@ -1,6 +1,11 @@
 //! Making an archive and opening one.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     Archive, ArchiveOptions, OpenOptions, RecoveryReport, ballast, recovery,
@@ -9,9 +14,12 @@ use super::{
 };
 use crate::{
     catalog::{Access, ArchiveRecord, Catalog, CatalogOptions, Check, VolumeRecord},
-    error::{HostError, OpenError},
-    format::{FormatVersion, VolumeSlot},
+    error::{HostError, OpenError, PublicationError},
+    format::{FormatVersion, JournalState, VolumeSlot},
     host::{ArchiveLayout, ArchiveState, Building, Existing, Machine, publish},
+    journal::{CopyPlace, Journal},
+    merkle::ChainHash,
+    storage::Storage,
     units::{ArchiveId, Epoch, VolumeId},
     volume::{LocalVolume, LocalVolumeOptions, Volume},
 };
@@ -34,7 +42,8 @@ pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -
     let exists = || OpenError::Exists {
         path: root.to_path_buf(),
     };
-    match layout.state()? {
+    let state = layout.state()?;
+    match state {
         ArchiveState::Absent | ArchiveState::Empty | ArchiveState::Interrupted => {}
         ArchiveState::Archive | ArchiveState::Remains => return Err(exists()),
         ArchiveState::Foreign => {
@@ -47,7 +56,11 @@ pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -
     let build = layout.lock_for_building(Building::Creation)?;
     layout.remove_stale_temporaries(&build)?;
     layout.create_directories()?;
-    let (archive_id, local) = make_volume(&layout)?;
+    let (archive_id, local) = make_volume(&layout, state)?;
+    let volume = (EMBEDDED_VOLUME, local.id(), local.dir());
+    let journal = journal_of(&layout, archive_id, &[volume])
+        .create()
+        .map_err(PublicationError::from)?;
     let archive = ArchiveRecord {
         id: archive_id,
         format_version: FormatVersion::CURRENT.get(),
@@ -65,6 +78,7 @@ pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -
         cache_bytes: options.resources.catalog_cache_bytes,
     };
     Catalog::create(&machine.storage, &temporary, &archive, &[record], cache)?;
+    remember_journal(&machine.storage, &temporary, &journal, cache)?;
     // The catalog is complete and synced before it gets its name, and the name is synced before anyone relies on it.
     publish(
         machine.storage.as_ref(),
@@ -80,9 +94,24 @@ pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -
     Ok(super::create::open(machine, root, &open)?.0)
 }
 
+/// Tells a new catalog where its journal begins.
+fn remember_journal(
+    storage: &Arc<dyn Storage>,
+    path: &Path,
+    journal: &JournalState,
+    cache: CatalogOptions,
+) -> Result<(), OpenError> {
+    let catalog = Catalog::open(storage, path, Access::Write, Check::Always, cache)?;
+    let mut writer = catalog.write()?;
+    writer.set_journal(&journal.encode())?;
+    writer.commit()?;
+    catalog.close()?;
+    Ok(())
+}
+
 /// Makes the volume inside the archive, or takes up the one that an interrupted creation has made: its slots name the
 /// archive that was to be, and nothing was ever stored in it.
-fn make_volume(layout: &ArchiveLayout) -> Result<(ArchiveId, LocalVolume), OpenError> {
+fn make_volume(layout: &ArchiveLayout, state: ArchiveState) -> Result<(ArchiveId, LocalVolume), OpenError> {
     let dir = layout.embedded_volume();
     let machine = layout.machine();
     let storage = || Arc::clone(&machine.storage);
@@ -97,9 +126,13 @@ fn make_volume(layout: &ArchiveLayout) -> Result<(ArchiveId, LocalVolume), OpenE
             return Ok((slot.archive, local));
         }
     }
+    if state == ArchiveState::Interrupted {
+        // Slots that were torn when they were filled are no slots of anybody.
+        LocalVolume::discard_torn_slots_on(machine.storage.as_ref(), &dir)?;
+    }
     let archive = ArchiveId::from_bytes(machine.random_bytes()?);
     let local = LocalVolume::create_on(storage(), &dir, VolumeId::from_bytes(machine.random_bytes()?))?;
-    announce_epoch(&local, archive, Epoch::ZERO)?;
+    announce_epoch(&local, archive, (Epoch::ZERO, ChainHash::NONE))?;
     Ok((archive, local))
 }
 
@@ -135,31 +168,26 @@ pub(super) fn open(
     };
     let catalog = Catalog::open(&machine.storage, &layout.catalog(), options.access, check, cache)?;
     let volumes = open_volumes(&layout, &catalog, options)?;
-    let stale = find_stale_catalog(&catalog, &volumes);
-    let is_catalog_old = match (stale, options.access) {
-        (Ok(Some(stale)), Access::Write) => return Err(stale),
-        (Err(error), Access::Write) => return Err(error),
-        // A reader is told, and reads what the old catalog knows.
-        (Ok(Some(_)), Access::Read) => true,
-        (Ok(None), _) | (Err(_), Access::Read) => false,
-    };
+    let journal = open_journal(&layout, &catalog)?;
+    if options.access == Access::Write {
+        refuse_stale_volumes(&catalog, &volumes)?;
+    }
     let shared = Shared::new(SharedParts {
         layout,
         catalog,
         access: options.access,
         volumes,
+        journal,
         resources: options.resources,
     })?;
     let report = match options.access {
         Access::Write => {
+            shared.layout.remove_leftovers()?;
             let report = recovery::recover(&shared)?;
             ballast::settle(&shared.layout);
             report
         }
-        Access::Read => RecoveryReport {
-            is_catalog_old,
-            ..RecoveryReport::default()
-        },
+        Access::Read => recovery::look(&shared),
     };
     Ok((
         Archive {
@@ -211,25 +239,54 @@ fn open_volumes(
     Ok(Volumes::new(volumes))
 }
 
-/// Finds out whether the catalog is older than what its volumes have seen.
-///
-/// Such a catalog does not know the newest files; taking over extents with it would cut them off (P8).
-fn find_stale_catalog(catalog: &Catalog, volumes: &Volumes) -> Result<Option<OpenError>, OpenError> {
+/// Copies of the journal on a single volume: one sector that cannot be read must not cost a record.
+const COPIES_ON_ONE_VOLUME: u8 = 4;
+
+/// Names the journal that lies on some volumes.
+fn journal_of(layout: &ArchiveLayout, archive: ArchiveId, volumes: &[(u16, VolumeId, &Path)]) -> Journal {
+    let places = volumes.iter().flat_map(|&(volume, volume_id, dir)| {
+        (0..COPIES_ON_ONE_VOLUME).map(move |copy| CopyPlace {
+            volume,
+            volume_id,
+            copy,
+            directory: dir.join("journal").join(format!("c{copy}")),
+        })
+    });
+    Journal::new(Arc::clone(&layout.machine().storage), archive, places.collect())
+}
+
+/// Names the journal of an archive; touches nothing of it.
+pub(super) fn open_journal(layout: &ArchiveLayout, catalog: &Catalog) -> Result<Journal, OpenError> {
+    let volumes = catalog.read()?.volumes()?;
+    let paths: Vec<PathBuf> = volumes
+        .iter()
+        .map(|volume| layout.root().join(OsStr::from_bytes(&volume.path)))
+        .collect();
+    let places = volumes.iter().zip(&paths);
+    let places: Vec<(u16, VolumeId, &Path)> = places
+        .map(|(volume, path)| (volume.number, volume.id, path.as_path()))
+        .collect();
+    Ok(journal_of(layout, catalog.archive().id, &places))
+}
+
+/// Refuses to write to a volume that is older than the catalog: an old copy of it was put back, and what the catalog names may
+/// not be there. Reading works, since every leaf is verified.
+fn refuse_stale_volumes(catalog: &Catalog, volumes: &Volumes) -> Result<(), OpenError> {
     for volume in volumes.iter() {
+        // Read before the slots: what the catalog has was announced in them before.
+        let epoch = catalog.read()?.epoch()?;
         let Ok(slots) = read_slots(volume.as_ref())? else {
             continue;
         };
-        // Read after the slots: what they call settled was in the catalog before.
-        let epoch = catalog.read()?.epoch()?;
-        if slots.settled > epoch {
-            return Ok(Some(OpenError::CatalogStale {
+        if slots.is_behind(epoch) {
+            return Err(OpenError::VolumeStale {
                 catalog: epoch,
-                seen: slots.settled,
+                seen: slots.newest.epoch,
                 volume: volume.id(),
-            }));
+            });
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 impl From<HostError> for crate::error::CommitError {

@@ -7,6 +7,7 @@ use std::sync::{
 
 use super::{
     Archive, ArchiveOptions, CommitOptions,
+    create::open_journal,
     shared::{Shared, SharedParts},
     volumes::{Volumes, announce_epoch},
 };
@@ -14,6 +15,7 @@ use crate::{
     catalog::{Access, Catalog, CatalogOptions, Check},
     error::{CommitError, VolumeError},
     host::ArchiveLayout,
+    merkle::ChainHash,
     units::{ExtentId, FileName, VolumeId, to_u64},
     volume::{ExtentStat, ExtentWriter, MemoryVolume, SlotBytes, SlotIndex, Volume},
 };
@@ -167,13 +169,15 @@ impl Small {
             .read()
             .and_then(|reader| reader.epoch())
             .expect("its epoch");
-        announce_epoch(&volume, catalog.archive().id, epoch).expect("a slot");
+        announce_epoch(&volume, catalog.archive().id, (epoch, ChainHash::NONE)).expect("a slot");
+        let journal = open_journal(&layout, &catalog).expect("a journal");
         let volume: Arc<dyn Volume> = Arc::new(volume);
         let shared = Shared::new(SharedParts {
             layout,
             catalog,
             access: Access::Write,
             volumes: Volumes::new([volume]),
+            journal,
             resources: options.resources,
         });
         let archive = Archive {

@@ -11,11 +11,14 @@
 mod ballast;
 mod commit;
 mod create;
+mod describe;
 #[cfg(test)]
 mod full_disk;
 mod inspect;
+mod intents;
 mod observer;
 mod options;
+mod publication;
 mod read;
 mod recovery;
 mod remove;
@@ -31,6 +34,7 @@ use std::{io::Read, path::Path, sync::Arc};
 
 pub use commit::{CommitAllOptions, CommitOutcome, CommitReceipt, NameConflict, Source};
 pub use inspect::FileDamage;
+pub use intents::{UnfinishedCommit, UnfinishedFile};
 pub use observer::{CommitObserver, DamageKind, DamagePart, Event, Finding, Observer, RestoreObserver};
 pub use options::{ArchiveOptions, CommitOptions, OpenOptions, Resources};
 pub use read::FileReader;
@@ -44,7 +48,7 @@ use crate::{
     error::{CatalogError, CloseError, CommitError, OpenError, ScrubError},
     geometry::Policy,
     host::{ExcludedDirectories, Machine},
-    units::{ArchiveId, FileName},
+    units::{ArchiveId, CommitId, FileName},
 };
 use shared::Shared;
 
@@ -197,6 +201,36 @@ impl Archive {
     /// [`CommitError`]; nothing is removed then.
     pub fn remove_many(&self, names: &[FileName]) -> Result<Vec<Option<Removal>>, CommitError> {
         remove::remove_many(&self.shared, names)
+    }
+
+    /// Lists the commits that have begun and are not done: those that run just now, and those that were interrupted and can
+    /// go on.
+    ///
+    /// # Errors
+    /// [`CommitError`] when the catalog or the sessions cannot be read.
+    pub fn unfinished(&self) -> Result<Vec<UnfinishedCommit>, CommitError> {
+        intents::list(&self.shared)
+    }
+
+    /// Goes on with an interrupted commit from its last point of progress, after verifying what it builds on.
+    ///
+    /// Durable and visible when this returns, like [`Self::commit_path`].
+    ///
+    /// # Errors
+    /// [`CommitError::NoSuchCommit`], [`CommitError::InProgress`], [`CommitError::NotResumable`]; [`CommitError::Source`]
+    /// when the source is not what it was: then the commit waits on, until it is rolled back. Others as for a commit.
+    pub fn resume(&self, commit: CommitId, observer: &dyn Observer) -> Result<CommitOutcome, CommitError> {
+        let intent = intents::find(&self.shared, commit)?;
+        let source = commit::open_source(&intent)?;
+        commit::resume(&self.shared, &intent, &source, observer)
+    }
+
+    /// Gives back everything that an interrupted commit has taken.
+    ///
+    /// # Errors
+    /// [`CommitError::NoSuchCommit`], [`CommitError::InProgress`].
+    pub fn roll_back(&self, commit: CommitId) -> Result<(), CommitError> {
+        intents::give_back(&self.shared, commit)
     }
 
     /// Takes a view of what is stored.

@@ -53,6 +53,15 @@ pub enum Event<'a> {
         /// Bytes since the last event of this kind.
         bytes: u64,
     },
+    /// A commit that was interrupted goes on: what is done was verified, and counts as no progress of this attempt.
+    GoingOn {
+        /// The name.
+        name: &'a FileName,
+        /// Bytes of the file that are stored and are not written again.
+        done_bytes: u64,
+        /// Length of the file in bytes.
+        len_bytes: u64,
+    },
     /// Stored bytes are not what was stored.
     Damage(&'a Finding),
 }

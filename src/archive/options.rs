@@ -14,6 +14,9 @@ pub struct Resources {
     pub catalog_cache_bytes: usize,
     /// How extents are written.
     pub io: IoMode,
+    /// Bytes of a file after which a commit notes how far it has come, so that it can go on from there after a crash. Shorter
+    /// files are written again from their start.
+    pub progress_bytes: u64,
 }
 
 impl Default for Resources {
@@ -23,6 +26,7 @@ impl Default for Resources {
             memory_bytes: 128 << 20,
             catalog_cache_bytes: 16 << 20,
             io: IoMode::Auto,
+            progress_bytes: 256 << 20,
         }
     }
 }

@@ -1,26 +1,47 @@
-//! Settling what writers that died have left behind.
+//! Settling what writers that died have left behind: the journal first, then the intents.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::{ballast::with_room, shared::Shared};
+use super::{
+    ballast::with_room,
+    intents::{Afterwards, release, retry_release, roll_back},
+    publication::{self, Publishing},
+    shared::Shared,
+    volumes::{SlotState, read_slots},
+};
 use crate::{
-    catalog::{CatalogWriter, ExtentRecord, ExtentState, IntentRecord, TransactionSize},
-    error::{CatalogError, CommitError, HostError, OpenError, VolumeError},
-    host::{ArchiveLayout, SeenSession, SessionLife, SessionState, glance_at_sessions, sessions},
-    units::{CommitId, ExtentId, SessionId, to_u64},
+    catalog::{CatalogWriter, ExtentRecord, ExtentState, IntentRecord, NextIds, TransactionSize},
+    error::{ChainHead, HostError, JournalError, OpenError, PublicationError},
+    format::JournalState,
+    host::{ArchiveLayout, DeadSession, SessionLife, SessionState, glance_at_sessions, sessions},
+    units::{BlockId, CommitId, ExtentId, FileId, SessionId, to_u64},
 };
 
 /// What opening an archive for writing has settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[must_use]
 pub struct RecoveryReport {
     /// Writers that had died.
     pub dead_sessions: u64,
     /// Extents that were taken back from them; their committed files are untouched.
     pub extents_released: u64,
-    /// The catalog is older than what its volume has seen: an old copy was put back, and newer files are not in it. Only
-    /// opening for reading gets this far.
+    /// Commits that cannot go on and were undone.
+    pub commits_rolled_back: u64,
+    /// Commits that wait for somebody to resume them, give them back, or commit their name again.
+    pub commits_waiting: u64,
+    /// Publications that the journal had and the catalog had not; they are in it now.
+    pub records_rolled_forward: u64,
+    /// What was wrong with copies of the journal; they were made whole from the others.
+    pub journal_findings: u64,
+    /// Extents on the volumes that the catalog does not know, looked for when it was an old one: what was reserved since, and
+    /// never published. They are left alone.
+    pub unknown_extents: u64,
+    /// The catalog is older than the journal: an old copy was put back, and newer files are not in it. Only opening for
+    /// reading gets this far; opening for writing brings it forward.
     pub is_catalog_old: bool,
+    /// The journal and the catalog have gone different ways since some epoch: two archives were mixed. Only opening for
+    /// reading gets this far.
+    pub is_forked: bool,
 }
 
 /// Says whether a writer has died without ending its session.
@@ -31,176 +52,226 @@ pub(super) fn has_dead_session(layout: &ArchiveLayout) -> Result<bool, HostError
         .any(|seen| seen.life == SessionLife::Dead))
 }
 
-/// Takes back what dead writers have reserved: nothing of their unfinished commits stays, and nothing leaks.
+/// Brings the catalog up to the journal, and settles what dead writers have reserved: nothing leaks, and nothing is thrown
+/// away that can go on.
 pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
+    let mut report = bring_forward(shared)?;
     let reader = shared.catalog.read()?;
     let (extents, intents) = (reader.extents()?, reader.intents()?);
     drop(reader);
-    let owned = extents.iter().any(|extent| extent.owner.is_some());
-    let intended = intents.iter().any(|intent| intent.session.is_some());
-    if !owned && !intended && !has_dead_session(&shared.layout)? {
-        return Ok(RecoveryReport::default());
+    let is_unsettled =
+        |extent: &ExtentRecord| extent.owner.is_some() || extent.state == ExtentState::Abandoned;
+    let is_waiting = |intent: &IntentRecord| intent.session.is_none();
+    report.commits_waiting = to_u64(intents.iter().filter(|intent| is_waiting(intent)).count());
+    let owned_by_waiting = |extent: &ExtentRecord| {
+        let waits = |intent: &&IntentRecord| is_waiting(intent) && Some(intent.commit) == extent.owner;
+        intents.iter().any(|intent| waits(&intent))
+    };
+    let is_settled = intents.iter().all(is_waiting)
+        && extents
+            .iter()
+            .all(|extent| !is_unsettled(extent) || owned_by_waiting(extent));
+    if is_settled && !has_dead_session(&shared.layout)? {
+        return Ok(report);
     }
     // The dead may have died of a full disk.
     let size = TransactionSize {
         extents: to_u64(extents.len()),
-        intents: to_u64(intents.len()),
         ..TransactionSize::default()
     };
-    with_room(shared, size.room_bytes(), || recover_now(shared))
+    with_room(shared, size.room_bytes(), || settle(shared, report))
 }
 
-fn recover_now(shared: &Shared) -> Result<RecoveryReport, OpenError> {
+/// Looks how the catalog stands to the journal, for a reader: changes nothing, and whatever is wrong with the journal is no
+/// reason not to read.
+pub(super) fn look(shared: &Shared) -> RecoveryReport {
+    let mut report = RecoveryReport::default();
+    let behind = || -> Result<u64, OpenError> {
+        // The slots first, the catalog once more at the end: a writer may publish all the while.
+        let slots = slots_of(shared)?;
+        let reader = shared.catalog.read()?;
+        let state = publication::journal_state(&reader)?;
+        check_slots(&slots, &state)?;
+        let tail = shared.journal.tail(&state).map_err(PublicationError::from)?;
+        publication::expect_no_gap(&reader, &tail)?;
+        let head = state.epoch.get() + to_u64(tail.ahead.len());
+        Ok(head.saturating_sub(shared.catalog.read()?.epoch()?.get()))
+    };
+    match behind() {
+        // One ahead is a publication that ends just now, or was cut short: the next writer applies it.
+        Ok(behind) => report.is_catalog_old = behind > 1,
+        Err(OpenError::Forked { .. }) => report.is_forked = true,
+        Err(OpenError::Journal { source }) => {
+            report.is_catalog_old = matches!(*source, PublicationError::Gap { .. });
+        }
+        Err(_) => {}
+    }
+    report
+}
+
+/// Times that the journal is looked at again because more of it could be read than before.
+const LOOKS: u32 = 3;
+
+/// Applies what the journal has and the catalog has not, and makes the copies of the journal whole.
+fn bring_forward(shared: &Shared) -> Result<RecoveryReport, OpenError> {
+    let mut report = RecoveryReport::default();
+    for _ in 0..LOOKS {
+        let Publishing {
+            mut writer,
+            journal,
+            findings,
+            applied,
+        } = publication::begin(shared)?;
+        report.records_rolled_forward += applied;
+        check_slots(&slots_of(shared)?, &journal)?;
+        let was_old = report.records_rolled_forward > 1;
+        if was_old {
+            // What was given out since, and never published, is not in the journal: no id is given twice.
+            skip_ids(&mut writer)?;
+            report.unknown_extents = count_unknown_extents(shared, &writer)?;
+        }
+        if !findings.is_empty() {
+            report.journal_findings = to_u64(findings.len());
+            let healed = heal(shared, &journal)?;
+            if healed.epoch != journal.epoch {
+                // A record came to light that could not be read before: it is applied first.
+                continue;
+            }
+            writer.set_journal(&healed.encode())?;
+        }
+        if was_old || !findings.is_empty() {
+            writer.commit()?;
+        }
+        return Ok(report);
+    }
+    let catalog = shared.catalog.read()?.epoch()?;
+    let journal = catalog.next();
+    Err(PublicationError::Gap { catalog, journal }.into())
+}
+
+/// Reads what volumes have seen; one without a valid slot says nothing.
+fn slots_of(shared: &Shared) -> Result<Vec<SlotState>, OpenError> {
+    let mut slots = Vec::new();
+    for volume in shared.volumes.iter() {
+        slots.extend(read_slots(volume.as_ref())?.ok());
+    }
+    Ok(slots)
+}
+
+/// Refuses a catalog that is older than what its volumes have seen, and that no journal brings forward: it does not know the
+/// newest files, and would cut them off (P8). Refuses volumes that have seen another record of the same epoch, too.
+fn check_slots(slots: &[SlotState], state: &JournalState) -> Result<(), OpenError> {
+    for slots in slots {
+        if slots.is_ahead(state.epoch) {
+            let (catalog, journal) = (state.epoch, slots.newest.epoch);
+            return Err(PublicationError::Gap { catalog, journal }.into());
+        }
+        if slots.contradicts((state.epoch, state.hash)) {
+            let head = |hash| ChainHead {
+                epoch: state.epoch,
+                hash,
+            };
+            return Err(OpenError::Forked {
+                first: head(state.hash.to_bytes()),
+                second: head(slots.newest.chain_hash),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn count_unknown_extents(shared: &Shared, writer: &CatalogWriter) -> Result<u64, OpenError> {
+    let known: BTreeSet<ExtentId> = writer.extents()?.into_iter().map(|extent| extent.id).collect();
+    let mut unknown = 0;
+    for volume in shared.volumes.iter() {
+        let listed = volume.extents()?;
+        unknown += to_u64(listed.iter().filter(|stat| !known.contains(&stat.extent)).count());
+    }
+    Ok(unknown)
+}
+
+/// Makes the copies of the journal whole. Where all of them have lost their end, they go on from what the catalog knows.
+fn heal(shared: &Shared, state: &JournalState) -> Result<JournalState, PublicationError> {
+    let scan = shared.journal.scan()?;
+    match shared.journal.heal(&scan, state) {
+        Err(JournalError::Behind { .. }) => Ok(shared.journal.restart(state)?),
+        healed => Ok(healed?),
+    }
+}
+
+/// Ids that a catalog passes over when it was an old copy: more than anybody gives out without publishing.
+const SKIPPED_IDS: u64 = 1 << 24;
+
+fn skip_ids(writer: &mut CatalogWriter) -> Result<(), OpenError> {
+    let next = writer.next_ids()?;
+    writer.raise_next_ids(&NextIds {
+        file: FileId::new(next.file.get() + SKIPPED_IDS),
+        block: BlockId::new(next.block.get() + SKIPPED_IDS),
+        extent: ExtentId::new(next.extent.get() + SKIPPED_IDS),
+        commit: CommitId::new(next.commit.get() + SKIPPED_IDS),
+    });
+    Ok(())
+}
+
+/// Settles intents and extents in one transaction; the sessions of the dead go last.
+fn settle(shared: &Shared, mut report: RecoveryReport) -> Result<RecoveryReport, OpenError> {
     let mut writer = shared.catalog.write()?;
     // A session exists before its first transaction, and ours excludes theirs: whoever has an intent now is listed here
     // while it lives.
     let seen = sessions(shared.machine(), &shared.layout.sessions())?;
-    let live: BTreeSet<SessionId> = seen
-        .iter()
-        .filter(|session| matches!(session.state, SessionState::Live(_)))
-        .map(|session| session.id)
-        .collect();
-    let dead: BTreeSet<SessionId> = seen
-        .iter()
-        .filter(|session| matches!(session.state, SessionState::Dead(_)))
-        .map(|session| session.id)
-        .collect();
-    let intents = writer.intents()?;
-    let fate = |intent: &IntentRecord| (intent.commit, Fate::of(intent, &live, &dead));
-    let fates: BTreeMap<CommitId, Fate> = intents.iter().map(fate).collect();
-    let mut extents_released = 0;
-    for extent in writer.extents()? {
-        let Some(owner) = extent.owner else { continue };
-        // Without an intent nothing says who the owner is.
-        let fate = fates
-            .get(&owner)
-            .copied()
-            .unwrap_or(Fate::GivenUp(Afterwards::Seal));
-        if let Fate::GivenUp(afterwards) = fate {
-            release_unfinished(shared, &mut writer, &extent, afterwards)?;
-            extents_released += 1;
-        }
-    }
-    // An intent goes with the last that it owns, in the same transaction.
-    for (&commit, fate) in &fates {
-        if let Fate::GivenUp(_) = fate {
-            writer.remove_intent(commit)?;
-        }
-    }
-    writer.commit()?;
-    let mut dead_sessions = 0;
+    let (mut live, mut dead) = (BTreeSet::new(), Vec::new());
     for session in seen {
-        let SeenSession { state, .. } = session;
-        if let SessionState::Dead(dead) = state {
-            dead.remove()?;
-            dead_sessions += 1;
+        match session.state {
+            SessionState::Live(_) => drop(live.insert(session.id)),
+            SessionState::Dead(session) => dead.push(session),
         }
     }
-    Ok(RecoveryReport {
-        dead_sessions,
-        extents_released,
-        is_catalog_old: false,
-    })
-}
-
-/// What becomes of a commit that has begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// Somebody works on it, or may come back to it.
-    GoesOn,
-    /// Nobody does; what it owns is taken back.
-    GivenUp(Afterwards),
-}
-
-impl Fate {
-    fn of(intent: &IntentRecord, live: &BTreeSet<SessionId>, dead: &BTreeSet<SessionId>) -> Self {
+    let is_dead = |id: SessionId| dead.iter().any(|session: &DeadSession| session.id() == id);
+    report.commits_waiting = 0;
+    for intent in writer.intents()? {
         match intent.session {
-            None => Self::GoesOn,
-            Some(session) if live.contains(&session) => Self::GoesOn,
-            Some(session) if dead.contains(&session) => Self::GivenUp(Afterwards::GoOn),
-            // Without a file nothing proves that the session is dead: it may go on to write, but not where others do.
-            Some(_) => Self::GivenUp(Afterwards::Seal),
+            None => report.commits_waiting += 1,
+            Some(session) if live.contains(&session) => {}
+            Some(session) if intent.resumable.is_some() && is_dead(session) => {
+                report.commits_waiting += 1;
+                writer.put_intent(&IntentRecord {
+                    session: None,
+                    ..intent
+                })?;
+            }
+            Some(session) => {
+                // Without a file nothing proves that its process is dead: it may go on to write, but not where others do.
+                let afterwards = if is_dead(session) {
+                    Afterwards::GoOn
+                } else {
+                    Afterwards::Seal
+                };
+                report.extents_released += roll_back(shared, &mut writer, intent.commit, afterwards)?;
+                report.commits_rolled_back += 1;
+            }
         }
     }
-}
-
-/// What becomes of an extent that was taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Afterwards {
-    /// Later commits go on in it.
-    GoOn,
-    /// Nobody does.
-    Seal,
-}
-
-/// Takes one extent back from a commit that will never be published: its bytes go first, its row after them, so that a
-/// crash in between finds the row and does it again.
-pub(super) fn release_unfinished(
-    shared: &Shared,
-    writer: &mut CatalogWriter,
-    extent: &ExtentRecord,
-    afterwards: Afterwards,
-) -> Result<(), ReleaseError> {
-    let volume = shared.volumes.get(extent.volume);
-    if extent.end_bytes == 0 {
-        // Made by that commit, so nothing of it was ever published.
-        match volume.map(|volume| volume.remove_extent(extent.id)) {
-            None | Some(Ok(()) | Err(VolumeError::Missing { .. })) => {}
-            Some(Err(error)) => return Err(error.into()),
-        }
-        writer.remove_extent(extent.id)?;
-        return Ok(());
+    report.extents_released += settle_extents(shared, &mut writer)?;
+    writer.commit()?;
+    for session in dead {
+        session.remove()?;
+        report.dead_sessions += 1;
     }
-    let state = match volume.map(|volume| cut_back(volume.as_ref(), extent.id, extent.end_bytes)) {
-        Some(Ok(())) if afterwards == Afterwards::GoOn => extent.state,
-        // Damaged meanwhile: nothing is appended to it any more, what it holds is a matter for scrub.
-        Some(Ok(()) | Err(_)) | None => ExtentState::Sealed,
-    };
-    writer.put_extent(&ExtentRecord {
-        owner: None,
-        state,
-        ..extent.clone()
-    })?;
-    Ok(())
+    Ok(report)
 }
 
-/// Why an extent was not taken back.
-#[derive(Debug)]
-pub(super) enum ReleaseError {
-    Volume(VolumeError),
-    Catalog(CatalogError),
-}
-
-impl From<VolumeError> for ReleaseError {
-    fn from(source: VolumeError) -> Self {
-        Self::Volume(source)
-    }
-}
-
-impl From<CatalogError> for ReleaseError {
-    fn from(source: CatalogError) -> Self {
-        Self::Catalog(source)
-    }
-}
-
-impl From<ReleaseError> for OpenError {
-    fn from(error: ReleaseError) -> Self {
-        match error {
-            ReleaseError::Volume(source) => source.into(),
-            ReleaseError::Catalog(source) => source.into(),
+/// Takes back extents of commits that have no intent, and cuts off what a failure has left behind the end of others.
+fn settle_extents(shared: &Shared, writer: &mut CatalogWriter) -> Result<u64, OpenError> {
+    let mut released = 0;
+    for extent in writer.extents()? {
+        match extent.owner {
+            Some(commit) if writer.intent(commit)?.is_none() => {
+                release(shared, writer, &extent, Afterwards::Seal)?;
+                released += 1;
+            }
+            None if extent.state == ExtentState::Abandoned => retry_release(shared, writer, &extent)?,
+            Some(_) | None => {}
         }
     }
-}
-
-impl From<ReleaseError> for CommitError {
-    fn from(error: ReleaseError) -> Self {
-        match error {
-            ReleaseError::Volume(source) => source.into(),
-            ReleaseError::Catalog(source) => source.into(),
-        }
-    }
-}
-
-fn cut_back(volume: &dyn crate::volume::Volume, extent: ExtentId, end_bytes: u64) -> Result<(), VolumeError> {
-    volume.resume_extent(extent, end_bytes).map(drop)
+    Ok(released)
 }

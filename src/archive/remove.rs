@@ -1,6 +1,8 @@
 //! Removing a name.
 
-use super::{ballast::with_room, shared::Shared, volumes::commit_publication};
+use std::collections::BTreeSet;
+
+use super::{ballast::with_room, publication, shared::Shared};
 use crate::{
     catalog::{Access, FileRecord, TransactionSize},
     error::CommitError,
@@ -74,19 +76,24 @@ fn size_of<'a>(files: impl Iterator<Item = &'a FileRecord>) -> TransactionSize {
 }
 
 fn remove_now(shared: &Shared, names: &[FileName]) -> Result<Vec<Option<Removal>>, CommitError> {
-    let mut writer = shared.catalog.write()?;
+    let publishing = publication::begin(shared)?;
+    let wanted: Vec<&FileName> = names.iter().collect();
+    let stored = publishing.writer.find_files(&wanted)?;
+    let mut publication = publication::empty(&publishing.writer)?;
+    let mut gone = BTreeSet::new();
     let mut removals = Vec::with_capacity(names.len());
-    for name in names {
-        let removed = writer.remove_file(name)?;
-        removals.push(removed.map(|removed| Removal {
-            file: removed.id,
-            len_bytes: removed.geometry.len_bytes(),
-            freed_bytes: removed.stored_bytes,
+    for file in stored {
+        // A name that is given twice is there only once.
+        let file = file.filter(|file| gone.insert(file.id));
+        publication.removed.extend(file.as_ref().map(|file| file.id));
+        removals.push(file.map(|file| Removal {
+            file: file.id,
+            len_bytes: file.geometry.len_bytes(),
+            freed_bytes: file.stored_bytes,
         }));
     }
-    if removals.iter().all(Option::is_none) {
-        return Ok(removals);
+    if !publication.removed.is_empty() {
+        publication::publish(shared, publishing, &publication, Vec::new())?;
     }
-    commit_publication(shared.volumes.writable().as_ref(), shared.archive_id(), writer)?;
     Ok(removals)
 }

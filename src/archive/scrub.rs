@@ -131,7 +131,11 @@ impl DiskOrder {
                 _ => reader.file(record.file)?.ok_or_else(missing)?.name,
             };
             last_file = Some((record.file, name.clone()));
-            let block = Arc::new(BlockReader::new(Arc::clone(&self.shared), name.clone(), record));
+            let block = Arc::new(BlockReader::new(
+                Arc::clone(&self.shared.volumes),
+                name.clone(),
+                record,
+            ));
             self.page.push_back(Task {
                 block,
                 name,

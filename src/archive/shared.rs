@@ -1,6 +1,6 @@
 //! What every operation of one open archive shares.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     error::{BufferError, CommitError, HostError, OpenError},
     geometry::Policy,
     host::{ArchiveLayout, ExcludedDirectories, Machine, Session, SessionInfo},
+    journal::Journal,
     units::{ArchiveId, SessionId, Timestamp, to_usize},
 };
 
@@ -36,7 +37,10 @@ pub(super) struct Shared {
     pub(super) layout: ArchiveLayout,
     pub(super) catalog: Catalog,
     pub(super) access: Access,
-    pub(super) volumes: Volumes,
+    pub(super) volumes: Arc<Volumes>,
+    pub(super) journal: Journal,
+    /// Bytes of a file after which a commit notes how far it has come; shorter files are not resumed.
+    pub(super) progress_bytes: u64,
     /// Memory of the workers. Only they wait for it, and none waits while it holds some.
     pub(super) pool: BufferPool,
     /// Memory of callers, who wait for workers and for slow streams while they hold it; so nobody waits for it.
@@ -54,6 +58,7 @@ pub(super) struct SharedParts {
     pub(super) catalog: Catalog,
     pub(super) access: Access,
     pub(super) volumes: Volumes,
+    pub(super) journal: Journal,
     pub(super) resources: Resources,
 }
 
@@ -76,7 +81,9 @@ impl Shared {
             layout: parts.layout,
             catalog: parts.catalog,
             access: parts.access,
-            volumes: parts.volumes,
+            volumes: Arc::new(parts.volumes),
+            journal: parts.journal,
+            progress_bytes: parts.resources.progress_bytes,
             pool: BufferPool::new(budget_bytes),
             staging: BufferPool::new(to_usize(STAGING_LEN_BYTES * STAGING_BUFFERS)),
             workers: thread_pool("worker", threads)?,

@@ -96,6 +96,15 @@ impl Snapshot {
         self.shared.catalog.read()?.totals()
     }
 
+    /// Returns the bytes of all frames that a scrub reads: those of files, and those that describe their commits.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot be read.
+    pub fn frame_bytes(&self) -> Result<u64, CatalogError> {
+        let extents = self.shared.catalog.read()?.extents()?;
+        Ok(extents.iter().map(|extent| extent.live_bytes).sum())
+    }
+
     /// Returns the volumes and their room.
     ///
     /// # Errors

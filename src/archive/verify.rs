@@ -145,7 +145,11 @@ fn block_tasks(
         return Ok(Vec::new().into_iter());
     }
     let record = reader.block(file, index)?;
-    let block = Arc::new(BlockReader::new(Arc::clone(shared), file.name.clone(), record));
+    let block = Arc::new(BlockReader::new(
+        Arc::clone(&shared.volumes),
+        file.name.clone(),
+        record,
+    ));
     let present: Vec<ShardIndex> = block
         .geometry()
         .shards()

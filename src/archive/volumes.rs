@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use crate::{
-    catalog::CatalogWriter,
-    error::{CommitError, FormatError, VolumeError},
+    error::{FormatError, VolumeError},
     format::{Features, SlotPlace, VolumeSlot},
+    merkle::ChainHash,
     units::{ArchiveId, Epoch, ExtentId, VolumeId},
     volume::{SLOT_LEN_BYTES, SlotIndex, Volume},
 };
@@ -48,14 +48,32 @@ impl Volumes {
 pub(super) struct SlotState {
     /// The slot that was written last.
     pub(super) newest: VolumeSlot,
-    /// The epoch that the catalog had reached for certain when a slot was written last.
-    pub(super) settled: Epoch,
+    /// Whether the other one is gone: it may have been newer.
+    is_alone: bool,
+}
+
+impl SlotState {
+    /// Says whether the volume has seen another record of `epoch` than the one with this hash: it belongs to an archive that
+    /// has gone another way. A slot that is alone may tell of an attempt before the last.
+    pub(super) fn contradicts(&self, (epoch, chain_hash): (Epoch, ChainHash)) -> bool {
+        !self.is_alone && self.newest.epoch == epoch && self.newest.chain_hash != chain_hash.to_bytes()
+    }
+
+    /// Says whether the volume has seen more than the next publication after `epoch`, which may be announced and cut short.
+    pub(super) fn is_ahead(&self, epoch: Epoch) -> bool {
+        self.newest.epoch.get() > epoch.get().saturating_add(1)
+    }
+
+    /// Says whether the volume is older than a catalog that has come to `epoch`: an old copy of it was put back.
+    ///
+    /// Every epoch is announced in a slot before it is published, so a volume never lags behind by itself.
+    pub(super) fn is_behind(&self, epoch: Epoch) -> bool {
+        let may_lack = u64::from(self.is_alone);
+        self.newest.epoch.get().saturating_add(may_lack) < epoch.get()
+    }
 }
 
 /// Reads the slots of a volume; one that is cut off is not valid, and does not hide the other.
-///
-/// Around each publication a slot is written twice: before it, to announce the epoch, and after it, to settle it. So both
-/// slots hold the epoch that the catalog has, and a single one ahead is a publication that may not have happened.
 pub(super) fn read_slots(volume: &dyn Volume) -> Result<Result<SlotState, FormatError>, VolumeError> {
     let mut slots = [[0; SLOT_LEN_BYTES]; 2];
     for (index, bytes) in SlotIndex::BOTH.into_iter().zip(&mut slots) {
@@ -66,68 +84,30 @@ pub(super) fn read_slots(volume: &dyn Volume) -> Result<Result<SlotState, Format
             read => read?,
         }
     }
-    let state = VolumeSlot::newest(&slots[0], &slots[1]).map(|newest| {
-        let both = (VolumeSlot::parse(&slots[0]), VolumeSlot::parse(&slots[1]));
-        let settled = match both {
-            (Ok(first), Ok(second)) => first.epoch.min(second.epoch),
-            // What a lost slot said is unknown; the one that is left may only have announced.
-            _ => Epoch::new(newest.epoch.get().saturating_sub(1)),
-        };
-        SlotState { newest, settled }
-    });
-    Ok(state)
+    let is_alone = slots.iter().any(|slot| VolumeSlot::parse(slot).is_err());
+    Ok(VolumeSlot::newest(&slots[0], &slots[1]).map(|newest| SlotState { newest, is_alone }))
 }
 
-/// Commits a transaction that publishes something, and lets the volume know of its epoch.
-///
-/// The volume hears of the epoch before the catalog has it, and again after, so that an old catalog put back is noticed.
-pub(super) fn commit_publication(
-    volume: &dyn Volume,
-    archive: ArchiveId,
-    mut writer: CatalogWriter,
-) -> Result<(), CommitError> {
-    let epoch = writer.advance_epoch();
-    announce_epoch(volume, archive, epoch)?;
-    writer.commit()?;
-    // It is published, whatever becomes of this; without it an old catalog is noticed one epoch later.
-    match settle_epoch(volume, epoch) {
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// Writes the epoch that is about to be published into the older slot of a volume, durable on return.
-///
-/// An epoch that was announced before and never published is not announced again: two slots would say that it was.
+/// Writes the epoch that is about to be published, and the hash of its record, into the older slot of a volume,
+/// durable on return. One that is there already is written again: whoever wrote it may have died before its sync.
 pub(super) fn announce_epoch(
     volume: &dyn Volume,
     archive: ArchiveId,
-    epoch: Epoch,
+    (epoch, chain_hash): (Epoch, ChainHash),
 ) -> Result<(), VolumeError> {
+    let chain_hash = chain_hash.to_bytes();
     let slot = match read_slots(volume)? {
-        Ok(state) if state.newest.epoch >= epoch => return Ok(()),
-        Ok(state) => state.newest.successor(epoch, state.newest.chain_hash),
+        Ok(state) => state.newest.successor(epoch.max(state.newest.epoch), chain_hash),
         Err(_) => VolumeSlot {
             archive,
             volume: volume.id(),
             sequence: 0,
             epoch,
-            chain_hash: [0; 32],
+            chain_hash,
             features: Features::NONE,
         },
     };
     write_slot(volume, &slot)
-}
-
-/// Writes an epoch that was published into the other slot as well: from now on a catalog without it is an old one.
-///
-/// Where somebody has announced a later epoch meanwhile, that one will be settled instead.
-fn settle_epoch(volume: &dyn Volume, epoch: Epoch) -> Result<(), VolumeError> {
-    match read_slots(volume)? {
-        Ok(state) if state.newest.epoch == epoch && state.settled < epoch => {
-            write_slot(volume, &state.newest.successor(epoch, state.newest.chain_hash))
-        }
-        Ok(_) | Err(_) => Ok(()),
-    }
 }
 
 /// Writes a slot to its place, durable on return.

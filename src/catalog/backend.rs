@@ -20,6 +20,9 @@ const ALWAYS_ALLOCATED_BYTES: u64 = 512 * 1024;
 /// The part of the free space that a growth may take as a whole.
 const PLENTY: u64 = 4;
 
+/// The longest growth that gets all its blocks: an archive takes no more room ahead of its needs than that.
+const MAX_ALLOCATED_BYTES: u64 = 8 * 1024 * 1024;
+
 /// A range of bytes; most lie far behind the end of the file.
 type Range = (Bound<u64>, Bound<u64>);
 
@@ -109,13 +112,13 @@ impl CatalogFile {
     /// Lengthens the file. The database does that, and syncs it, before the commit that needs it writes anything: so a full
     /// disk shows while nothing has happened yet.
     ///
-    /// It doubles the file, though, up to some gigabytes at once. Where that is much of what is free, blocks are taken for
+    /// It doubles the file, though, up to some gigabytes at once. Where that is much, blocks are taken for
     /// the beginning only, and the rest when it is written, as [`room_bytes`](super::TransactionSize::room_bytes) counts
     /// it: nobody may lose the room for a removal to pages that the catalog does not need yet.
     fn grow(&self, len_bytes: u64, wanted_bytes: u64) -> io::Result<()> {
         let growth = wanted_bytes - len_bytes;
         let free = self.storage.free_bytes(&self.path).unwrap_or(0);
-        let allocated = if growth <= free / PLENTY {
+        let allocated = if growth <= (free / PLENTY).min(MAX_ALLOCATED_BYTES) {
             growth
         } else {
             growth.min(ALWAYS_ALLOCATED_BYTES)

@@ -2,8 +2,11 @@
 
 use std::{io, path::PathBuf};
 
-use super::{BufferError, CatalogError, FileKind, FormatError, HostError, VolumeError};
-use crate::units::{BlockIndex, ByteRange, Epoch, ExtentId, FileName, VolumeId};
+use super::{
+    AppendError, BufferError, CatalogError, ChainHead, FileKind, FormatError, HostError, JournalError,
+    PublicationError, VolumeError,
+};
+use crate::units::{BlockIndex, ByteRange, CommitId, Epoch, FileName, VolumeId};
 
 /// Why an archive was not made or opened.
 #[derive(Debug, thiserror::Error)]
@@ -39,17 +42,30 @@ pub enum OpenError {
         /// The archive.
         path: PathBuf,
     },
-    /// The catalog is older than what the volume knows: an old copy was put back.
-    #[error(
-        "the catalog is at epoch {catalog}, volume {volume} has seen {seen}: an old catalog was put back"
-    )]
-    CatalogStale {
+    /// The volume is older than what the catalog knows: an old copy was put back.
+    #[error("volume {volume} is at epoch {seen}, the catalog at {catalog}: an old volume was put back")]
+    VolumeStale {
         /// Epoch of the catalog.
         catalog: Epoch,
         /// Epoch in the slots of the volume.
         seen: Epoch,
         /// The volume.
         volume: VolumeId,
+    },
+    /// Catalog and journal, or copies of the journal, went different ways: parts of two archives with a common past.
+    #[error("the archive has two heads, {first} and {second}: parts of two archives are mixed")]
+    Forked {
+        /// One head.
+        first: ChainHead,
+        /// The other.
+        second: ChainHead,
+    },
+    /// The journal cannot be used, or does not bring the catalog forward.
+    #[error("the journal cannot be used")]
+    Journal {
+        /// Why.
+        #[source]
+        source: Box<PublicationError>,
     },
     /// A volume belongs to another archive, or is another volume.
     #[error("the volume at {} is {found}, not {expected}", path.display())]
@@ -149,10 +165,72 @@ pub enum CommitError {
     #[error("the archive is open for reading only")]
     ReadOnly,
     /// Another writer took this one for dead and took back what it was writing: its session file is gone, or its lock is.
-    #[error("extent {extent} was taken back from this writer: its session was gone")]
+    #[error("what commit {commit} had reserved was taken back from this writer: its session was gone")]
     OwnershipLost {
-        /// The extent.
-        extent: ExtentId,
+        /// The commit.
+        commit: CommitId,
+    },
+    /// There is no unfinished commit of that number.
+    #[error("no unfinished commit {commit}: it is published, or was given back")]
+    NoSuchCommit {
+        /// Its number.
+        commit: CommitId,
+    },
+    /// Another process works on that commit.
+    #[error("commit {commit} of {name} is in progress in another process")]
+    InProgress {
+        /// Its number.
+        commit: CommitId,
+        /// The name.
+        name: FileName,
+    },
+    /// The commit cannot go on: its source cannot be read a second time.
+    #[error("commit {commit} cannot go on: its source is gone with its process")]
+    NotResumable {
+        /// Its number.
+        commit: CommitId,
+    },
+    /// The observer asked for an end; the commit can go on from where it was.
+    #[error(
+        "interrupted; {done_bytes} bytes of {name} are stored as commit {commit} and it can go on from there"
+    )]
+    Interrupted {
+        /// The name.
+        name: FileName,
+        /// Its number.
+        commit: CommitId,
+        /// Bytes of the source that need not be written again.
+        done_bytes: u64,
+    },
+    /// It is stored for good and will be seen, but the catalog could not be brought up to it yet.
+    #[error("stored in epoch {epoch}, but not visible before the archive is opened again")]
+    NotVisibleYet {
+        /// When it was published.
+        epoch: Epoch,
+        /// What the catalog said.
+        #[source]
+        source: CatalogError,
+    },
+    /// The journal failed.
+    #[error("the journal cannot be used")]
+    Journal {
+        /// Why.
+        #[from]
+        source: JournalError,
+    },
+    /// A record was not appended for certain.
+    #[error("the journal did not take a record")]
+    Append {
+        /// Why.
+        #[from]
+        source: AppendError,
+    },
+    /// What was published before could not be brought into the catalog.
+    #[error("the archive cannot be brought up to its journal")]
+    Publication {
+        /// Why.
+        #[source]
+        source: Box<PublicationError>,
     },
     /// The source lies in the archive or in one of its volumes.
     #[error("{} lies inside the archive itself", path.display())]
@@ -234,6 +312,20 @@ pub enum CommitError {
     /// The observer asked for an end.
     #[error("interrupted before it was done; nothing of it is stored")]
     Cancelled,
+}
+
+impl CommitError {
+    /// Says whether the commit may be published all the same, or is for certain: then nothing of it is given back, and the next
+    /// opening for writing tells.
+    pub const fn may_be_published(&self) -> bool {
+        matches!(
+            self,
+            Self::NotVisibleYet { .. }
+                | Self::Append {
+                    source: AppendError::OutcomeUnknown { .. },
+                }
+        )
+    }
 }
 
 fn with_others(others: u64) -> String {

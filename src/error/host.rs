@@ -139,6 +139,11 @@ impl HostError {
         }
     }
 
+    /// Says whether a source is not what it was when it was opened, or is gone.
+    pub(crate) fn is_about_change(&self) -> bool {
+        matches!(self, Self::SourceChanged { .. } | Self::SourceShrunk { .. })
+    }
+
     /// Says whether the system's answer was that there is no such file.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)

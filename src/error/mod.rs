@@ -11,6 +11,7 @@ mod format;
 mod host;
 mod journal;
 mod merkle;
+mod publication;
 mod volume;
 
 pub use archive::{CloseError, CommitError, OpenError, ReadError, RestoreError, ScrubError};
@@ -21,4 +22,5 @@ pub use format::{FooterField, FormatError, IdentityMismatch, RecordKind};
 pub use host::{FileKind, HostError, HostOperation, SourceChange};
 pub use journal::{AppendError, ChainHead, JournalError, JournalStateError};
 pub use merkle::RootHashError;
+pub use publication::PublicationError;
 pub use volume::VolumeError;

@@ -233,6 +233,32 @@ impl VolumeError {
         matches!(self, Self::Full { .. })
     }
 
+    /// Returns the extent that it is about, if it is about one.
+    pub const fn extent(&self) -> Option<ExtentId> {
+        match self {
+            Self::Missing { extent, .. }
+            | Self::Truncated { extent, .. }
+            | Self::Exists { extent, .. }
+            | Self::Full { extent, .. }
+            | Self::Poisoned { extent, .. }
+            | Self::Sealed { extent, .. }
+            | Self::Create { extent, .. }
+            | Self::Open { extent, .. }
+            | Self::Read { extent, .. }
+            | Self::Write { extent, .. }
+            | Self::Preallocate { extent, .. }
+            | Self::Truncate { extent, .. }
+            | Self::Sync { extent, .. }
+            | Self::Remove { extent, .. } => Some(*extent),
+            Self::List { .. }
+            | Self::FreeSpace { .. }
+            | Self::ReadSlot { .. }
+            | Self::WriteSlot { .. }
+            | Self::Directory { .. }
+            | Self::InUse { .. } => None,
+        }
+    }
+
     /// Says whether the extent is gone or too short: damage of what was stored, not a failing device.
     pub const fn is_absent(&self) -> bool {
         matches!(self, Self::Missing { .. } | Self::Truncated { .. })

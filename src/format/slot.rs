@@ -49,7 +49,7 @@ pub struct VolumeSlot {
     pub sequence: u64,
     /// Epoch of the last publishing transaction that wrote to this volume.
     pub epoch: Epoch,
-    /// Hash of the journal record of that epoch; zeros while there is none.
+    /// Hash of the journal record of that epoch, which is written after the slot; zeros while there is none.
     pub chain_hash: [u8; 32],
     /// What a reader must know to use the archive.
     pub features: Features,

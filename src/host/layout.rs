@@ -21,7 +21,7 @@ use std::{
 use super::{
     Machine,
     ballast::Ballast,
-    files::{create_directory, list_directory, open_file},
+    files::{create_directory, list_directory, open_file, sync_directory},
     lock::{Claim, LockedFile, contents_of, glance},
 };
 use crate::{
@@ -277,6 +277,33 @@ impl ArchiveLayout {
             }
         }
         Ok(removed)
+    }
+
+    /// Removes what interrupted work left under temporary names beside a catalog that is there, unless somebody builds just
+    /// now. What a creation that failed at its very end has named is made durable first.
+    ///
+    /// # Errors
+    /// As for [`Self::remove_stale_temporaries`]; [`HostError::Io`] also when the root cannot be synced.
+    pub fn remove_leftovers(&self) -> Result<(), HostError> {
+        let mut found = temporaries_in(self.storage(), &self.root)?;
+        found.extend(temporaries_in(self.storage(), &self.sessions())?);
+        if found.is_empty() {
+            return Ok(());
+        }
+        let mark = self.root.join(BUILDING);
+        let lock = match LockedFile::claim(&self.machine.storage, &mark)? {
+            Claim::Held(_) => return Ok(()),
+            Claim::Taken(lock) => Some(lock),
+            Claim::Gone => None,
+        };
+        // The mark stays until the name of the catalog is durable: a creation may have failed to make it so.
+        sync_directory(self.storage(), &self.root)?;
+        for path in found.into_iter().filter(|path| *path != mark) {
+            if let Claim::Taken(stale) = LockedFile::claim(&self.machine.storage, &path)? {
+                stale.remove()?;
+            }
+        }
+        lock.map_or(Ok(()), |lock| lock.remove())
     }
 
     /// Returns what the mark in the directory says is or was being built.

@@ -37,7 +37,7 @@ pub use random::{Randomness, SystemRandomness};
 pub use restore::{CompleteFile, Durability, Made, RestoreFile, RestoreTarget, Restored};
 pub use session::{DeadSession, SeenSession, Session, SessionInfo, SessionState};
 pub use session::{SessionGlance, SessionLife, glance_at_sessions, sessions};
-pub use source::{SourceFile, SourceIdentity, path_is_inside};
+pub use source::{SourceFile, SourceIdentity, absolute_path, path_is_inside};
 pub use space::same_device;
 pub use spool::Spool;
 pub use tree::{ExcludedDirectories, SkipReason, TreeEntry, TreeWalk, Walked};

@@ -44,6 +44,15 @@ enum Origin {
     Nameless(PathBuf),
 }
 
+/// Returns the path from the root of the file system on, by which a source is found again from any working directory. Links on
+/// the way stay in it.
+///
+/// # Errors
+/// [`HostError::Io`] when the working directory is not known, or for an empty path.
+pub fn absolute_path(path: &Path) -> Result<PathBuf, HostError> {
+    std::path::absolute(path).map_err(HostError::io(HostOperation::Resolve, path))
+}
+
 /// What a source was when it was opened: enough to notice later that it is another or has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceIdentity {
@@ -104,6 +113,11 @@ impl SourceFile {
             Origin::Named(place) => place.path(),
             Origin::Nameless(described_as) => described_as,
         }
+    }
+
+    /// Says whether it is a file without a name: nothing leads to it again once it is closed.
+    pub fn is_nameless(&self) -> bool {
+        matches!(self.origin, Origin::Nameless(_))
     }
 
     /// Fills `into` with the bytes at `offset`; several threads may read at once.

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     error::{AppendError, HostOperation, JournalError},
+    merkle::ChainHash,
     storage::StorageFile,
     units::to_u64,
 };
@@ -38,12 +39,21 @@ impl Journal {
         self.write_record(state, &record)
     }
 
+    /// Returns the hash that the record of [`Self::append`] will have: the same state and body give the same.
+    ///
+    /// # Errors
+    /// As an append that fails before a byte is written.
+    pub fn next_hash(&self, state: &JournalState, body: &[u8]) -> Result<ChainHash, JournalError> {
+        let copies = state.segments().ok_or(JournalError::NoCopy)?;
+        Ok(JournalRecord::following(self.archive, Head::of(state), copies, body)?.hash)
+    }
+
     /// Writes a record that was found ahead of the catalog once more, behind what is there, on all copies of `state`, and
     /// syncs it: a record that was found may be in the memory of the system only, after a sync that failed for somebody
     /// else. Returns the state behind it.
     ///
-    /// Needs [`Self::prepare`] like an append. Where several records are ahead, all are restated in order before the first
-    /// is applied to the catalog.
+    /// Needs [`Self::prepare`] like an append. Of several records that are ahead only the last needs it: those before it were
+    /// synced, or it would not be there. Until it is restated the catalog keeps a state whose positions are before all of them.
     ///
     /// # Errors
     /// As for [`Self::append`]; [`JournalError::NotNext`] when the record does not follow `state`.

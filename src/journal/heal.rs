@@ -40,6 +40,33 @@ impl Journal {
         })
     }
 
+    /// Goes on behind `state` where the copies end before it, in new segments: the next record names the hash that `state`
+    /// remembers. What is between the end of the copies and `state` stays lost to the journal, and a scan says so.
+    ///
+    /// # Errors
+    /// What the last copy said when none is left.
+    pub fn restart(&self, state: &JournalState) -> Result<JournalState, JournalError> {
+        let mut copies = Vec::new();
+        let mut last = JournalError::NoCopy;
+        for (index, place) in self.places.iter().enumerate() {
+            let known = state.position(place.volume, place.copy);
+            let above = known.map_or(0, |position| position.segment);
+            let made = make_directories(&*self.storage, &place.directory, Missing::Two)
+                .and_then(|()| self.write_lacking(index, above, &[]));
+            match made {
+                Ok(position) => copies.push(position),
+                Err(error) => last = error,
+            }
+        }
+        if copies.is_empty() {
+            return Err(last);
+        }
+        Ok(JournalState {
+            copies,
+            ..state.clone()
+        })
+    }
+
     fn heal_copy(
         &self,
         index: usize,

@@ -21,6 +21,7 @@ mod old_catalog;
 mod repeated_names;
 mod restored_trees;
 mod restores_under_way;
+mod resuming;
 mod round_trip;
 mod support;
 mod trees;

@@ -15,6 +15,7 @@ use bfdb::{
 };
 use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
 
+use crate::damage::oracle::descriptors_of;
 use crate::support::{SEGMENTED_BELOW, Store, TINY_BELOW, edge_lengths, name, open, painted};
 
 #[test]
@@ -40,10 +41,18 @@ fn every_edge_length_comes_back_from_a_file_and_from_a_stream() {
         (verified.damage.len(), verified.files),
         (0, 2 * edge_lengths().len() as u64)
     );
+    let descriptors = descriptors_of(&store.extent_bytes());
+    let of_descriptors: u64 = descriptors
+        .iter()
+        .map(|frame| frame.layout.total_len_bytes())
+        .sum();
     assert_eq!(
-        (verified.blocks, verified.bytes_read),
+        (
+            verified.blocks + verified.files,
+            verified.bytes_read + of_descriptors
+        ),
         (report.blocks, report.bytes_read),
-        "both read everything"
+        "both read every file, and a scrub the descriptor of each commit as well"
     );
 }
 

@@ -1,6 +1,7 @@
 //! What every test here needs: a small policy, painted content, an archive in a temporary directory.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Read as _,
     path::{Path, PathBuf},
@@ -10,6 +11,7 @@ use std::{
 use bfdb::{
     archive::{
         Archive, ArchiveOptions, CommitOptions, Event, Finding, Observer, OpenOptions, RecoveryReport,
+        Resources,
     },
     catalog::Access,
     error::{OpenError, ReadError},
@@ -88,11 +90,21 @@ impl Store {
     }
 
     pub fn with_policy(policy: Policy) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = ArchiveOptions {
-            policy,
-            ..ArchiveOptions::default()
-        };
+        Self::with(policy, Resources::default())
+    }
+
+    pub fn with(policy: Policy, resources: Resources) -> Self {
+        Self::within(tempfile::tempdir().unwrap(), policy, resources)
+    }
+
+    /// One whose syncs cost nothing, where the system has memory to pass for a disk.
+    pub fn in_memory(policy: Policy, resources: Resources) -> Self {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::within(dir.unwrap(), policy, resources)
+    }
+
+    fn within(dir: TempDir, policy: Policy, resources: Resources) -> Self {
+        let options = ArchiveOptions { policy, resources };
         let archive = Archive::create(&dir.path().join("a.bfdb"), &options).unwrap();
         Self { dir, archive }
     }
@@ -141,6 +153,12 @@ impl Store {
     /// The extent files, in order.
     pub fn extents(&self) -> Vec<PathBuf> {
         bfdb_fault_injection::damage::extent_files(&self.root()).unwrap()
+    }
+
+    /// The extent files with what is in them.
+    pub fn extent_bytes(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let read = |path: PathBuf| (path.clone(), fs::read(path).unwrap());
+        self.extents().into_iter().map(read).collect()
     }
 
     pub fn reopen(self) -> Self {

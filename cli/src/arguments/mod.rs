@@ -11,7 +11,7 @@ use clap::{
 };
 
 use crate::{
-    commands::{cat, commit, find, init, ls, restore, rm, scrub, stat, status, verify},
+    commands::{cat, commit, find, init, ls, recover, restore, rm, scrub, stat, status, verify},
     exit,
     failure::Failure,
     output,
@@ -141,6 +141,37 @@ pub(crate) enum Command {
     Scrub(scrub::Arguments),
     Rm(rm::Arguments),
     Status(status::Arguments),
+    Recover(recover::Arguments),
+}
+
+impl Command {
+    /// Returns after how many bytes a commit notes how far it has come, where that was asked for.
+    pub(crate) const fn progress_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Commit(arguments) => arguments.progress_bytes(),
+            Self::Recover(arguments) => arguments.progress_bytes(),
+            Self::Init(_)
+            | Self::Ls(_)
+            | Self::Find(_)
+            | Self::Stat(_)
+            | Self::Cat(_)
+            | Self::Restore(_)
+            | Self::Verify(_)
+            | Self::Scrub(_)
+            | Self::Rm(_)
+            | Self::Status(_) => None,
+        }
+    }
+}
+
+/// How a commit works, for those who know why.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Advanced options")]
+pub(crate) struct Advanced {
+    /// Bytes of a file after which a commit notes how far it has come, so that it can go on from there; shorter files begin
+    /// anew. With an optional suffix K, M, G or T (powers of 1024); 256M unless given
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub(crate) progress_bytes: Option<u64>,
 }
 
 /// Parses the arguments of this process; help, the version and what is wrong with them are printed here.

@@ -63,8 +63,14 @@ pub(crate) fn range(text: &str) -> Result<AskedRange, String> {
     Ok(AskedRange { start, end })
 }
 
-/// Parses a count of bytes with an optional suffix `K`, `M`, `G` or `T`, with or without `iB`.
+/// Parses a count of bytes with an optional suffix, as an amount of memory.
 pub(crate) fn memory(text: &str) -> Result<usize, String> {
+    let bytes = usize::try_from(size(text)?).ok();
+    bytes.ok_or_else(|| "that is no memory that a machine has".to_owned())
+}
+
+/// Parses a count of bytes with an optional suffix `K`, `M`, `G` or `T`, with or without `iB`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let wrong = || "a size is a number with an optional suffix K, M, G or T (powers of 1024)".to_owned();
     let digits_end = text
         .find(|character: char| !character.is_ascii_digit())
@@ -79,11 +85,11 @@ pub(crate) fn memory(text: &str) -> Result<usize, String> {
         "T" => 40,
         _ => return Err(wrong()),
     };
-    let number: usize = digits.parse().map_err(|_error| wrong())?;
+    let number: u64 = digits.parse().map_err(|_error| wrong())?;
     let bytes = number.checked_mul(1 << shift);
     bytes
         .filter(|&bytes| bytes > 0)
-        .ok_or_else(|| "that is no memory that a machine has".to_owned())
+        .ok_or_else(|| "a size is at least 1 byte, and below 16 EiB".to_owned())
 }
 
 #[cfg(test)]

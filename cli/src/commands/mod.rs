@@ -8,6 +8,7 @@ pub(crate) mod find;
 pub(crate) mod init;
 mod listing;
 pub(crate) mod ls;
+pub(crate) mod recover;
 pub(crate) mod restore;
 pub(crate) mod rm;
 pub(crate) mod scrub;
@@ -30,6 +31,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<u8, Failure> {
         Command::Cat(arguments) => return cat::run(arguments, context),
         Command::Restore(arguments) => return restore::run(arguments, context),
         Command::Rm(arguments) => return rm::run(arguments, context),
+        Command::Recover(arguments) => return recover::run(arguments, context),
         Command::Ls(arguments) => ls::run(arguments, context)?,
         Command::Find(arguments) => find::run(arguments, context)?,
         Command::Stat(arguments) => stat::run(arguments, context)?,

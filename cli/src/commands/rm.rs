@@ -13,7 +13,7 @@ use crate::{
     arguments::values,
     context::Context,
     exit,
-    failure::{Failure, Meaning, commit_error},
+    failure::{Failure, Meaning, commit_error, is_full},
     text,
 };
 
@@ -197,7 +197,7 @@ impl Remover<'_> {
         let removals = match self.archive.remove_many(&names) {
             Ok(removals) => removals,
             // A full disk may still have room for fewer.
-            Err(CommitError::Full { .. }) if entries.len() > 1 => {
+            Err(error) if is_full(&error) && entries.len() > 1 => {
                 let (some, rest) = entries.split_at(entries.len() / 2);
                 self.remove(some)?;
                 return self.remove(rest);
@@ -267,5 +267,10 @@ fn failure(error: &CommitError, name: &FileName, context: &Context) -> Failure {
         // It says itself which name.
         return context.explain(failure, meaning);
     }
-    context.explain(failure.under(format!("{name} was not removed")), meaning)
+    let headline = if error.may_be_published() {
+        format!("whether {name} was removed will be known when the archive is opened for writing again")
+    } else {
+        format!("{name} was not removed")
+    };
+    context.explain(failure.under(headline), meaning)
 }

@@ -1,6 +1,6 @@
 //! `scrub`: reads and verifies everything, in disk order.
 
-use bfdb::catalog::Access;
+use bfdb::{archive::Snapshot, catalog::Access};
 
 use super::verify::{Inspection, Outcome};
 use crate::{context::Context, failure::Failure};
@@ -18,7 +18,7 @@ pub(crate) struct Arguments {}
 
 pub(crate) fn run(_: &Arguments, context: &Context) -> Result<u8, Failure> {
     context.with_archive(Access::Read, |archive| {
-        let inspection = Inspection::begin(archive, &[], context)?;
+        let inspection = Inspection::begin(archive, Snapshot::frame_bytes, context)?;
         let mut outcome = Outcome::default();
         let report = archive.scrub(&inspection);
         outcome.add(report.map_err(|error| inspection.failure(&error))?);

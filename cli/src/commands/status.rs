@@ -3,14 +3,19 @@
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use bfdb::{
-    archive::{Archive, VolumeInfo},
+    archive::{Archive, UnfinishedCommit, VolumeInfo},
     catalog::{Access, Totals},
     error::CatalogError,
     geometry::{Policy, Tier},
 };
 use serde::Serialize;
 
-use crate::{context::Context, exit, failure::Failure, text};
+use crate::{
+    context::Context,
+    exit,
+    failure::{Failure, commit_error},
+    text,
+};
 
 const TIERS: [Tier; 3] = [Tier::Tiny, Tier::Segmented, Tier::Blocked];
 
@@ -39,7 +44,14 @@ struct Status {
     overhead: Option<f64>,
     tolerance: Vec<Tolerance>,
     volumes: Vec<VolumeLine>,
+    /// Commits that were interrupted and wait.
     pending_commits: u64,
+    /// Bytes of their files.
+    pending_bytes: u64,
+    /// Bytes of these that are stored already.
+    pending_done_bytes: u64,
+    /// Commits that a process works on.
+    running_commits: u64,
     suggest: Vec<String>,
 }
 
@@ -63,7 +75,10 @@ struct VolumeLine {
 
 pub(crate) fn run(_: &Arguments, context: &Context) -> Result<u8, Failure> {
     context.with_archive(Access::Read, |archive| {
-        let status = Status::of(archive, context).map_err(|error| context.catalog_failure(&error))?;
+        let mut status = Status::of(archive, context).map_err(|error| context.catalog_failure(&error))?;
+        let unfinished = archive.unfinished();
+        let unfinished = unfinished.map_err(|error| context.failure(&error, commit_error(&error)))?;
+        status.add_unfinished(&unfinished, context);
         context.output.json(&status);
         for line in status.lines() {
             context.output.line(&line);
@@ -102,8 +117,34 @@ impl Status {
                 .collect(),
             volumes: snapshot.volumes()?.into_iter().map(volume).collect(),
             pending_commits: 0,
+            pending_bytes: 0,
+            pending_done_bytes: 0,
+            running_commits: 0,
             suggest: vec![next],
         })
+    }
+
+    /// Adds the commits that are not done; that some wait comes before everything else.
+    fn add_unfinished(&mut self, unfinished: &[UnfinishedCommit], context: &Context) {
+        for commit in unfinished {
+            if commit.is_running {
+                self.running_commits += 1;
+                continue;
+            }
+            self.pending_commits += 1;
+            if let Some(file) = &commit.resumable {
+                self.pending_bytes += file.len_bytes;
+                self.pending_done_bytes += file.done_bytes;
+            }
+        }
+        if self.pending_commits > 0 {
+            let command = if self.pending_bytes > 0 {
+                "recover --resume"
+            } else {
+                "recover"
+            };
+            self.suggest.insert(0, context.command(command, &[]));
+        }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -146,6 +187,17 @@ impl Status {
                 "volume",
                 format!("{}, {free} free ({})", volume.path, volume.id),
             ));
+        }
+        if self.pending_commits > 0 {
+            let commits = text::count(self.pending_commits, "interrupted commit");
+            let (done, whole) = (
+                text::size(self.pending_done_bytes),
+                text::size(self.pending_bytes),
+            );
+            lines.push(row("waiting", format!("{commits}, {done} of {whole} done")));
+        }
+        if self.running_commits > 0 {
+            lines.push(row("running", text::count(self.running_commits, "commit")));
         }
         for command in &self.suggest {
             lines.push(row("next", command.clone()));

@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
     context.with_archive(Access::Read, |archive| {
         let names = without_covered(&arguments.names);
-        let inspection = Inspection::begin(archive, &names, context)?;
+        let inspection = Inspection::begin(archive, |snapshot| stored_bytes(snapshot, &names), context)?;
         let mut outcome = Outcome::default();
         if arguments.names.is_empty() {
             inspection.verify(archive, None, &mut outcome)?;
@@ -107,16 +107,16 @@ impl Observer for Inspection<'_> {
 }
 
 impl<'a> Inspection<'a> {
-    /// Begins with what `names` name or what lies below them; none is everything.
+    /// Begins; `total` says how many bytes will be read.
     pub(super) fn begin(
         archive: &Archive,
-        names: &[&FileName],
+        total: impl FnOnce(&Snapshot) -> Result<u64, CatalogError>,
         context: &'a Context<'a>,
     ) -> Result<Self, Failure> {
         let snapshot = archive
             .snapshot()
             .map_err(|error| context.catalog_failure(&error))?;
-        let total = context.total_for_progress(|| stored_bytes(&snapshot, names).ok());
+        let total = context.total_for_progress(|| total(&snapshot).ok());
         Ok(Self {
             context,
             progress: context.progress("verified", total),
@@ -219,6 +219,7 @@ impl Outcome {
     }
 }
 
+/// Returns the bytes of the frames of what `names` name or what lies below them; none is every file.
 fn stored_bytes(snapshot: &Snapshot, names: &[&FileName]) -> Result<u64, CatalogError> {
     if names.is_empty() {
         return Ok(snapshot.totals()?.stored_bytes);

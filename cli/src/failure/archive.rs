@@ -1,16 +1,22 @@
 //! What the errors of operations on an archive mean.
 
-use bfdb::error::{CatalogError, CloseError, CommitError, OpenError, ReadError, RestoreError, ScrubError};
+use bfdb::error::{
+    AppendError, CatalogError, CloseError, CommitError, OpenError, ReadError, RestoreError, ScrubError,
+};
 
 use super::{
     Meaning,
     host::{buffer_error, format_error, host_error, is_not_a_directory, volume_error},
+    journal::{append_error, journal_error, publication_error},
 };
 
 pub(crate) fn open_error(error: &OpenError) -> Meaning {
     match error {
         OpenError::NotFound { .. } | OpenError::NotAnArchive { .. } => Meaning::NoArchive,
-        OpenError::CatalogMissing { .. } | OpenError::CatalogStale { .. } => Meaning::CatalogDamaged,
+        OpenError::CatalogMissing { .. } => Meaning::CatalogDamaged,
+        OpenError::Forked { .. } => Meaning::Forked,
+        OpenError::VolumeStale { .. } => Meaning::VolumeOld,
+        OpenError::Journal { source } => publication_error(source),
         OpenError::VolumeSlots { source, .. } => format_error(source),
         OpenError::Catalog { source } => catalog_error(source),
         OpenError::Volume { source } => volume_error(source),
@@ -28,7 +34,13 @@ pub(crate) fn open_error(error: &OpenError) -> Meaning {
 pub(crate) fn commit_error(error: &CommitError) -> Meaning {
     match error {
         CommitError::NotFound { .. } => Meaning::NoSuchName,
-        CommitError::Cancelled => Meaning::Interrupted,
+        CommitError::NoSuchCommit { .. } => Meaning::NoSuchCommit,
+        CommitError::InProgress { .. } => Meaning::Locked,
+        CommitError::Cancelled | CommitError::Interrupted { .. } => Meaning::Interrupted,
+        CommitError::NotVisibleYet { .. } => Meaning::Unsettled,
+        CommitError::Journal { source } => journal_error(source),
+        CommitError::Append { source } => append_error(source),
+        CommitError::Publication { source } => publication_error(source),
         CommitError::Source { source } | CommitError::Host { source } => host_error(source),
         CommitError::Volume { source } => volume_error(source),
         CommitError::Catalog { source } => catalog_error(source),
@@ -38,12 +50,26 @@ pub(crate) fn commit_error(error: &CommitError) -> Meaning {
         | CommitError::LinkTaken { .. }
         | CommitError::DirectoryInUse { .. }
         | CommitError::ReadOnly
+        | CommitError::OwnershipLost { .. }
+        | CommitError::NotResumable { .. }
         | CommitError::SourceInsideArchive { .. }
         | CommitError::SourceLength { .. }
         | CommitError::SourceRead { .. }
         | CommitError::Full { .. }
         | _ => Meaning::Failed,
     }
+}
+
+/// Says whether there was no room: less at once may still fit.
+pub(crate) const fn is_full(error: &CommitError) -> bool {
+    if let CommitError::Journal { source }
+    | CommitError::Append {
+        source: AppendError::NothingWritten { source },
+    } = error
+    {
+        return source.is_full();
+    }
+    matches!(error, CommitError::Full { .. })
 }
 
 pub(crate) fn read_error(error: &ReadError) -> Meaning {

@@ -1,10 +1,11 @@
 //! Failures: what the library's errors mean to whoever runs a command, as an exit code, a line, its causes and a next step.
 //!
-//! One function per error type walks the typed sources ([`archive`], [`host`]); text is never looked at. What the library
-//! adds later and nothing here knows yet is a plain failure, exit code 1.
+//! One function per error type walks the typed sources ([`archive`], [`journal`], [`host`]); text is never looked at. What
+//! the library adds later and nothing here knows yet is a plain failure, exit code 1.
 
 mod archive;
 mod host;
+mod journal;
 
 use std::error::Error;
 
@@ -14,7 +15,9 @@ use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 use crate::exit;
 
 pub(crate) use archive::catalog_error;
-pub(crate) use archive::{close_error, commit_error, open_error, read_error, restore_error, scrub_error};
+pub(crate) use archive::{
+    close_error, commit_error, is_full, open_error, read_error, restore_error, scrub_error,
+};
 pub(crate) use host::host_error;
 
 /// Why a command, or one file of it, failed.
@@ -43,12 +46,20 @@ pub(crate) enum Meaning {
     NoArchive,
     /// Somebody else holds it.
     Locked,
-    /// The catalog has to be rebuilt.
+    /// The catalog cannot be used as it is.
     CatalogDamaged,
+    /// Parts of two archives with a common past are mixed.
+    Forked,
+    /// An old copy of a volume was put back.
+    VolumeOld,
+    /// Something may be stored, or is and cannot be seen yet: the next opening for writing settles it.
+    Unsettled,
     /// A newer version wrote it.
     NewerFormat,
     /// There is no file of that name.
     NoSuchName,
+    /// There is no unfinished commit of that name or number.
+    NoSuchCommit,
     /// Bytes are lost.
     Lost,
     /// The command was asked to end.
@@ -58,12 +69,12 @@ pub(crate) enum Meaning {
 impl Meaning {
     pub(crate) const fn code(self) -> u8 {
         match self {
-            Self::Failed => exit::FAILED,
+            Self::Failed | Self::VolumeOld | Self::Unsettled => exit::FAILED,
             Self::NoArchive => exit::NO_ARCHIVE,
             Self::Locked => exit::LOCKED,
-            Self::CatalogDamaged => exit::CATALOG_DAMAGED,
+            Self::CatalogDamaged | Self::Forked => exit::CATALOG_DAMAGED,
             Self::NewerFormat => exit::NEWER_FORMAT,
-            Self::NoSuchName => exit::NO_SUCH_NAME,
+            Self::NoSuchName | Self::NoSuchCommit => exit::NO_SUCH_NAME,
             Self::Lost => exit::LOST,
             Self::Interrupted => exit::INTERRUPTED,
         }

@@ -2,10 +2,11 @@ use std::{io, path::PathBuf};
 
 use bfdb::{
     error::{
-        CatalogDamage, CatalogError, CatalogTable, CommitError, FormatError, HostError, HostOperation,
-        OpenError, ReadError, RecordKind, RestoreError, ScrubError,
+        AppendError, CatalogDamage, CatalogError, CatalogTable, ChainHead, CommitError, FormatError,
+        HostError, HostOperation, JournalError, OpenError, PublicationError, ReadError, RecordKind,
+        RestoreError, ScrubError,
     },
-    units::{BlockIndex, Epoch, FileName, VolumeId},
+    units::{BlockIndex, CommitId, Epoch, FileName, VolumeId},
 };
 
 use super::*;
@@ -18,6 +19,21 @@ fn damaged_catalog() -> CatalogError {
     CatalogError::Damaged {
         table: CatalogTable::Meta,
         detail: CatalogDamage::Checksum,
+    }
+}
+
+fn head(byte: u8) -> ChainHead {
+    ChainHead {
+        epoch: Epoch::new(7),
+        hash: [byte; 32],
+    }
+}
+
+fn full_journal() -> JournalError {
+    JournalError::Full {
+        path: PathBuf::from("x"),
+        needed_bytes: 2,
+        free_bytes: 1,
     }
 }
 
@@ -48,6 +64,9 @@ fn opening_tells_apart_what_is_missing_damaged_locked_and_too_new() {
         })
     };
     let host = |source| OpenError::Host { source };
+    let journal = |source: PublicationError| OpenError::Journal {
+        source: Box::new(source),
+    };
     let io_error = |kind| {
         host(HostError::Io {
             operation: HostOperation::List,
@@ -63,13 +82,29 @@ fn opening_tells_apart_what_is_missing_damaged_locked_and_too_new() {
         (OpenError::Exists { path: path() }, exit::FAILED),
         (OpenError::CatalogMissing { path: path() }, exit::CATALOG_DAMAGED),
         (
-            OpenError::CatalogStale {
-                catalog: Epoch::new(1),
-                seen: Epoch::new(9),
+            OpenError::VolumeStale {
+                catalog: Epoch::new(9),
+                seen: Epoch::new(1),
                 volume: VolumeId::from_bytes([1; 16]),
+            },
+            exit::FAILED,
+        ),
+        (
+            OpenError::Forked {
+                first: head(1),
+                second: head(2),
             },
             exit::CATALOG_DAMAGED,
         ),
+        (journal(JournalError::NoCopy.into()), exit::FAILED),
+        (
+            journal(PublicationError::Gap {
+                catalog: Epoch::new(1),
+                journal: Epoch::new(9),
+            }),
+            exit::CATALOG_DAMAGED,
+        ),
+        (journal(damaged_catalog().into()), exit::CATALOG_DAMAGED),
         (damaged_catalog().into(), exit::CATALOG_DAMAGED),
         (
             CatalogError::NewerFormat {
@@ -88,6 +123,61 @@ fn opening_tells_apart_what_is_missing_damaged_locked_and_too_new() {
     for (error, code) in cases {
         assert_eq!(open_error(&error).code(), code, "{error}");
     }
+}
+
+#[test]
+fn a_commit_that_was_interrupted_or_cannot_be_found_is_told_from_one_that_failed() {
+    let commit = CommitId::new(7);
+    let cases = [
+        (CommitError::Cancelled, exit::INTERRUPTED),
+        (
+            CommitError::Interrupted {
+                name: name(),
+                commit,
+                done_bytes: 1,
+            },
+            exit::INTERRUPTED,
+        ),
+        (CommitError::NoSuchCommit { commit }, exit::NO_SUCH_NAME),
+        (CommitError::InProgress { commit, name: name() }, exit::LOCKED),
+        (CommitError::NotResumable { commit }, exit::FAILED),
+        (CommitError::OwnershipLost { commit }, exit::FAILED),
+        (
+            CommitError::NotVisibleYet {
+                epoch: Epoch::new(3),
+                source: CatalogError::MustReopen,
+            },
+            exit::FAILED,
+        ),
+        (AppendError::Poisoned.into(), exit::FAILED),
+        (full_journal().into(), exit::FAILED),
+        (
+            JournalError::Forked {
+                first: head(1),
+                second: head(2),
+            }
+            .into(),
+            exit::CATALOG_DAMAGED,
+        ),
+    ];
+    for (error, code) in cases {
+        assert_eq!(commit_error(&error).code(), code, "{error}");
+    }
+}
+
+#[test]
+fn a_journal_without_room_is_a_full_disk_and_a_record_of_unknown_fate_is_not() {
+    let (source, epoch) = (full_journal(), Epoch::new(3));
+    assert!(is_full(&full_journal().into()), "before anything was written");
+    assert!(
+        is_full(&AppendError::NothingWritten { source }.into()),
+        "as it says"
+    );
+    let source = full_journal();
+    assert!(
+        !is_full(&AppendError::OutcomeUnknown { epoch, source }.into()),
+        "it may be there"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Archives that are missing, made, locked, too new, or have lost their catalog.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use bfdb::{
     archive::{Archive, ArchiveOptions, OpenOptions},
@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::harness::Place;
 
 /// Commands that open an archive, with arguments that are right.
-const COMMANDS: [&[&str]; 9] = [
+const COMMANDS: [&[&str]; 10] = [
     &["ls"],
     &["status"],
     &["stat", "a"],
@@ -26,6 +26,7 @@ const COMMANDS: [&[&str]; 9] = [
     &["scrub"],
     &["restore", "a", "-o", "out"],
     &["rm", "a"],
+    &["recover"],
     &["commit", "a"],
 ];
 
@@ -129,8 +130,8 @@ fn a_catalog_of_garbage_or_cut_short_is_exit_code_13_and_never_a_panic() {
             assert_eq!(answer.code, 13, "{command:?} of {len} bytes: {}", answer.stderr);
             assert!(
                 answer.stderr.starts_with(
-                    "error: the catalog of ./archive.bfdb has to be rebuilt; the data is still on its volumes\n  \
-                     caused by: "
+                    "error: the catalog of ./archive.bfdb cannot be used; the data is still on its volumes: put a copy of \
+                     catalog.redb back, which is brought forward from the journal by itself\n  caused by: "
                 ),
                 "{}",
                 answer.stderr
@@ -176,9 +177,9 @@ fn a_missing_catalog_beside_volumes_is_not_an_empty_archive() {
     for command in COMMANDS {
         let answer = place.run(command).expect_code(13);
         assert!(
-            answer
-                .stderr
-                .contains("has to be rebuilt; the data is still on its volumes"),
+            answer.stderr.contains(
+                "cannot be used; the data is still on its volumes: put a copy of catalog.redb back"
+            ),
             "{}",
             answer.stderr
         );
@@ -188,7 +189,7 @@ fn a_missing_catalog_beside_volumes_is_not_an_empty_archive() {
 }
 
 #[test]
-fn an_old_catalog_that_was_put_back_is_not_written_to() {
+fn an_old_catalog_that_was_put_back_is_told_to_readers_and_brought_forward_by_writers() {
     let place = Place::with(&[("a", b"1")]);
     let old = place.read("archive.bfdb/catalog.redb");
     for name in ["b", "c", "d"] {
@@ -196,20 +197,83 @@ fn an_old_catalog_that_was_put_back_is_not_written_to() {
         place.run(["commit", "-q", name]).expect_code(0);
     }
     place.write("archive.bfdb/catalog.redb", &old);
-    let answer = place.run(["commit", "b"]).expect_code(13);
-    assert!(
-        answer.stderr.contains("caused by: the catalog is at epoch "),
-        "{}",
-        answer.stderr
-    );
-    place.run(["rm", "a"]).expect_code(13);
     for command in ["ls", "status", "verify", "scrub"] {
         let answer = place.run([command]).expect_code(13);
-        let warning = "warning: the catalog of ./archive.bfdb is an old copy";
-        assert!(answer.stderr.contains(warning), "{command}: {}", answer.stderr);
+        answer.expect_stderr(
+            "warning: the catalog of ./archive.bfdb is an old copy: newer files are on its volumes, but not in it\n  \
+             try: bfdb recover\n",
+        );
     }
     let answer = place.run(["cat", "a"]).expect_code(0);
     assert_eq!(answer.stdout, b"1", "what it knows is read, and right");
+    let answer = place
+        .run(["recover"])
+        .expect_code(0)
+        .expect_text("nothing else to recover\n");
+    answer.expect_stderr(
+        "note: recovered: 3 changes brought into the catalog from the journal; nothing that was committed is lost\n",
+    );
+    place.run(["ls"]).expect_code(0).expect_text("a\nb\nc\nd\n");
+    place.run(["scrub"]).expect_code(0);
+    place.write("archive.bfdb/catalog.redb", &old);
+    let answer = place.run(["--json", "commit", "b"]).expect_code(0);
+    assert_eq!(answer.json()[0]["result"], "unchanged");
+    let told = &answer.json_errors()[0];
+    assert_eq!(
+        (&told["type"], &told["records"]),
+        (&json!("recovered"), &json!(3))
+    );
+}
+
+/// Copies a directory with everything below it.
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a readable directory") {
+        let entry = entry.expect("a readable entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a readable file");
+        }
+    }
+}
+
+#[test]
+fn parts_of_two_archives_with_a_common_past_are_told_with_both_heads_and_not_written_to() {
+    let place = Place::with(&[("a", b"1")]);
+    let common = place.read("archive.bfdb/catalog.redb");
+    // Two that go on from a copy of the same moment, each with something else.
+    copy_tree(&place.path("archive.bfdb"), &place.path("other"));
+    for (archive, name) in [("archive.bfdb", "b"), ("other", "c")] {
+        place.write(name, b"new");
+        place.run(["commit", "-q", "-a", archive, name]).expect_code(0);
+    }
+    let journal = |archive: &str| place.path(archive).join("volumes/v0/journal/c0");
+    copy_tree(&journal("other"), &journal("archive.bfdb"));
+    place.write("archive.bfdb/catalog.redb", &common);
+
+    let volumes = || {
+        let mut tree = place.tree();
+        tree.retain(|path, _| path.starts_with(place.path("archive.bfdb/volumes")));
+        tree
+    };
+    let before = volumes();
+    for command in [&["commit", "c"][..], &["rm", "a"], &["recover"]] {
+        let answer = place.run(command).expect_code(13);
+        let start = "error: parts of two archives are mixed in ./archive.bfdb; nothing was changed: put the catalog and \
+                     the volumes of one of them back\n  caused by: the archive has two heads, epoch 2 (";
+        assert!(answer.stderr.starts_with(start), "{command:?}: {}", answer.stderr);
+        let heads = answer.stderr.matches("epoch 2 (").count();
+        assert_eq!(heads, 2, "both are named: {}", answer.stderr);
+    }
+    let answer = place.run(["ls"]).expect_code(13).expect_text("a\n");
+    answer.expect_stderr(
+        "warning: parts of two archives are mixed in ./archive.bfdb, and newer files are not shown\n",
+    );
+    let answer = place.run(["cat", "a"]).expect_code(0);
+    assert_eq!(answer.stdout, b"1", "what both know is read, and right");
+    assert!(volumes() == before, "something was written");
 }
 
 #[test]
@@ -305,7 +369,8 @@ fn what_an_interrupted_writer_left_is_rolled_back_and_told() {
     };
     reserve();
     place.run(["ls"]).expect_code(0).expect_stderr("");
-    let note = "note: an interrupted commit was rolled back; what was committed is untouched\n";
+    let note =
+        "note: recovered: room of an interrupted commit taken back; nothing that was committed is lost\n";
     place.run(["commit", "a"]).expect_code(0).expect_stderr(note);
     place.run(["commit", "a"]).expect_code(0).expect_stderr("");
     reserve();
@@ -327,7 +392,8 @@ fn what_an_interrupted_writer_left_is_rolled_back_and_told() {
     fs::write(&file, bytes).expect("a directory that is there");
     let answer = place.run(["--json", "commit", "a"]).expect_code(0);
     let note = json!({
-        "type": "note", "message": "a writer that was interrupted had nothing unfinished; nothing was lost",
+        "type": "recovered", "records": 0, "rolled_back": 0, "waiting": 0, "journal_findings": 0, "suggest": [],
+        "message": "recovered: a writer that was interrupted had nothing unfinished; nothing that was committed is lost",
     });
     assert_eq!(answer.json_errors(), [note]);
     assert!(!file.exists(), "the session was not cleared away");

@@ -12,6 +12,7 @@ mod harness;
 mod listing;
 mod options;
 mod reading;
+mod recover;
 mod restore;
 mod signals;
 mod sources;

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::harness::{Place, content};
 
-const COMMANDS: [&str; 11] = [
-    "init", "commit", "ls", "find", "stat", "cat", "restore", "verify", "scrub", "rm", "status",
+const COMMANDS: [&str; 12] = [
+    "init", "commit", "ls", "find", "stat", "cat", "restore", "verify", "scrub", "rm", "status", "recover",
 ];
 
 #[test]
@@ -32,7 +32,7 @@ fn the_help_of_every_command_shows_an_example_of_it() {
 #[test]
 fn a_command_line_that_means_nothing_is_exit_code_2_in_text_and_json() {
     let place = Place::new();
-    let lines: [&[&str]; 9] = [
+    let lines: [&[&str]; 14] = [
         &[],
         &["frobnicate"],
         &["repair"],
@@ -42,6 +42,11 @@ fn a_command_line_that_means_nothing_is_exit_code_2_in_text_and_json() {
         &["--threads", "many", "ls"],
         &["--memory", "0", "ls"],
         &["--progress", "loud", "ls"],
+        &["recover", "a"],
+        &["recover", "--resume", "--rollback"],
+        &["recover", "--all"],
+        &["recover", "--rollback", "--all", "a"],
+        &["commit", "--progress-bytes", "0", "a"],
     ];
     for line in lines {
         let answer = place.run(line).expect_code(i32::from(exit::USAGE));

@@ -11,8 +11,9 @@ use std::{
 use super::{
     NameConflict, Source,
     block::{BlockIdentity, BlockInFlight, FrameSink, FrameTarget},
-    publish::{Action, Change, Published, publish, store},
-    reservation::{Contents, Reservation},
+    leg_plan::PlannedFile,
+    publish::{Action, Change, Published, publish, store, store_again},
+    reservation::{Draft, Reservation},
     run::{LaneRun, PlacedFrame, Run, runs_of},
     strip::StripBench,
 };
@@ -150,22 +151,19 @@ impl Batch {
         }
         sources.append(&mut touched);
         sources.append(&mut stored);
-        let Some(first) = news.first() else {
+        if news.is_empty() {
             let published = publish(shared, None, touches, conflict)?;
             return Ok(sources.into_iter().zip(published.outcomes).collect());
-        };
-        let geometry = |new: &New| FileGeometry::new(to_u64(new.content.len()), shared.policy());
-        let geometries: Vec<FileGeometry> = news.iter().map(geometry).collect();
-        let contents = Contents {
-            name: &first.name,
-            geometries: &geometries,
-            text_len_bytes: news.iter().map(New::text_len_bytes).sum(),
-        };
-        let reservation = Reservation::take(shared, contents)?;
-        let published = store(shared, reservation, conflict, |reservation| {
-            let mut changes = touches;
-            changes.append(&mut write(shared, reservation, news, observer)?);
-            Ok(changes)
+        }
+        let drafts: Vec<Draft> = news.iter().map(|new| new.draft(shared)).collect();
+        // What is in memory can be written again, elsewhere, when an extent fails.
+        let published = store_again(|| {
+            let reservation = Reservation::take(shared, &drafts, None)?;
+            store(shared, reservation, conflict, |reservation| {
+                let mut changes = touches.clone();
+                changes.append(&mut write(shared, reservation, &news, observer)?);
+                Ok(changes)
+            })
         })?;
         Ok(sources.into_iter().zip(published).collect())
     }
@@ -180,8 +178,13 @@ struct New {
 }
 
 impl New {
-    fn text_len_bytes(&self) -> u64 {
-        to_u64(self.name.as_bytes().len()) + self.kind.target_len_bytes()
+    fn draft(&self, shared: &Shared) -> Draft {
+        Draft {
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            metadata: self.metadata,
+            geometry: FileGeometry::new(to_u64(self.content.len()), shared.policy()),
+        }
     }
 }
 
@@ -189,39 +192,25 @@ impl New {
 fn write(
     shared: &Shared,
     reservation: &Reservation,
-    news: Vec<New>,
+    news: &[New],
     observer: &dyn Observer,
 ) -> Result<Vec<Change>, CommitError> {
-    let written = BatchWriter::new(shared, reservation, &news).write(observer)?;
-    let now = shared.now();
-    let changes = news.into_iter().zip(reservation.files()).zip(written);
-    let change = |((new, file), written): ((New, _), Option<WrittenSmall>)| {
-        let file: &super::reservation::PlannedFile = file;
-        let (root, block) = match written {
-            Some(written) => (written.root, Some(written.block)),
-            None => (RootFolder::new(shared.policy().leaf()).finish(), None),
-        };
+    let written = BatchWriter::new(shared, reservation, news).write(observer)?;
+    let change = |(file, written): (&PlannedFile, Option<WrittenSmall>)| {
+        let mut record = file.record.clone();
+        let block = written.map(|written| {
+            record.root = written.root;
+            written.block
+        });
         let shards = block.iter().flat_map(|block| block.shards.iter().flatten());
-        let stored_bytes = shards.map(|shard| shard.frame_len_bytes).sum();
+        record.stored_bytes = shards.map(|shard| shard.frame_len_bytes).sum();
         Change {
-            record: FileRecord {
-                kind: new.kind,
-                id: file.id,
-                name: new.name,
-                mode: new.metadata.mode,
-                modified_at: new.metadata.modified_at,
-                committed_at: now,
-                version: 1,
-                commit: reservation.commit(),
-                geometry: file.geometry,
-                root,
-                stored_bytes,
-            },
+            record,
             blocks: block.into_iter().collect(),
             action: Action::Store,
         }
     };
-    Ok(changes.map(change).collect())
+    Ok(reservation.files().iter().zip(written).map(change).collect())
 }
 
 /// A small file that is written, but not synced.
@@ -254,10 +243,14 @@ impl<'a> BatchWriter<'a> {
         let mut layout = reservation.layout();
         let files = reservation.files().iter().enumerate();
         let blocks: Vec<Placed> = files
-            .filter(|(_, file)| file.geometry.block_count() > 0)
+            .filter(|(_, file)| file.record.geometry.block_count() > 0)
             .map(|(index, file)| {
-                assert_eq!(file.geometry.block_count(), 1, "small files have one block");
-                let geometry = file.geometry.block(BlockIndex::new(0));
+                assert_eq!(
+                    file.record.geometry.block_count(),
+                    1,
+                    "small files have one block"
+                );
+                let geometry = file.record.geometry.block(BlockIndex::new(0));
                 Placed {
                     file: index,
                     geometry,
@@ -290,7 +283,7 @@ impl<'a> BatchWriter<'a> {
             let first = &self.reservation.files()[self.blocks[run.blocks.start].file];
             let bench = match &mut bench {
                 Some(bench) => bench,
-                none => none.insert(StripBench::new(self.shared, &first.geometry)?),
+                none => none.insert(StripBench::new(self.shared, &first.record.geometry)?),
             };
             let written = if observer.is_cancelled() {
                 Err(CommitError::Cancelled)

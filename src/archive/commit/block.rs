@@ -5,10 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::{
-    reservation::{PlannedFile, Reservation},
-    run::LaneRun,
-};
+use super::{leg_plan::PlannedFile, reservation::Reservation, run::LaneRun};
 use crate::{
     archive::shared::Shared,
     catalog::{BlockRecord, ShardRecord},
@@ -40,8 +37,8 @@ impl BlockIdentity {
         Self {
             kind: FrameKind::File,
             commit: reservation.commit(),
-            file: file.id,
-            block: file.block_id(index.get()),
+            file: file.record.id,
+            block: file.block_id(index),
             index,
             volume: reservation.volume().id(),
         }

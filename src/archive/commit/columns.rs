@@ -11,6 +11,7 @@ use std::{
 use super::{
     block::{BlockInFlight, WrittenBlock},
     deal::BlockDealer,
+    progress::ProgressLog,
     reservation::Reservation,
     strip::{StripBench, data_range},
 };
@@ -24,10 +25,27 @@ use crate::{
     error::CommitError,
     geometry::{BlockGeometry, FileGeometry},
     host::SourceFile,
-    merkle::{RootFolder, RootHash},
+    merkle::{FolderState, RootFolder, RootHash},
     plan::{Strip, strips_of_block},
     units::{BlockIndex, ShardIndex, to_u64},
 };
+
+/// What of a file is stored already when a leg begins.
+#[derive(Debug, Clone)]
+pub(super) struct Done {
+    pub(super) blocks: Vec<BlockRecord>,
+    pub(super) folder: RootFolder,
+}
+
+impl Done {
+    /// Nothing is.
+    pub(super) fn nothing(geometry: &FileGeometry) -> Self {
+        Self {
+            blocks: Vec::new(),
+            folder: RootFolder::new(geometry.leaf()),
+        }
+    }
+}
 
 /// All blocks of a file, written but not synced.
 #[derive(Debug)]
@@ -36,24 +54,31 @@ pub(super) struct WrittenFile {
     pub(super) root: RootHash,
 }
 
-/// Writes every block of the file.
+/// Writes every block of the file that is not done yet. With a `log`, notes how far it has come, also when it is cancelled.
 pub(super) fn write_file(
     shared: &Shared,
-    reservation: &Reservation,
+    (reservation, done): (&Reservation, Done),
     file: &SourceFile,
+    log: Option<&ProgressLog<'_>>,
     observer: &dyn Observer,
 ) -> Result<WrittenFile, CommitError> {
+    let geometry = reservation.files()[0].record.geometry;
     let pipeline = Pipeline {
         shared,
         file,
+        log,
         observer,
-        geometry: reservation.files()[0].geometry,
+        geometry,
         cursor: Mutex::new(Cursor::new(reservation)),
-        completed: Mutex::new(Completed::new(&reservation.files()[0].geometry)),
+        completed: Mutex::new(Completed::after(&geometry, done)),
     };
     let results = shared.workers.broadcast(|_| pipeline.work());
     // The first error that a worker met is the cause; the others stopped because of it.
-    results.into_iter().collect::<Result<(), CommitError>>()?;
+    let written = results.into_iter().collect::<Result<(), CommitError>>();
+    if let (Err(CommitError::Cancelled), Some(log)) = (&written, log) {
+        log.note_now(&pipeline.completed)?;
+    }
+    written?;
     let completed = pipeline
         .completed
         .into_inner()
@@ -64,6 +89,7 @@ pub(super) fn write_file(
 struct Pipeline<'a> {
     shared: &'a Shared,
     file: &'a SourceFile,
+    log: Option<&'a ProgressLog<'a>>,
     observer: &'a dyn Observer,
     geometry: FileGeometry,
     cursor: Mutex<Cursor<'a>>,
@@ -116,6 +142,9 @@ impl<'a> Pipeline<'a> {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .add(written);
+            if let Some(log) = self.log {
+                log.note_when_due(&self.completed)?;
+            }
         }
         self.observer.event(Event::Progress { bytes });
         Ok(())
@@ -172,13 +201,23 @@ pub(super) struct Completed {
 }
 
 impl Completed {
-    pub(super) fn new(geometry: &FileGeometry) -> Self {
+    pub(super) fn after(geometry: &FileGeometry, done: Done) -> Self {
         Self {
             geometry: *geometry,
-            folder: RootFolder::new(geometry.leaf()),
-            blocks: Vec::new(),
+            folder: done.folder,
+            blocks: done.blocks,
             early: BTreeMap::new(),
         }
+    }
+
+    /// Returns how many blocks are complete, without a gap.
+    pub(super) fn count(&self) -> u64 {
+        to_u64(self.blocks.len())
+    }
+
+    /// Returns where the folding of their leaves stands.
+    pub(super) fn folder_state(&self) -> FolderState {
+        self.folder.state()
     }
 
     pub(super) fn add(&mut self, written: WrittenBlock) {

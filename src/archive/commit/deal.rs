@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{
     block::{BlockIdentity, BlockInFlight, FrameSink, FrameTarget},
-    reservation::{PlannedFile, Reservation},
+    leg_plan::PlannedFile,
+    reservation::Reservation,
 };
 use crate::{
     format::FrameLayout,
@@ -17,27 +18,27 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct BlockDealer<'a> {
     reservation: &'a Reservation,
-    file: PlannedFile,
+    file: &'a PlannedFile,
     layout: LaneLayout,
-    next: u64,
+    next: BlockIndex,
 }
 
 impl<'a> BlockDealer<'a> {
-    /// Begins with the first block of the only file that room was taken for.
+    /// Begins with the first block, in this leg, of the only file that room was taken for.
     pub(super) fn new(reservation: &'a Reservation) -> Self {
         let [file] = reservation.files() else {
             panic!("room was taken for {} files", reservation.files().len());
         };
         Self {
             reservation,
-            file: *file,
+            file,
             layout: reservation.layout(),
-            next: 0,
+            next: reservation.leg.first_block,
         }
     }
 
     pub(super) const fn geometry(&self) -> &FileGeometry {
-        &self.file.geometry
+        &self.file.record.geometry
     }
 
     /// Returns the next block and the strips that `cut` makes of it, or `None` after the last.
@@ -45,11 +46,11 @@ impl<'a> BlockDealer<'a> {
         &mut self,
         cut: impl FnOnce(BlockIndex, &BlockGeometry) -> Vec<S>,
     ) -> Option<(BlockInFlight, Vec<S>)> {
-        if self.next == self.file.geometry.block_count() {
+        let index = self.next;
+        if index.get() == self.geometry().block_count() {
             return None;
         }
-        let index = BlockIndex::new(self.next);
-        let geometry = self.file.geometry.block(index);
+        let geometry = self.geometry().block(index);
         let target = |(place, layout): (Placement, FrameLayout)| FrameTarget {
             sink: FrameSink::Extent(Arc::clone(self.reservation.writer(place.extent))),
             place,
@@ -58,8 +59,8 @@ impl<'a> BlockDealer<'a> {
         let placed = self.reservation.place(&geometry, &mut self.layout);
         let frames = placed.map(|placed| placed.map(target)).collect();
         let strips = cut(index, &geometry);
-        self.next += 1;
-        let identity = BlockIdentity::of(self.reservation, &self.file, index);
+        self.next = BlockIndex::new(index.get() + 1);
+        let identity = BlockIdentity::of(self.reservation, self.file, index);
         let in_flight = BlockInFlight::new(identity, geometry, frames, to_u64(strips.len()));
         Some((in_flight, strips))
     }

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     archive::{
         Archive, ArchiveOptions,
+        create::open_journal,
         shared::{Shared, SharedParts},
         volumes::{Volumes, announce_epoch},
     },
@@ -18,6 +19,7 @@ use crate::{
         tests::{Faults, open_on_faulty_disk},
     },
     host::{ArchiveLayout, Place},
+    merkle::ChainHash,
     units::{FileName, Timestamp},
     volume::{MemoryVolume, Volume},
 };
@@ -34,12 +36,15 @@ fn on_faulty_disk() -> (Shared, Faults, tempfile::TempDir) {
     let (volumes, epoch) = (reader.volumes().expect("volumes"), reader.epoch().expect("epoch"));
     drop(reader);
     let volume: Arc<dyn Volume> = Arc::new(MemoryVolume::new(volumes[0].id, 1 << 30));
-    announce_epoch(volume.as_ref(), catalog.archive().id, epoch).expect("a slot");
+    let announced = (epoch, ChainHash::NONE);
+    announce_epoch(volume.as_ref(), catalog.archive().id, announced).expect("a slot");
+    let journal = open_journal(&layout, &catalog).expect("a journal");
     let shared = Shared::new(SharedParts {
         layout,
         catalog,
         access: Access::Write,
         volumes: Volumes::new([volume]),
+        journal,
         resources: options.resources,
     });
     (shared.expect("threads"), faults, dir)

@@ -3,12 +3,13 @@
 use super::{
     CommitOutcome, CommitReceipt, NameConflict, Source,
     batch::{Metadata, What},
-    columns::{WrittenFile, write_file},
+    columns::{Done, WrittenFile, write_file},
     decide::{Content, Verdict},
     find_file, name_taken,
     prepare::of_source,
-    publish::{Action, Change, publish, store},
-    reservation::{Contents, Reservation},
+    publish::{Action, Change, Published, publish, store, store_again},
+    reservation::{Draft, Reservation, Resumable},
+    resumable::{resumable_source, store_resumably},
     room::check_len,
 };
 use crate::{
@@ -70,55 +71,68 @@ pub(super) fn commit_opened(
         metadata,
         conflict,
     };
-    store_alone(shared, &subject, |reservation| {
-        let written = write_file(shared, reservation, file, observer)?;
-        file.check_unchanged().map_err(of_source)?;
-        Ok(written)
-    })
+    match resumable_source(shared, file) {
+        Some(source) => store_resumably(shared, &subject, (file, source), observer),
+        // What can be read again is written again when an extent fails.
+        None => only(store_again(|| {
+            let reservation = reserve(shared, &subject, None)?;
+            store(shared, reservation, conflict, |reservation| {
+                let done = Done::nothing(&reservation.files()[0].record.geometry);
+                let written = write_file(shared, (reservation, done), file, None, observer)?;
+                file.check_unchanged().map_err(of_source)?;
+                Ok(changes(reservation, written))
+            })
+        })?),
+    }
 }
 
-/// Writes, syncs and publishes one file; on any failure gives everything back.
+/// Writes, syncs and publishes one stream, which passes only once; on any failure gives everything back.
 pub(super) fn store_alone(
     shared: &Shared,
     subject: &Subject<'_>,
     write: impl FnOnce(&Reservation) -> Result<WrittenFile, CommitError>,
 ) -> Result<CommitOutcome, CommitError> {
-    let Subject {
-        name,
-        len_bytes,
-        metadata,
-        conflict,
-    } = *subject;
-    check_len(shared, name, len_bytes)?;
-    let geometry = FileGeometry::new(len_bytes, shared.policy());
-    let contents = Contents {
-        name,
-        geometries: &[geometry],
-        text_len_bytes: to_u64(name.as_bytes().len()),
+    let reservation = reserve(shared, subject, None)?;
+    only(store(shared, reservation, subject.conflict, |reservation| {
+        Ok(changes(reservation, write(reservation)?))
+    })?)
+}
+
+/// Takes room for one file.
+pub(super) fn reserve(
+    shared: &Shared,
+    subject: &Subject<'_>,
+    resumable: Option<&Resumable>,
+) -> Result<Reservation, CommitError> {
+    check_len(shared, subject.name, subject.len_bytes)?;
+    let draft = Draft {
+        name: subject.name.clone(),
+        kind: EntryKind::File,
+        metadata: subject.metadata,
+        geometry: FileGeometry::new(subject.len_bytes, shared.policy()),
     };
-    let reservation = Reservation::take(shared, contents)?;
-    let mut published = store(shared, reservation, conflict, |reservation| {
-        let written = write(reservation)?;
-        let record = FileRecord {
-            kind: EntryKind::File,
-            id: reservation.files()[0].id,
-            name: name.clone(),
-            mode: metadata.mode,
-            modified_at: metadata.modified_at,
-            committed_at: shared.now(),
-            version: 1,
-            commit: reservation.commit(),
-            geometry,
-            root: written.root,
-            stored_bytes: reservation.stored_bytes(),
-        };
-        Ok(vec![Change {
-            record,
-            blocks: written.blocks,
-            action: Action::Store,
-        }])
-    })?;
-    published.pop().expect("one change has one outcome")
+    Reservation::take(shared, &[draft], resumable)
+}
+
+/// Returns what to publish of the only file of a reservation.
+pub(super) fn changes(reservation: &Reservation, written: WrittenFile) -> Vec<Change> {
+    let shards = written
+        .blocks
+        .iter()
+        .flat_map(|block| block.shards.iter().flatten());
+    let mut record = reservation.files()[0].record.clone();
+    record.root = written.root;
+    record.stored_bytes = shards.map(|shard| shard.frame_len_bytes).sum();
+    vec![Change {
+        record,
+        blocks: written.blocks,
+        action: Action::Store,
+    }]
+}
+
+/// Returns the outcome of a commit of one source.
+pub(super) fn only(mut outcomes: Vec<Published>) -> Published {
+    outcomes.pop().expect("one source has one outcome")
 }
 
 /// Brings permissions and time of what is stored up to date.

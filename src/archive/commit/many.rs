@@ -273,6 +273,9 @@ const fn concerns_one_source(error: &CommitError) -> bool {
         | CommitError::DirectoryInUse { .. }
         | CommitError::NotFound { .. }
         | CommitError::SourceInsideArchive { .. }
+        | CommitError::NoSuchCommit { .. }
+        | CommitError::InProgress { .. }
+        | CommitError::NotResumable { .. }
         | CommitError::SourceLength { .. }
         | CommitError::SourceRead { .. }
         | CommitError::Source { .. }
@@ -282,6 +285,11 @@ const fn concerns_one_source(error: &CommitError) -> bool {
         | CommitError::ReadOnly
         | CommitError::OwnershipLost { .. }
         | CommitError::Cancelled
+        | CommitError::Interrupted { .. }
+        | CommitError::NotVisibleYet { .. }
+        | CommitError::Journal { .. }
+        | CommitError::Append { .. }
+        | CommitError::Publication { .. }
         | CommitError::Volume { .. }
         | CommitError::Catalog { .. }
         | CommitError::Memory { .. }

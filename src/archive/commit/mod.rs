@@ -15,14 +15,20 @@ mod block;
 mod columns;
 mod deal;
 mod decide;
+mod describe;
 #[cfg(test)]
 mod failing_catalog;
 mod input;
 mod large;
+mod leg_plan;
+mod legs;
 mod many;
 mod prepare;
+mod progress;
 mod publish;
 mod reservation;
+mod resumable;
+mod resume;
 mod room;
 mod run;
 mod stream;
@@ -34,6 +40,7 @@ use std::path::Path;
 pub(super) use block::{leaf_kind, strip_range};
 pub(super) use many::commit_all;
 pub use many::{CommitAllOptions, NameConflict, Source};
+pub(super) use resumable::{open_source, resume};
 pub(super) use stream_in::{commit_reader, commit_stream};
 
 use self::{

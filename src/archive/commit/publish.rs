@@ -1,19 +1,31 @@
-//! Publishing: the one transaction that makes visible what a commit has written, and the end of every commit.
+//! Publishing a commit: deciding about each name, and the end of every commit.
+
+use std::collections::BTreeSet;
 
 use super::{
-    CommitOutcome, CommitReceipt, NameConflict, host_kind, name_taken,
-    reservation::{Contents, Reservation},
-    room::check_room,
+    CommitOutcome, CommitReceipt, NameConflict,
+    describe::write_descriptor,
+    host_kind, name_taken,
+    reservation::Reservation,
+    resumable::abandon,
+    room::{RoomNeed, check_room},
 };
 use crate::{
-    archive::{shared::Shared, volumes::commit_publication},
-    catalog::{BlockRecord, CatalogWriter, EntryKind, FileRecord},
-    error::{CatalogError, CommitError},
-    units::{FileId, FileName},
+    archive::{
+        intents::end_waiting,
+        publication::{self, Entries},
+        shared::Shared,
+    },
+    catalog::{BlockRecord, CatalogWriter, EntryKind, FileRecord, Publication, Touch},
+    error::{CommitError, VolumeError},
+    units::FileName,
 };
 
+/// Times that something is written again, elsewhere, because an extent has failed.
+const ATTEMPTS: u32 = 4;
+
 /// What a publication does with one name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Change {
     pub(super) record: FileRecord,
     /// All of them, in file order.
@@ -32,6 +44,30 @@ pub(super) enum Action {
 /// What became of one name of a publication.
 pub(super) type Published = Result<CommitOutcome, CommitError>;
 
+/// Does `attempt` again while extents fail under it: each time it takes other ones.
+pub(super) fn store_again(
+    mut attempt: impl FnMut() -> Result<Vec<Published>, CommitError>,
+) -> Result<Vec<Published>, CommitError> {
+    for _ in 1..ATTEMPTS {
+        match attempt() {
+            Err(error) if is_lost_extent(&error) => {}
+            result => return result,
+        }
+    }
+    attempt()
+}
+
+/// Says whether an extent has failed, so that the same bytes may fare better in another. What a failed sync has left is
+/// never synced again and believed.
+pub(super) const fn is_lost_extent(error: &CommitError) -> bool {
+    matches!(
+        error,
+        CommitError::Volume {
+            source: VolumeError::Sync { .. } | VolumeError::Write { .. } | VolumeError::Poisoned { .. },
+        }
+    )
+}
+
 /// Writes what room was taken for, makes it durable and publishes it. On any failure gives everything back.
 pub(super) fn store(
     shared: &Shared,
@@ -39,34 +75,59 @@ pub(super) fn store(
     conflict: NameConflict,
     write: impl FnOnce(&Reservation) -> Result<Vec<Change>, CommitError>,
 ) -> Result<Vec<Published>, CommitError> {
-    let published = (|| {
-        let changes = write(&reservation)?;
-        // I1: every byte is durable before the catalog names any of them.
-        reservation.sync(shared)?;
-        publish(shared, Some(&reservation), changes, conflict)
-    })();
+    let published = write(&reservation).and_then(|changes| finish(shared, &reservation, changes, conflict));
+    settle(shared, reservation, published)
+}
+
+/// Describes what was written, makes it durable and publishes it.
+pub(super) fn finish(
+    shared: &Shared,
+    reservation: &Reservation,
+    changes: Vec<Change>,
+    conflict: NameConflict,
+) -> Result<Outcome, CommitError> {
+    let descriptor = write_descriptor(shared, reservation, &changes)?;
+    // I1, P2: every byte and the descriptor are durable before the journal or the catalog names any of them.
+    reservation.sync(shared)?;
+    publish(shared, Some((reservation, descriptor)), changes, conflict)
+}
+
+/// Ends a commit: gives everything back, unless it is published or may be.
+pub(super) fn settle(
+    shared: &Shared,
+    reservation: Reservation,
+    published: Result<Outcome, CommitError>,
+) -> Result<Vec<Published>, CommitError> {
     match published {
-        Ok(Publication {
+        Ok(Outcome {
             outcomes,
             made: Made::Something,
         }) => Ok(outcomes),
-        // What cannot be given back stays owned by this session; the next writing open after its end takes it back.
-        Ok(Publication {
+        // What cannot be given back stays with the intent; the next writing open after the end of this session takes it.
+        Ok(Outcome {
             outcomes,
             made: Made::Nothing,
         }) => match reservation.give_back(shared) {
             Ok(()) | Err(_) => Ok(outcomes),
         },
-        // Nothing is given back: the next writing open finds the extents owned by a dead session, or finds the files.
-        Err(error) if is_outcome_unknown(&error) => Err(error),
-        Err(error) => match reservation.give_back(shared) {
-            Ok(()) | Err(_) => Err(error),
-        },
+        // Nothing is given back: the journal may have it, and then the catalog will.
+        Err(error) if error.may_be_published() => Err(error),
+        Err(error) => {
+            // What has failed once is not trusted with the next attempt.
+            let abandoned = if is_lost_extent(&error) {
+                abandon(shared, reservation.commit(), &error)
+            } else {
+                Ok(())
+            };
+            match abandoned.and_then(|()| reservation.give_back(shared)) {
+                Ok(()) | Err(_) => Err(error),
+            }
+        }
     }
 }
 
 /// What a publication came to.
-pub(super) struct Publication {
+pub(super) struct Outcome {
     /// One for each change, in their order.
     pub(super) outcomes: Vec<Published>,
     pub(super) made: Made,
@@ -79,123 +140,145 @@ pub(super) enum Made {
     Nothing,
 }
 
-/// Publishes changes of different names: from the commit of this transaction on they are visible and will stay.
+/// Publishes changes of different names: from the end of this on they are visible and will stay.
 ///
-/// A name that was taken meanwhile is a result of its own and stops no other. After an error nothing is published; the
-/// caller gives the room back.
+/// A name that was taken meanwhile is a result of its own and stops no other. After an error nothing is published, unless
+/// the error says that it may be; the caller gives the room back.
 pub(super) fn publish(
     shared: &Shared,
-    reservation: Option<&Reservation>,
+    described: Option<(&Reservation, BlockRecord)>,
     changes: Vec<Change>,
     conflict: NameConflict,
-) -> Result<Publication, CommitError> {
+) -> Result<Outcome, CommitError> {
     if let Some(first) = changes.first() {
-        let geometries: Vec<_> = changes.iter().map(|change| change.record.geometry).collect();
-        let name = &first.record.name;
-        check_room(
-            shared,
-            Contents {
-                name,
-                geometries: &geometries,
-                text_len_bytes: changes.iter().map(|change| change.record.text_len_bytes()).sum(),
-            },
-            0,
-        )?;
+        let entries = changes
+            .iter()
+            .map(|change| (change.record.text_len_bytes(), change.record.geometry));
+        let need = RoomNeed::of_entries(first.record.name.clone(), entries);
+        check_room(shared, &need, 0)?;
     }
-    let mut writer = shared.catalog.write()?;
+    let publishing = publication::begin(shared)?;
+    let writer = &publishing.writer;
     let names: Vec<&FileName> = changes.iter().map(|change| &change.record.name).collect();
     let stored = writer.find_files(&names)?;
-    if let Some(reservation) = reservation {
-        reservation.release_written(&mut writer)?;
+    if let Some((reservation, _)) = &described {
+        reservation.check_owned(writer)?;
     }
-    let mut draft = Draft::default();
+    let mut draft = Draft::new(writer)?;
     for (change, stored) in changes.into_iter().zip(stored) {
-        let outcome = match change.action {
-            Action::Touch => touch(&mut writer, &change.record, stored.as_ref()),
-            Action::Store => draft.add(&mut writer, change, stored, conflict),
-        };
-        draft.outcomes.push(outcome?);
+        draft.decide(writer, change, stored, conflict)?;
     }
     let Draft {
-        few_blocks,
-        many_blocks,
+        mut publication,
+        entries,
         outcomes,
     } = draft;
-    let is_change = |outcome: &Published| {
-        matches!(
-            outcome,
-            Ok(CommitOutcome::Committed(_) | CommitOutcome::Replaced(_))
-        )
-    };
-    if !outcomes.iter().any(is_change) {
+    if entries.len() == publication.skipped.len() && publication.touched.is_empty() {
         let made = Made::Nothing;
-        return Ok(Publication { outcomes, made });
+        return Ok(Outcome { outcomes, made });
     }
-    let few_ids = few_blocks.iter().map(|(file, _)| file.id);
-    let new_ids: Vec<FileId> = few_ids
-        .chain(many_blocks.iter().map(|(file, _)| file.id))
-        .collect();
-    writer.insert_files(&few_blocks)?;
-    for (file, blocks) in many_blocks {
-        writer.insert_file(&file, blocks)?;
+    if let Some((reservation, block)) = described {
+        publication.commit = Some(reservation.commit());
+        publication.extents = reservation.published_extents(writer)?;
+        publication.descriptor = Some(block);
     }
-    match commit_publication(shared.volumes.writable().as_ref(), shared.archive_id(), writer) {
-        Err(error) if is_outcome_unknown(&error) && are_published(shared, &new_ids) => {}
-        published => published?,
+    let names: BTreeSet<FileName> = stored_names(&publication.skipped, &entries);
+    publication::publish(shared, publishing, &publication, entries)?;
+    // A new commit of a name ends one that waits. It is published, whatever becomes of that.
+    match end_waiting(shared, &names) {
+        Ok(()) | Err(_) => {}
     }
     let made = Made::Something;
-    Ok(Publication { outcomes, made })
+    Ok(Outcome { outcomes, made })
 }
 
-/// The insertions of a publication, put together so that the catalog takes them at once.
-#[derive(Default)]
+/// Returns the names that a publication stores.
+fn stored_names(skipped: &[u32], entries: &Entries) -> BTreeSet<FileName> {
+    let is_stored = |index: &u32| skipped.binary_search(index).is_err();
+    let stored = (0..).zip(entries).filter(|(index, _)| is_stored(index));
+    stored.map(|(_, (record, _))| record.name.clone()).collect()
+}
+
+/// A publication in the making.
 struct Draft {
-    few_blocks: Vec<(FileRecord, Option<BlockRecord>)>,
-    many_blocks: Vec<(FileRecord, Vec<BlockRecord>)>,
+    publication: Publication,
+    entries: Entries,
     outcomes: Vec<Published>,
 }
 
 impl Draft {
-    fn add(
+    fn new(writer: &CatalogWriter) -> Result<Self, CommitError> {
+        Ok(Self {
+            publication: publication::empty(writer)?,
+            entries: Vec::new(),
+            outcomes: Vec::new(),
+        })
+    }
+
+    /// Decides about one change, given what has its name.
+    fn decide(
         &mut self,
-        writer: &mut CatalogWriter,
+        writer: &CatalogWriter,
         change: Change,
         stored: Option<FileRecord>,
         conflict: NameConflict,
-    ) -> Result<Published, CommitError> {
-        let Change {
-            mut record,
-            mut blocks,
-            action: _,
-        } = change;
-        let outcome = match stored {
-            None => CommitOutcome::Committed(CommitReceipt::of(&record)),
-            Some(stored) if is_same_content(&stored, &record) => {
-                return Ok(Ok(CommitOutcome::Unchanged(CommitReceipt::of(&stored))));
-            }
-            Some(stored) if conflict == NameConflict::Refuse => {
-                let len_bytes = record.geometry.len_bytes();
-                return Ok(Err(name_taken(&stored, &record.kind, len_bytes)));
-            }
-            Some(stored) if would_orphan(writer, &stored, &record)? => {
-                return Ok(Err(CommitError::DirectoryInUse {
-                    source_kind: host_kind(&record.kind),
-                    name: record.name,
-                }));
-            }
-            Some(stored) => {
-                writer.remove_file(&record.name)?;
-                record.version = stored.version.saturating_add(1);
-                CommitOutcome::Replaced(CommitReceipt::of(&record))
-            }
+    ) -> Result<(), CommitError> {
+        let outcome = match change.action {
+            Action::Touch => touch(&change.record, stored.as_ref()),
+            Action::Store => replace(writer, &change.record, stored.as_ref(), conflict)?,
         };
-        if blocks.len() > 1 {
-            self.many_blocks.push((record, blocks));
-        } else {
-            self.few_blocks.push((record, blocks.pop()));
+        let is_change = matches!(
+            outcome,
+            Ok(CommitOutcome::Committed(_) | CommitOutcome::Replaced(_))
+        );
+        self.outcomes.push(outcome);
+        let Change {
+            record,
+            blocks,
+            action,
+        } = change;
+        match action {
+            Action::Touch if is_change => self.publication.touched.push(Touch {
+                file: record.id,
+                mode: record.mode,
+                modified_at: record.modified_at,
+            }),
+            Action::Touch => {}
+            Action::Store => {
+                if is_change {
+                    self.publication.removed.extend(stored.map(|stored| stored.id));
+                } else {
+                    let index = u32::try_from(self.entries.len()).expect("a batch has few entries");
+                    self.publication.skipped.push(index);
+                }
+                self.entries.push((record, blocks));
+            }
         }
-        Ok(Ok(outcome))
+        Ok(())
     }
+}
+
+/// Decides about a new version, given what has its name.
+fn replace(
+    writer: &CatalogWriter,
+    record: &FileRecord,
+    stored: Option<&FileRecord>,
+    conflict: NameConflict,
+) -> Result<Published, CommitError> {
+    Ok(match stored {
+        None => Ok(CommitOutcome::Committed(CommitReceipt::of(record))),
+        Some(stored) if is_same_content(stored, record) => {
+            Ok(CommitOutcome::Unchanged(CommitReceipt::of(stored)))
+        }
+        Some(stored) if conflict == NameConflict::Refuse => {
+            Err(name_taken(stored, &record.kind, record.geometry.len_bytes()))
+        }
+        Some(stored) if would_orphan(writer, stored, record)? => Err(CommitError::DirectoryInUse {
+            source_kind: host_kind(&record.kind),
+            name: record.name.clone(),
+        }),
+        Some(_) => Ok(CommitOutcome::Replaced(CommitReceipt::of(record))),
+    })
 }
 
 /// Says whether a directory would give way to something that cannot hold what lies below it: no restore could make both.
@@ -211,48 +294,17 @@ fn would_orphan(
     Ok(!writer.files_page(Some(name), Some(name), 1)?.is_empty())
 }
 
-fn touch(
-    writer: &mut CatalogWriter,
-    record: &FileRecord,
-    stored: Option<&FileRecord>,
-) -> Result<Published, CommitError> {
-    let name = &record.name;
+fn touch(record: &FileRecord, stored: Option<&FileRecord>) -> Published {
     match stored {
-        Some(stored) if stored.id == record.id => {
-            writer.set_metadata(name, record.mode, record.modified_at)?;
-            Ok(Ok(CommitOutcome::Replaced(CommitReceipt::of(record))))
-        }
-        Some(stored) => Ok(Err(name_taken(stored, &record.kind, record.geometry.len_bytes()))),
-        None => Ok(Err(CommitError::NotFound { name: name.clone() })),
+        Some(stored) if stored.id == record.id => Ok(CommitOutcome::Replaced(CommitReceipt::of(record))),
+        Some(stored) => Err(name_taken(stored, &record.kind, record.geometry.len_bytes())),
+        None => Err(CommitError::NotFound {
+            name: record.name.clone(),
+        }),
     }
 }
 
 /// Says whether two versions have the same content: the same kind, bytes and target. Permissions and times are not content.
 pub(super) fn is_same_content(a: &FileRecord, b: &FileRecord) -> bool {
     a.kind == b.kind && a.geometry.len_bytes() == b.geometry.len_bytes() && a.root == b.root
-}
-
-const fn is_outcome_unknown(error: &CommitError) -> bool {
-    matches!(
-        error,
-        CommitError::Catalog {
-            source: CatalogError::CommitOutcomeUnknown { .. },
-        }
-    )
-}
-
-/// Asks the catalog what became of a publication whose end is unknown, by the ids of what it has added: they are given once,
-/// and all of it is there or nothing. False where that cannot be told.
-///
-/// What failed may have been a sync: then pages in memory hold what the disk may not, and a second sync proves nothing. So they
-/// are dropped first, and the catalog is read, and its pages are verified, as they are on disk.
-fn are_published(shared: &Shared, new_ids: &[FileId]) -> bool {
-    if shared.layout.forget_cached_catalog().is_err() {
-        return false;
-    }
-    let Ok(reader) = shared.catalog.read() else {
-        return false;
-    };
-    // Somebody may have replaced or removed some of them since.
-    new_ids.iter().any(|&id| matches!(reader.file(id), Ok(Some(_))))
 }

@@ -1,88 +1,84 @@
 //! The room of a commit: taken before a byte is written, named in the catalog only when every byte is synced.
 //!
 //! ```text
-//! T0        one transaction: ids, the intent, and the extents that it owns from now on
+//! T0        one transaction: ids, the intent, and the extents that belong to it from now on      I2
 //! extents   made or taken over, preallocated: a full disk shows here
-//! frames    written into what is owned, nowhere else
-//! sync      every extent that was touched                                              I1
-//! publish   one transaction: rows of the file, extents with their new ends, no intent   the moment of visibility
+//! frames    written into what the intent owns, nowhere else
+//! sync      every extent that was touched                                                         I1
+//! publish   journal record, then one transaction                                                  the moment of visibility
 //! ```
 //!
-//! A failure anywhere gives everything back. A crash leaves the intent of a dead session, whose extents the next writing
-//! open cuts back to their committed end (`archive::recovery`).
+//! A failure anywhere gives everything back. A crash leaves an intent whose session is dead: the next writing open gives its
+//! extents back, or keeps them where the commit can go on (`archive::intents`).
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 
-use super::room::{
-    check_room, extent_limit, fresh_extent, lane_lengths, lane_positions, place_block, unused_extent_id,
-    walk_layout,
+use super::{
+    batch::Metadata,
+    leg_plan::{LegContents, LegPlanner, PlannedDescriptor, PlannedFile, PlannedLeg},
+    legs::{Filled, Leg, place_block},
+    room::{RoomNeed, check_room},
 };
 use crate::{
     archive::{
         ballast::{settle, with_room},
-        recovery::{Afterwards, release_unfinished},
+        intents::{Afterwards, roll_back},
         shared::Shared,
     },
-    catalog::{CatalogWriter, ExtentRecord, ExtentState, IntentRecord, TransactionSize},
+    catalog::{
+        CatalogWriter, EntryKind, ExtentRecord, ExtentState, FileRecord, IntentRecord, PublishedExtent,
+        Replaces, ResumableRecord, SourceRecord, TransactionSize,
+    },
     error::{CommitError, VolumeError},
     format::{ExtentHeader, ExtentIdentity, FrameLayout},
-    geometry::{BlockGeometry, FileGeometry, lanes_for_block},
+    geometry::{BlockGeometry, FileGeometry},
+    merkle::RootFolder,
     plan::{ExtentUse, LaneLayout, Placement},
-    units::{BlockId, CommitId, ExtentId, FileId, FileName, LaneIndex, SessionId, to_u64},
+    units::{BlockId, BlockIndex, CommitId, ExtentId, FileName, SessionId},
     volume::{ExtentWriter, Volume},
 };
 
 /// Times that a commit is planned anew because an open extent turned out to be damaged.
 const ATTEMPTS: u32 = 64;
 
-/// What a commit is about to store: one file, or many with the same code.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Contents<'a> {
-    /// The first name, for messages.
-    pub(super) name: &'a FileName,
-    /// How each file is cut into blocks.
-    pub(super) geometries: &'a [FileGeometry],
-    /// Bytes of all names and targets together.
-    pub(super) text_len_bytes: u64,
-}
-
-/// A file that room was taken for, and its ids.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PlannedFile {
-    pub(super) id: FileId,
+/// An entry that room is to be taken for.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    pub(super) name: FileName,
+    pub(super) kind: EntryKind,
+    pub(super) metadata: Metadata,
     pub(super) geometry: FileGeometry,
-    /// The id of its first block; the others follow.
-    first_block: u64,
-}
-
-impl PlannedFile {
-    pub(super) fn block_id(&self, index: u64) -> BlockId {
-        assert!(index < self.geometry.block_count(), "a file has no more blocks");
-        BlockId::new(self.first_block + index)
-    }
 }
 
 /// The room of one commit.
 #[derive(Debug)]
 pub(super) struct Reservation {
-    files: Vec<PlannedFile>,
-    commit: CommitId,
-    volume: Arc<dyn Volume>,
-    lanes: Vec<LaneIndex>,
-    /// The layout before the first frame; walking it again gives every frame its place.
-    start: LaneLayout,
-    uses: Vec<ExtentUse>,
-    writers: BTreeMap<ExtentId, Arc<dyn ExtentWriter>>,
+    pub(super) files: Vec<PlannedFile>,
+    pub(super) commit: CommitId,
+    pub(super) session: SessionId,
+    pub(super) volume: Arc<dyn Volume>,
+    /// The leg that is walked now; walking it again gives every frame its place.
+    pub(super) leg: Leg,
+    pub(super) descriptor: PlannedDescriptor,
+    /// What will have been filled in the end, earlier legs included.
+    pub(super) filled: Filled,
+    /// What this leg fills: the extents that it writes.
+    pub(super) written: Filled,
+    pub(super) writers: BTreeMap<ExtentId, Arc<dyn ExtentWriter>>,
 }
 
 impl Reservation {
-    /// Takes room for files: T0 and the extents.
-    pub(super) fn take(shared: &Shared, contents: Contents<'_>) -> Result<Self, CommitError> {
+    /// Takes room for entries: T0 and the extents. With `resumable`, the intent outlives the process.
+    pub(super) fn take(
+        shared: &Shared,
+        drafts: &[Draft],
+        resumable: Option<&Resumable>,
+    ) -> Result<Self, CommitError> {
         let mut attempt = 1;
         loop {
-            let mut reservation = Self::reserve(shared, contents)?;
+            let mut reservation = Self::reserve(shared, drafts, resumable)?;
             match reservation.open_extents(shared) {
                 Ok(()) => return Ok(reservation),
                 Err(error) => {
@@ -91,7 +87,7 @@ impl Reservation {
                     let is_damage =
                         matches!(error, VolumeError::Missing { .. } | VolumeError::Truncated { .. });
                     if !is_damage || attempt == ATTEMPTS || given_back.is_err() {
-                        return Err(not_opened(error, contents));
+                        return Err(not_opened(error, &RoomNeed::of_drafts(drafts)));
                     }
                     attempt += 1;
                 }
@@ -99,103 +95,86 @@ impl Reservation {
         }
     }
 
-    /// T0: one transaction that takes ids, says what is intended and marks extents as owned. I2: from here every reserved
-    /// byte has an owner.
-    fn reserve(shared: &Shared, contents: Contents<'_>) -> Result<Self, CommitError> {
+    /// T0: one transaction that takes ids and marks extents as owned. I2: from here every reserved byte has an owner.
+    fn reserve(
+        shared: &Shared,
+        drafts: &[Draft],
+        resumable: Option<&Resumable>,
+    ) -> Result<Self, CommitError> {
+        let need = RoomNeed::of_drafts(drafts);
         // Asked before anything is written, the session file included.
-        check_room(shared, contents, 0)?;
+        check_room(shared, &need, 0)?;
         // One that was released on a full disk comes back with the room, so that the next full disk finds it.
         settle(&shared.layout);
         let session = shared.session()?;
         let volume = Arc::clone(shared.volumes.writable());
         let mut writer = shared.catalog.write()?;
         let commit = writer.allocate_commit_id();
-        writer.put_intent(&intent_of(shared, commit, session, contents))?;
-        let files = plan_files(&mut writer, contents.geometries);
-        let extents: Vec<ExtentRecord> = writer
-            .extents()?
-            .into_iter()
-            .filter(|extent| extent.volume == volume.id())
-            .collect();
-        let with_blocks = contents
-            .geometries
-            .iter()
-            .find(|geometry| geometry.block_count() > 0);
-        let lanes = with_blocks.map_or_else(Vec::new, |geometry| {
-            let lengths = lane_lengths(&extents, shared.policy().lane_count());
-            lanes_for_block(geometry.shape(), &lengths)
-        });
-        let positions = lane_positions(&mut writer, volume.as_ref(), &extents, &lanes)?;
-        // Which extents are new does not depend on their numbers, so a first walk counts them.
-        let limit = extent_limit(contents.geometries, &lanes, &positions);
-        let (_, counted) = walk_layout(contents.geometries, &lanes, &positions, (limit, Vec::new()));
-        let extent_bytes = counted
-            .iter()
-            .map(|taken| taken.end_bytes - taken.start_bytes)
-            .sum();
-        check_room(shared, contents, extent_bytes)?;
-        let new_extents = counted
-            .iter()
-            .filter(|taken| taken.is_new)
-            .map(|_| unused_extent_id(&mut writer, volume.as_ref()))
-            .collect::<Result<_, CommitError>>()?;
-        let (start, uses) = walk_layout(contents.geometries, &lanes, &positions, (limit, new_extents));
-        let known: BTreeMap<ExtentId, &ExtentRecord> =
-            extents.iter().map(|extent| (extent.id, extent)).collect();
-        for taken in &uses {
-            let fresh = fresh_extent(taken, volume.id());
-            let before = known.get(&taken.extent).copied().unwrap_or(&fresh);
-            assert!(
-                before.owner.is_none(),
-                "extent {} has an owner already",
-                taken.extent
-            );
-            writer.put_extent(&ExtentRecord {
-                owner: Some(commit),
-                ..before.clone()
-            })?;
-        }
+        let files = plan_files(shared, &mut writer, commit, drafts);
+        let descriptor = writer.allocate_block_ids(1).next().expect("one was asked for");
+        let planner = LegPlanner::new(shared, &writer, &volume)?;
+        let contents = LegContents {
+            files: &files,
+            first_block: BlockIndex::new(0),
+            descriptor,
+        };
+        let PlannedLeg {
+            leg,
+            descriptor,
+            filled,
+        } = planner.first_leg(&mut writer, contents)?;
+        check_room(shared, &need, filled.stored_bytes())?;
+        own(&mut writer, (commit, volume.id()), &planner.extents, &filled)?;
+        writer.put_intent(&IntentRecord {
+            commit,
+            session: Some(session),
+            begun_at: files[0].record.committed_at,
+            name: need.name.clone(),
+            others: need.others,
+            resumable: resumable.map(|resumable| resumable.record(&files[0], &leg)),
+        })?;
         writer.commit()?;
-        let writers = BTreeMap::new();
         Ok(Self {
             files,
             commit,
+            session,
             volume,
-            lanes,
-            start,
-            uses,
-            writers,
+            leg,
+            descriptor,
+            written: filled.clone(),
+            filled,
+            writers: BTreeMap::new(),
         })
     }
 
-    /// Makes or takes over every extent and preallocates exactly what the plan fills.
-    fn open_extents(&mut self, shared: &Shared) -> Result<(), VolumeError> {
-        let archive = shared.archive_id();
-        let open = |taken: &ExtentUse| {
-            let writer = if taken.is_new {
-                let identity = ExtentIdentity {
-                    archive,
-                    volume: self.volume.id(),
-                    extent: taken.extent,
-                };
-                let header = ExtentHeader {
-                    identity,
-                    lane: taken.lane,
-                    commit: self.commit,
-                };
-                self.volume
-                    .create_extent(taken.extent, &header.encode(), taken.end_bytes)?
-            } else {
-                let writer = self.volume.resume_extent(taken.extent, taken.committed_bytes)?;
-                writer.preallocate(taken.end_bytes)?;
-                writer
-            };
-            Ok((taken.extent, writer))
-        };
+    /// Makes or takes over every extent and preallocates exactly what the leg fills.
+    pub(super) fn open_extents(&mut self, shared: &Shared) -> Result<(), VolumeError> {
+        let open = |taken: &ExtentUse| Ok((taken.extent, self.open_extent(shared, taken)?));
+        let taken: Vec<ExtentUse> = self.written.extents().copied().collect();
         self.writers = shared
             .workers
-            .install(|| self.uses.par_iter().map(open).collect::<Result<_, VolumeError>>())?;
+            .install(|| taken.par_iter().map(open).collect::<Result<_, VolumeError>>())?;
         Ok(())
+    }
+
+    fn open_extent(&self, shared: &Shared, taken: &ExtentUse) -> Result<Arc<dyn ExtentWriter>, VolumeError> {
+        if !taken.is_new {
+            let writer = self.volume.resume_extent(taken.extent, taken.committed_bytes)?;
+            writer.preallocate(taken.end_bytes)?;
+            return Ok(writer);
+        }
+        let identity = ExtentIdentity {
+            archive: shared.archive_id(),
+            volume: self.volume.id(),
+            extent: taken.extent,
+        };
+        let header = ExtentHeader {
+            identity,
+            lane: taken.lane,
+            commit: self.commit,
+        };
+        self.volume
+            .create_extent(taken.extent, &header.encode(), taken.end_bytes)
     }
 
     pub(super) fn files(&self) -> &[PlannedFile] {
@@ -215,9 +194,9 @@ impl Reservation {
         &self.writers[&extent]
     }
 
-    /// Returns the layout before the first frame.
+    /// Returns the layout before the first frame of the leg.
     pub(super) fn layout(&self) -> LaneLayout {
-        self.start.clone()
+        self.leg.layout()
     }
 
     /// Places the frames of the next block, in shard order; absent shards get none.
@@ -226,15 +205,7 @@ impl Reservation {
         block: &BlockGeometry,
         layout: &mut LaneLayout,
     ) -> impl Iterator<Item = Option<(Placement, FrameLayout)>> {
-        place_block(block, &self.lanes, layout)
-    }
-
-    /// Returns the bytes that the commit takes on its volumes.
-    pub(super) fn stored_bytes(&self) -> u64 {
-        self.uses
-            .iter()
-            .map(|taken| taken.end_bytes - taken.start_bytes)
-            .sum()
+        place_block(block, &self.leg.lanes, layout)
     }
 
     /// Makes every written byte durable. I1: the catalog names nothing before this.
@@ -246,69 +217,124 @@ impl Reservation {
         Ok(())
     }
 
-    /// Ends the intent and ownership and moves the committed ends, as a part of publishing.
-    pub(super) fn release_written(&self, writer: &mut CatalogWriter) -> Result<(), CommitError> {
-        for taken in &self.uses {
-            // Who was taken for dead owns nothing any more, and its bytes are cut off.
-            let extent = writer.extent(taken.extent)?;
-            let Some(extent) = extent.filter(|extent| extent.owner == Some(self.commit)) else {
-                return Err(CommitError::OwnershipLost { extent: taken.extent });
-            };
-            let state = if taken.is_full {
-                ExtentState::Sealed
-            } else {
-                ExtentState::Open
-            };
-            let end_bytes = taken.published_end_bytes();
-            writer.put_extent(&ExtentRecord {
-                owner: None,
-                state,
-                end_bytes,
-                ..extent
-            })?;
+    /// Checks that the intent is still ours: who was taken for dead owns nothing any more.
+    pub(super) fn check_owned(&self, writer: &CatalogWriter) -> Result<(), CommitError> {
+        let intent = writer.intent(self.commit)?;
+        if intent.is_some_and(|intent| intent.session == Some(self.session)) {
+            Ok(())
+        } else {
+            Err(CommitError::OwnershipLost { commit: self.commit })
         }
-        writer.remove_intent(self.commit)?;
-        Ok(())
     }
 
-    /// Gives everything back after a failure: files are cut, ownership and the intent end.
+    /// Returns the extents as they are once the commit is published: without an owner, with their new ends.
+    pub(super) fn published_extents(
+        &self,
+        writer: &CatalogWriter,
+    ) -> Result<Vec<PublishedExtent>, CommitError> {
+        let volumes = writer.volumes()?;
+        let number = volumes
+            .iter()
+            .find(|volume| volume.id == self.volume.id())
+            .expect("the catalog knows the volume that it was opened with")
+            .number;
+        let mut published = Vec::new();
+        for taken in self.filled.extents() {
+            let known = writer.extent(taken.extent)?;
+            let Some(extent) = known.filter(|extent| extent.owner == Some(self.commit)) else {
+                return Err(CommitError::OwnershipLost { commit: self.commit });
+            };
+            let state = match extent.state {
+                ExtentState::Open if taken.is_full => ExtentState::Sealed,
+                ExtentState::Open | ExtentState::Sealed | ExtentState::Abandoned => extent.state,
+            };
+            published.push(PublishedExtent {
+                id: extent.id,
+                volume: number,
+                lane: extent.lane,
+                state,
+                end_bytes: taken.published_end_bytes(),
+            });
+        }
+        Ok(published)
+    }
+
+    /// Gives everything back after a failure: files are cut, ownership and intent end.
     pub(super) fn give_back(self, shared: &Shared) -> Result<(), CommitError> {
         drop(self.writers);
         let size = TransactionSize {
-            extents: to_u64(self.uses.len()),
-            intents: 1,
+            extents: self.filled.count(),
             ..TransactionSize::default()
         };
         with_room(shared, size.room_bytes(), || {
             let mut writer = shared.catalog.write()?;
-            for taken in &self.uses {
-                if let Some(extent) = writer.extent(taken.extent)?
-                    && extent.owner == Some(self.commit)
-                {
-                    release_unfinished(shared, &mut writer, &extent, Afterwards::GoOn)?;
-                }
+            let intent = writer.intent(self.commit)?;
+            if intent.is_some_and(|intent| intent.session == Some(self.session)) {
+                roll_back(shared, &mut writer, self.commit, Afterwards::GoOn)?;
+                writer.commit()?;
             }
-            writer.remove_intent(self.commit)?;
-            writer.commit()?;
             Ok(())
         })
     }
 }
 
-/// Returns what a commit says before its first byte. Nothing of it can be resumed.
-fn intent_of(shared: &Shared, commit: CommitId, session: SessionId, contents: Contents<'_>) -> IntentRecord {
-    IntentRecord {
-        commit,
-        session: Some(session),
-        begun_at: shared.now(),
-        name: contents.name.clone(),
-        others: to_u64(contents.geometries.len()) - 1,
-        resumable: None,
+/// What lets a commit go on after its process has died.
+#[derive(Debug, Clone)]
+pub(super) struct Resumable {
+    pub(super) source: SourceRecord,
+    pub(super) replaces: Replaces,
+}
+
+impl Resumable {
+    fn record(&self, file: &PlannedFile, leg: &Leg) -> ResumableRecord {
+        ResumableRecord {
+            source: self.source.clone(),
+            file: file.record.id,
+            first_block: BlockId::new(file.first_block),
+            geometry: file.record.geometry,
+            mode: file.record.mode,
+            replaces: self.replaces,
+            legs: vec![leg.to_record()],
+            progress: Vec::new(),
+        }
     }
 }
 
+/// Marks extents as belonging to a commit; those that are not known yet are added.
+pub(super) fn own(
+    writer: &mut CatalogWriter,
+    (commit, volume): (CommitId, crate::units::VolumeId),
+    known: &[ExtentRecord],
+    filled: &Filled,
+) -> Result<(), CommitError> {
+    let known: BTreeMap<ExtentId, &ExtentRecord> = known.iter().map(|extent| (extent.id, extent)).collect();
+    for taken in filled.extents() {
+        let fresh = ExtentRecord {
+            id: taken.extent,
+            volume,
+            lane: taken.lane,
+            state: ExtentState::Open,
+            owner: None,
+            end_bytes: 0,
+            live_bytes: 0,
+            live_shards: 0,
+        };
+        let before = known.get(&taken.extent).copied().unwrap_or(&fresh);
+        assert!(
+            before.owner.is_none_or(|owner| owner == commit),
+            "extent {} has an owner already",
+            taken.extent
+        );
+        writer.put_extent(&ExtentRecord {
+            owner: Some(commit),
+            ..before.clone()
+        })?;
+    }
+    Ok(())
+}
+
 /// Says of a disk that somebody else has filled meanwhile what it lacks for which files.
-fn not_opened(error: VolumeError, contents: Contents<'_>) -> CommitError {
+fn not_opened(error: VolumeError, need: &RoomNeed) -> CommitError {
     let VolumeError::Full {
         volume,
         needed_bytes,
@@ -319,25 +345,41 @@ fn not_opened(error: VolumeError, contents: Contents<'_>) -> CommitError {
         return error.into();
     };
     CommitError::Full {
-        name: contents.name.clone(),
-        others: to_u64(contents.geometries.len()) - 1,
+        name: need.name.clone(),
+        others: need.others,
         volume,
         needed_bytes,
         free_bytes,
     }
 }
 
-fn plan_files(writer: &mut CatalogWriter, geometries: &[FileGeometry]) -> Vec<PlannedFile> {
-    let blocks = geometries.iter().map(FileGeometry::block_count).sum();
+fn plan_files(
+    shared: &Shared,
+    writer: &mut CatalogWriter,
+    commit: CommitId,
+    drafts: &[Draft],
+) -> Vec<PlannedFile> {
+    let blocks = drafts.iter().map(|draft| draft.geometry.block_count()).sum();
     let mut next_block = writer.allocate_block_ids(blocks).next().map_or(0, BlockId::get);
-    let plan = |geometry: &FileGeometry| {
+    let committed_at = shared.now();
+    let root = RootFolder::new(shared.policy().leaf()).finish();
+    let plan = |draft: &Draft| {
         let first_block = next_block;
-        next_block += geometry.block_count();
-        PlannedFile {
+        next_block += draft.geometry.block_count();
+        let record = FileRecord {
+            kind: draft.kind.clone(),
             id: writer.allocate_file_id(),
-            geometry: *geometry,
-            first_block,
-        }
+            name: draft.name.clone(),
+            mode: draft.metadata.mode,
+            modified_at: draft.metadata.modified_at,
+            committed_at,
+            version: 1,
+            commit,
+            geometry: draft.geometry,
+            root,
+            stored_bytes: 0,
+        };
+        PlannedFile { record, first_block }
     };
-    geometries.iter().map(plan).collect()
+    drafts.iter().map(plan).collect()
 }

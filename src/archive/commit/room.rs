@@ -1,14 +1,13 @@
 //! Where a commit finds room: lanes, the extents that they go on in, and whether the volume has enough.
 
-use super::reservation::Contents;
+use super::reservation::Draft;
 use crate::{
     archive::{ballast::missing_bytes, shared::Shared},
     catalog::{CatalogWriter, ExtentRecord, ExtentState, TransactionSize},
     error::{CommitError, VolumeError},
-    format::{EXTENT_HEADER_LEN_BYTES, FrameLayout},
-    geometry::{BlockGeometry, FileGeometry},
-    plan::{ExtentUse, LaneLayout, LanePosition, Placement},
-    units::{ExtentId, FileName, LaneIndex, VolumeId, to_u64},
+    geometry::FileGeometry,
+    plan::{LaneLayout, LanePosition},
+    units::{ExtentId, FileName, LaneIndex, to_u64},
     volume::Volume,
 };
 
@@ -21,20 +20,6 @@ const EXTENTS_PER_LANE: u64 = 4;
 
 /// More than any volume has, and far from where sums of lengths overflow; for hosts that do not say what is free.
 const MAX_STORED_BYTES: u64 = 1 << 60;
-
-/// Returns the row of an extent that a commit is about to make.
-pub(super) fn fresh_extent(taken: &ExtentUse, volume: VolumeId) -> ExtentRecord {
-    ExtentRecord {
-        id: taken.extent,
-        volume,
-        lane: taken.lane,
-        state: ExtentState::Open,
-        owner: None,
-        end_bytes: 0,
-        live_bytes: 0,
-        live_shards: 0,
-    }
-}
 
 /// Returns what each lane has taken so far.
 pub(super) fn lane_lengths(extents: &[ExtentRecord], lane_count: u16) -> Vec<u64> {
@@ -107,15 +92,10 @@ pub(super) fn unused_extent_id(
     }
 }
 
-/// Returns the length at which this commit leaves an extent for a new one.
-pub(super) fn extent_limit(
-    geometries: &[FileGeometry],
-    lanes: &[LaneIndex],
-    positions: &[Option<LanePosition>],
-) -> u64 {
-    let (_, unlimited) = walk_layout(geometries, lanes, positions, (u64::MAX / 2, Vec::new()));
+/// Returns the length at which a commit leaves an extent for a new one, from the layout that it would have without any.
+pub(super) fn extent_limit(unlimited: &LaneLayout) -> u64 {
     let longest = unlimited
-        .iter()
+        .extents_used()
         .map(|taken| taken.end_bytes - taken.start_bytes)
         .max()
         .unwrap_or(0);
@@ -126,34 +106,45 @@ pub(super) fn extent_limit(
     )
 }
 
-/// Places every frame of a commit and returns the layout it began with and the extents it took.
-pub(super) fn walk_layout(
-    geometries: &[FileGeometry],
-    lanes: &[LaneIndex],
-    positions: &[Option<LanePosition>],
-    (limit, new_extents): (u64, Vec<ExtentId>),
-) -> (LaneLayout, Vec<ExtentUse>) {
-    let start = LaneLayout::new(positions, new_extents, limit, to_u64(EXTENT_HEADER_LEN_BYTES));
-    let mut walk = start.clone();
-    let blocks = geometries.iter().flat_map(FileGeometry::blocks);
-    blocks.for_each(|block| place_block(&block, lanes, &mut walk).for_each(drop));
-    let uses = walk.extents_used().copied().collect();
-    (start, uses)
+/// What a commit needs room for, and what it is called in messages.
+#[derive(Debug, Clone)]
+pub(super) struct RoomNeed {
+    /// The first name.
+    pub(super) name: FileName,
+    pub(super) others: u64,
+    /// What the catalog takes.
+    size: TransactionSize,
 }
 
-/// Places the frames of a block, in shard order; absent shards get none.
-pub(super) fn place_block(
-    block: &BlockGeometry,
-    lanes: &[LaneIndex],
-    layout: &mut LaneLayout,
-) -> impl Iterator<Item = Option<(Placement, FrameLayout)>> {
-    block.shards().zip(lanes).map(|(shard, lane)| {
-        let frame = FrameLayout::of_shard(block, shard)?;
-        Some((
-            layout.place(*lane, frame.total_len_bytes(), frame.alignment_bytes()),
-            frame,
-        ))
-    })
+impl RoomNeed {
+    pub(super) fn of_drafts(drafts: &[Draft]) -> Self {
+        let name = drafts.first().expect("room is taken for something").name.clone();
+        let entry = |draft: &Draft| {
+            let text = to_u64(draft.name.as_bytes().len()) + draft.kind.target_len_bytes();
+            (text, draft.geometry)
+        };
+        Self::of_entries(name, drafts.iter().map(entry))
+    }
+
+    /// Sums up entries, each by the length of its texts and its geometry.
+    pub(super) fn of_entries(name: FileName, entries: impl Iterator<Item = (u64, FileGeometry)>) -> Self {
+        let mut size = TransactionSize::default();
+        for (text_len_bytes, geometry) in entries {
+            let blocks = geometry.block_count();
+            size.entries += 1;
+            size.text_len_bytes += text_len_bytes;
+            size.blocks = size.blocks.saturating_add(blocks);
+            let shards = blocks.saturating_mul(u64::from(geometry.shape().total()));
+            size.shards = size.shards.saturating_add(shards);
+        }
+        // An intent at the beginning, a descriptor at the end.
+        (size.intents, size.descriptors) = (1, 1);
+        Self {
+            name,
+            others: size.entries.saturating_sub(1),
+            size,
+        }
+    }
 }
 
 /// Refuses what there is no room for: so many bytes in extents, the catalog's own growth, and a ballast that was released,
@@ -161,13 +152,12 @@ pub(super) fn place_block(
 ///
 /// Somebody else may take the room the moment after. Then the volume or the catalog says so, and the commit is undone; but
 /// a catalog that has met a full disk has to be opened anew, so it is asked first.
-pub(super) fn check_room(
-    shared: &Shared,
-    contents: Contents<'_>,
-    extent_bytes: u64,
-) -> Result<(), CommitError> {
+pub(super) fn check_room(shared: &Shared, need: &RoomNeed, extent_bytes: u64) -> Result<(), CommitError> {
     let volume = shared.volumes.writable();
-    let spare_bytes = catalog_bytes(contents).saturating_add(missing_bytes(&shared.layout));
+    let spare_bytes = need
+        .size
+        .room_bytes()
+        .saturating_add(missing_bytes(&shared.layout));
     let (on_volume, in_archive) = (volume.free_bytes()?, shared.layout.free_bytes()?);
     let needed_bytes = extent_bytes.saturating_add(spare_bytes);
     let free_bytes = if spare_bytes > in_archive {
@@ -179,35 +169,12 @@ pub(super) fn check_room(
         return Ok(());
     }
     Err(CommitError::Full {
-        name: contents.name.clone(),
-        others: to_u64(contents.geometries.len()) - 1,
+        name: need.name.clone(),
+        others: need.others,
         volume: volume.id(),
         needed_bytes,
         free_bytes,
     })
-}
-
-/// Returns how many bytes the catalog may take for a commit.
-fn catalog_bytes(contents: Contents<'_>) -> u64 {
-    let blocks = contents
-        .geometries
-        .iter()
-        .map(FileGeometry::block_count)
-        .sum::<u64>();
-    let shards = contents
-        .geometries
-        .first()
-        .map_or(0, |file| u64::from(file.shape().total()));
-    let size = TransactionSize {
-        entries: to_u64(contents.geometries.len()),
-        text_len_bytes: contents.text_len_bytes,
-        blocks,
-        shards: blocks.saturating_mul(shards),
-        extents: 0,
-        intents: 1,
-        descriptors: 0,
-    };
-    size.room_bytes()
 }
 
 /// Refuses a length that cannot fit before anything is planned for it: a plan has an entry for each block, and an announced

@@ -13,7 +13,7 @@ use rayon::prelude::{
 
 use super::{
     block::BlockInFlight,
-    columns::{Completed, WrittenFile},
+    columns::{Completed, Done, WrittenFile},
     deal::BlockDealer,
     input::StreamInput,
     reservation::Reservation,
@@ -37,7 +37,7 @@ pub(super) fn write_stream(
 ) -> Result<WrittenFile, CommitError> {
     let mut dealer = BlockDealer::new(reservation);
     let shape = dealer.geometry().shape();
-    let mut completed = Completed::new(dealer.geometry());
+    let mut completed = Completed::after(dealer.geometry(), Done::nothing(dealer.geometry()));
     let mut encoder = ColumnEncoder::new(shape);
     let mut parity = SlicedParity::default();
     let mut buffer = shared.staging_buffer()?;

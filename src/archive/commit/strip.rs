@@ -11,7 +11,7 @@ use crate::{
     error::CommitError,
     geometry::{BlockGeometry, FileGeometry},
     plan::Strip,
-    units::{ColumnIndex, ShardIndex, to_u64, to_usize},
+    units::{CodeShape, ColumnIndex, LeafLen, ShardIndex, to_u64, to_usize},
 };
 
 /// Bytes of a replicated block that are read and hashed at a time: they stay in the cache of a core in between.
@@ -26,8 +26,16 @@ pub(super) struct StripBench {
 
 impl StripBench {
     pub(super) fn new(shared: &Shared, geometry: &FileGeometry) -> Result<Self, CommitError> {
-        let shape = geometry.shape();
-        let row_len = to_usize(strip_len_bytes(shape).max(geometry.leaf().bytes()));
+        Self::of_shape(shared, geometry.shape(), geometry.leaf())
+    }
+
+    /// Makes one for a single block.
+    pub(super) fn of_block(shared: &Shared, geometry: &BlockGeometry) -> Result<Self, CommitError> {
+        Self::of_shape(shared, geometry.shape(), geometry.leaf())
+    }
+
+    fn of_shape(shared: &Shared, shape: CodeShape, leaf: LeafLen) -> Result<Self, CommitError> {
+        let row_len = to_usize(strip_len_bytes(shape).max(leaf.bytes()));
         // Replicas are written from one row.
         let rows = if shape.is_replication() {
             1

@@ -11,7 +11,7 @@ use crate::{
     archive::{
         commit::leaf_kind,
         observer::{DamageKind, DamagePart, Event, Finding, Observer},
-        shared::Shared,
+        volumes::Volumes,
     },
     catalog::{BlockRecord, ShardRecord},
     codec::ColumnDecoder,
@@ -28,7 +28,7 @@ use crate::{
 /// Nothing that this returns is unverified: a leaf leaves here only when it matches its hash, and a hash counts only when
 /// its table matches the digest of the catalog (I7).
 pub(in crate::archive) struct BlockReader {
-    shared: Arc<Shared>,
+    volumes: Arc<Volumes>,
     name: FileName,
     record: BlockRecord,
     /// Leaf tables as they were first needed; `None` inside for one that cannot be had.
@@ -41,10 +41,10 @@ pub(in crate::archive) struct BlockReader {
 }
 
 impl BlockReader {
-    pub(in crate::archive) fn new(shared: Arc<Shared>, name: FileName, record: BlockRecord) -> Self {
+    pub(in crate::archive) fn new(volumes: Arc<Volumes>, name: FileName, record: BlockRecord) -> Self {
         let total = usize::from(record.geometry.shape().total());
         Self {
-            shared,
+            volumes,
             name,
             record,
             tables: (0..total).map(|_| OnceLock::new()).collect(),
@@ -189,14 +189,13 @@ impl BlockReader {
         offset: u64,
         into: &mut [u8],
     ) -> Result<(), VolumeError> {
-        self.shared
-            .volumes
+        self.volumes
             .of_extent(record.extent)
             .read_at(record.extent, record.offset + offset, into)
     }
 
     pub(in crate::archive) fn volume_id(&self, record: &ShardRecord) -> VolumeId {
-        self.shared.volumes.of_extent(record.extent).id()
+        self.volumes.of_extent(record.extent).id()
     }
 
     /// Tells of damage, once for each shard.

@@ -292,7 +292,7 @@ impl ReaderCore {
         }
         let record = self.blocks[to_usize(index.get())].clone();
         let block = Arc::new(BlockReader::new(
-            Arc::clone(&self.shared),
+            Arc::clone(&self.shared.volumes),
             self.file.name.clone(),
             record,
         ));

@@ -205,13 +205,14 @@ impl ProgressRow {
     }
 }
 
-/// Checks that the legs lead from the first block on, each over a lane of its own for every shard.
+/// Checks that the legs lead from the first block on, each over a lane of its own for every shard. The last may stand behind the
+/// last block: then only the descriptor is left to write.
 fn parse_legs(legs: Vec<LegRow>, geometry: &FileGeometry) -> Result<Vec<LegRecord>, ImpossibleField> {
     let is_way = legs.iter().map(|leg| leg.first_block).is_sorted_by(|a, b| a < b)
         && legs.first().is_none_or(|leg| leg.first_block == 0)
         && legs
             .last()
-            .is_none_or(|leg| leg.first_block < geometry.block_count());
+            .is_none_or(|leg| leg.first_block <= geometry.block_count());
     let has_its_lanes = |leg: &LegRow| {
         leg.lanes.len() == usize::from(geometry.shape().total())
             && are_distinct(leg.lanes.iter().copied())

@@ -180,7 +180,7 @@ fn what_no_commit_intends_is_refused_and_spoils_nothing() {
         }),
         ("way of the frames", |it| it.legs.reverse()),
         ("way of the frames", |it| {
-            it.legs[1].first_block = BlockIndex::new(it.geometry.block_count());
+            it.legs[1].first_block = BlockIndex::new(it.geometry.block_count() + 1);
         }),
         ("way of the frames", |it| it.legs[1].lanes.truncate(4)),
         ("way of the frames", |it| {

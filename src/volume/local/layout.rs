@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{FileKind, VolumeError};
+use crate::format::VolumeSlot;
 use crate::storage::{FileAccess, Storage, StorageFile};
 use crate::units::{ExtentId, to_u64, to_usize};
 use crate::volume::{ExtentStat, SLOT_LEN_BYTES, SlotBytes, SlotIndex};
@@ -86,6 +87,24 @@ fn open_or_create(storage: &dyn Storage, path: &Path) -> io::Result<Arc<dyn Stor
     }
 }
 
+/// Removes a slots file in which no slot is valid, unless there are extents.
+pub(super) fn discard_torn_slots(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    let is_torn = |slot: SlotIndex| {
+        let valid = read_slot(storage, dir, slot).map(|bytes| VolumeSlot::parse(&bytes[..]).is_ok());
+        !valid.unwrap_or(false)
+    };
+    match storage.list(&extents_dir(dir)) {
+        Ok(extents) if extents.is_empty() && SlotIndex::BOTH.into_iter().all(is_torn) => {}
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    match storage.remove_file(&slots_path(dir)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// A slots file of a creation that crashed is shorter than a real one, or all zeros.
 fn holds_only_zeros(slots: &dyn StorageFile) -> io::Result<bool> {
     let len = slots.info()?.len_bytes;
@@ -156,7 +175,14 @@ pub(super) fn list(storage: &dyn Storage, dir: &Path) -> io::Result<Vec<ExtentSt
 
 pub(super) fn remove(storage: &dyn Storage, dir: &Path, extent: ExtentId) -> io::Result<()> {
     let path = extent_path(dir, extent);
-    let info = storage.inspect(&path)?;
+    let info = match storage.inspect(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // An earlier removal may have failed to make this durable; whoever hears that it is gone forgets it.
+            storage.sync_directory(&extents_dir(dir))?;
+            return Err(error);
+        }
+        found => found?,
+    };
     // With a second name (a backup made of hard links) the bytes are not ours alone: only the name goes.
     if info.kind == FileKind::Regular && info.links == 1 && info.len_bytes > REMOVAL_STEP_BYTES {
         let file = storage.open(&path, FileAccess::ReadWrite)?;

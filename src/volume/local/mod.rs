@@ -104,6 +104,18 @@ impl LocalVolume {
         Ok(Self::new(storage, dir, id))
     }
 
+    /// Removes slots that are damaged, both of them, from a volume without extents: for whoever knows that its creation was
+    /// interrupted, and that nothing was ever stored in it. Anything else stays.
+    ///
+    /// # Errors
+    /// [`VolumeError::Directory`].
+    pub fn discard_torn_slots_on(storage: &dyn Storage, dir: &Path) -> Result<(), VolumeError> {
+        layout::discard_torn_slots(storage, dir).map_err(|source| VolumeError::Directory {
+            path: layout::slots_path(dir),
+            source,
+        })
+    }
+
     /// Opens the volume in `dir` under the id that its slots name; see [`read_slots_of`](Self::read_slots_of).
     ///
     /// # Errors

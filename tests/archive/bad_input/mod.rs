@@ -6,11 +6,10 @@ mod full_disk;
 mod old_copies;
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read, Write as _},
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
     time::SystemTime,
@@ -32,18 +31,15 @@ pub const LENGTHS: [u64; 4] = [
     SEGMENTED_BELOW + 40 * LEAF + 9,
 ];
 
-/// Everything in the volumes: path and bytes.
-pub fn extents(store: &Store) -> BTreeMap<PathBuf, Vec<u8>> {
-    let read = |path: PathBuf| (path.clone(), fs::read(path).unwrap());
-    store.extents().into_iter().map(read).collect()
-}
-
 /// Runs a commit that must fail, and checks that nothing of it stays and that its name is free.
 pub fn fails(store: &Store, commit: impl FnOnce(&FileName) -> CommitError) -> CommitError {
-    let (names, before) = (store.names(), extents(store));
+    let (names, before) = (store.names(), store.extent_bytes());
     let error = commit(&name("refused"));
     assert_eq!(store.names(), names, "{error:?}: nothing is visible");
-    assert!(extents(store) == before, "{error:?}: no byte was left or changed");
+    assert!(
+        store.extent_bytes() == before,
+        "{error:?}: no byte was left or changed"
+    );
     let content = painted(LENGTHS[3], 99);
     store.put("refused", &content);
     assert!(store.get("refused").unwrap() == content);
@@ -355,7 +351,7 @@ fn names_are_bytes_and_come_back_as_they_are() {
 #[test]
 fn a_name_that_is_taken_keeps_its_content() {
     let store = store_with_files();
-    let before = extents(&store);
+    let before = store.extent_bytes();
     for (index, len) in LENGTHS.into_iter().enumerate() {
         let file = name(&format!("stored/{index}"));
         let same = store.source("same", &painted(len, index as u64));
@@ -384,7 +380,7 @@ fn a_name_that_is_taken_keeps_its_content() {
             }
         }
     }
-    assert!(extents(&store) == before, "not a byte was written");
+    assert!(store.extent_bytes() == before, "not a byte was written");
     assert_files_are_there(&store);
 }
 
@@ -427,12 +423,12 @@ fn the_archive_itself_is_no_source() {
 fn an_archive_that_is_open_for_reading_is_not_changed() {
     let store = store_with_files();
     let reader = open(&store.root(), Access::Read);
-    let before = extents(&store);
+    let before = store.extent_bytes();
     let committed = reader.commit(&name("x"), &b"x"[..], 1, &CommitOptions::default());
     assert!(matches!(committed, Err(CommitError::ReadOnly)), "{committed:?}");
     let removed = reader.remove(&name("stored/1"));
     assert!(matches!(removed, Err(CommitError::ReadOnly)), "{removed:?}");
-    assert!(extents(&store) == before);
+    assert!(store.extent_bytes() == before);
     assert_files_are_there(&store);
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bfdb::{
-    archive::{Archive, ArchiveOptions, CommitOptions, RestoreOptions},
+    archive::{Archive, ArchiveOptions, CommitOptions, RecoveryReport, RestoreOptions},
     catalog::Access,
     error::{OpenError, RestoreError},
     host::RestoreTarget,
@@ -21,7 +21,7 @@ use super::{
 };
 
 #[test]
-fn an_old_catalog_that_was_put_back_is_refused_for_writing_and_no_extent_changes() {
+fn an_old_catalog_that_was_put_back_is_brought_forward_and_no_extent_changes() {
     let store = store_with_files();
     let root = store.root();
     let Store { dir: _dir, archive } = store;
@@ -38,30 +38,29 @@ fn an_old_catalog_that_was_put_back_is_refused_for_writing_and_no_extent_changes
         );
     }
     archive.close().unwrap();
-    let new = fs::read(root.join("catalog.redb")).unwrap();
-    let volumes = tree(&root.join("volumes"));
+    let extents = tree(&root.join("volumes/v0/extents"));
     fs::write(root.join("catalog.redb"), old).unwrap();
-    let error = try_open(&root, Access::Write).unwrap_err();
-    let OpenError::CatalogStale { catalog, seen, .. } = error else {
-        panic!("{error:?}");
-    };
-    assert_eq!(seen.get(), catalog.get() + 3);
-    let reader = open(&root, Access::Read);
+    let (reader, report) = try_open(&root, Access::Read).unwrap();
+    assert!(report.is_catalog_old, "{report:?}");
     assert!(
         get(&reader, "stored/3").unwrap() == painted(LENGTHS[3], 3),
         "what it knows can be read"
     );
     drop(reader);
+    let (archive, report) = try_open(&root, Access::Write).unwrap();
+    assert_eq!(report.records_rolled_forward, 3, "{report:?}");
+    for index in 0..3 {
+        let newer = get(&archive, &format!("newer/{index}")).unwrap();
+        assert!(newer == painted(LENGTHS[3], index), "newer/{index}");
+    }
     assert!(
-        tree(&root.join("volumes")) == volumes,
-        "not a byte of the volume has changed"
+        tree(&root.join("volumes/v0/extents")) == extents,
+        "not a byte of an extent has changed"
     );
-    fs::write(root.join("catalog.redb"), new).unwrap();
-    let archive = open(&root, Access::Write);
-    assert!(
-        get(&archive, "newer/2").unwrap() == painted(LENGTHS[3], 2),
-        "with the right catalog all is well"
-    );
+    assert!(archive.scrub(&()).unwrap().damage.is_empty());
+    archive.close().unwrap();
+    let (_, report) = try_open(&root, Access::Write).unwrap();
+    assert_eq!(report, RecoveryReport::default(), "it is done once");
 }
 
 /// A creation that was killed after its volume had slots and before its catalog had a name left a directory in which no
@@ -166,9 +165,9 @@ fn a_scrub_verifies_the_catalog_as_well() {
 }
 
 /// A catalog one commit old looked like one whose writer had died between announcing an epoch and publishing it; the next
-/// writer would have cut off the newest file. Epochs are settled after publishing since.
+/// writer would have cut off the newest file. The journal knows what was published.
 #[test]
-fn a_catalog_that_is_only_one_commit_old_is_noticed_too() {
+fn a_catalog_that_is_only_one_commit_old_is_brought_forward_too() {
     for change in ["commit", "remove"] {
         let store = store_with_files();
         let root = store.root();
@@ -187,16 +186,18 @@ fn a_catalog_that_is_only_one_commit_old_is_noticed_too() {
             drop(archive.remove(&name("stored/3")).unwrap());
         }
         archive.close().unwrap();
-        let volumes = tree(&root.join("volumes"));
+        let extents = tree(&root.join("volumes/v0/extents"));
         fs::write(root.join("catalog.redb"), old).unwrap();
-        let error = try_open(&root, Access::Write).unwrap_err();
+        let (archive, report) = try_open(&root, Access::Write).unwrap();
+        assert_eq!(report.records_rolled_forward, 1, "{change}: {report:?}");
+        if change == "commit" {
+            assert!(get(&archive, "newest").unwrap() == painted(5000, 1));
+        } else {
+            assert!(get(&archive, "stored/3").is_err(), "it was removed");
+        }
         assert!(
-            matches!(error, OpenError::CatalogStale { .. }),
-            "{change}: {error:?}"
-        );
-        assert!(
-            tree(&root.join("volumes")) == volumes,
-            "{change}: not a byte of the volume has changed"
+            tree(&root.join("volumes/v0/extents")) == extents,
+            "{change}: not a byte of an extent has changed"
         );
     }
 }
@@ -211,6 +212,8 @@ fn an_epoch_that_was_announced_and_never_published_keeps_no_writer_out() {
     let before = fs::read(root.join("catalog.redb")).unwrap();
     let slots = root.join("volumes/v0/volume.bfv");
     let settled = fs::read(&slots).unwrap();
+    let journal = root.join("volumes/v0/journal");
+    copy_dir(&journal, &root.join("journal-before"));
     for round in 0..3 {
         let archive = open(&root, Access::Write);
         let options = CommitOptions::default();
@@ -231,6 +234,8 @@ fn an_epoch_that_was_announced_and_never_published_keeps_no_writer_out() {
         ahead[announced.clone()].copy_from_slice(&after[announced]);
         fs::write(&slots, &ahead).unwrap();
         fs::write(root.join("catalog.redb"), &before).unwrap();
+        fs::remove_dir_all(&journal).unwrap();
+        copy_dir(&root.join("journal-before"), &journal);
         fs::remove_dir_all(root.join("sessions")).unwrap();
         fs::create_dir(root.join("sessions")).unwrap();
     }

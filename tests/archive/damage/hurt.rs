@@ -10,7 +10,8 @@ use super::oracle::{Bench, Frame};
 /// Hurts an archive somewhere, often just inside or just beyond what its codes survive.
 pub fn hurt(bench: &Bench, seeded: &mut Seeded) {
     let paths: Vec<&PathBuf> = bench.extents.keys().collect();
-    let frame = &bench.frames[seeded.index(bench.frames.len())];
+    let frames: Vec<&Frame> = bench.all_frames().collect();
+    let frame = frames[seeded.index(frames.len())];
     let block = bench.frames_of(&frame.file, frame.block);
     let mut order: Vec<usize> = (0..block.len()).collect();
     seeded.shuffle(&mut order);

@@ -2,7 +2,7 @@
 
 mod frames;
 mod hurt;
-mod oracle;
+pub mod oracle;
 
 use std::{ops::Range, path::PathBuf};
 

@@ -14,7 +14,7 @@ use std::{
 use bfdb::{
     archive::{DamagePart, FileDamage, Finding, RestoreOptions},
     error::{ReadError, RestoreError},
-    format::FrameLayout,
+    format::{ClaimedFrame, FRAME_HEADER_LEN_BYTES, FrameKind, FrameLayout},
     geometry::{BlockGeometry, FileGeometry},
     host::{Durability, RestoreTarget},
     units::{BlockIndex, ColumnIndex, ShardIndex},
@@ -25,6 +25,10 @@ use crate::support::{Findings, LEAF, SEGMENTED_BELOW, Store, name, painted, smal
 
 /// A file of tier 3 with six blocks, the last data shard of each shorter than the others.
 pub const BLOCKED: u64 = SEGMENTED_BELOW + 20 * LEAF + 333;
+
+/// Where the first frame of an extent begins, and what every frame begins at a multiple of.
+const EXTENT_HEADER_SECTOR: usize = 4096;
+const FRAME_ALIGNMENT: usize = 64;
 
 /// The frame of one shard.
 #[derive(Clone)]
@@ -100,7 +104,10 @@ pub struct Bench {
     pub store: Store,
     pub contents: BTreeMap<String, Vec<u8>>,
     pub extents: BTreeMap<PathBuf, Vec<u8>>,
+    /// Those that hold files.
     pub frames: Vec<Frame>,
+    /// Those that hold what commits have written about their files; to reports these are files of their own.
+    pub descriptors: Vec<Frame>,
 }
 
 impl Bench {
@@ -117,20 +124,31 @@ impl Bench {
             }
             contents.insert(file, content);
         }
-        let read = |path: PathBuf| (path.clone(), fs::read(path).unwrap());
-        let extents = store.extents().into_iter().map(read).collect();
+        let extents = store.extent_bytes();
         let frames = frames_of(&store, &contents);
+        let descriptors = descriptors_of(&extents);
+        let replicas = usize::from(small_policy().parts().tiny_shape.total());
+        assert_eq!(
+            descriptors.len(),
+            lengths.len() * replicas,
+            "each commit has a descriptor"
+        );
         Self {
             store,
             contents,
             extents,
             frames,
+            descriptors,
         }
     }
 
+    /// Every frame there is.
+    pub fn all_frames(&self) -> impl Iterator<Item = &Frame> {
+        self.frames.iter().chain(&self.descriptors)
+    }
+
     pub fn frames_of(&self, file: &str, block: u64) -> Vec<Frame> {
-        self.frames
-            .iter()
+        self.all_frames()
             .filter(|frame| frame.file == file && frame.block == block)
             .cloned()
             .collect()
@@ -183,10 +201,15 @@ impl Bench {
         let verified_findings = Findings::default();
         let snapshot = self.store.archive.snapshot().unwrap();
         let verified = snapshot.verify(None, &verified_findings).unwrap();
-        assert_eq!(verified.damage, scrubbed.damage, "verify, {story}");
+        // It reads files, and descriptors are none.
+        let mut of_files = scrubbed.damage;
+        of_files.retain(|damage| self.contents.contains_key(&damage.name.to_string()));
+        assert_eq!(verified.damage, of_files, "verify, {story}");
+        let mut of_files = findings;
+        of_files.retain(|finding| self.contents.contains_key(&finding.name.to_string()));
         assert_eq!(
             verified_findings.0.into_inner().unwrap(),
-            findings,
+            of_files,
             "what verify tells, {story}"
         );
     }
@@ -292,7 +315,7 @@ impl Bench {
         };
         let mut expected = Expected::default();
         let mut blocks: BTreeMap<(String, u64), Vec<&Frame>> = BTreeMap::new();
-        for frame in &self.frames {
+        for frame in self.all_frames() {
             blocks
                 .entry((frame.file.clone(), frame.block))
                 .or_default()
@@ -468,5 +491,37 @@ pub fn frames_of(store: &Store, contents: &BTreeMap<String, Vec<u8>>) -> Vec<Fra
             }
         }
     }
+    frames
+}
+
+/// Finds the descriptors where they lie: no file lists them, but each frame says what it is.
+pub fn descriptors_of(extents: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for (path, bytes) in extents {
+        let mut offset = EXTENT_HEADER_SECTOR;
+        while let Some(head) = bytes.get(offset..offset + FRAME_HEADER_LEN_BYTES) {
+            let Ok(claimed) = ClaimedFrame::parse(head) else {
+                // Padding up to the sector that a batch begins on.
+                offset += FRAME_ALIGNMENT;
+                continue;
+            };
+            let place = claimed.identity().place();
+            let frame = claimed.check_place(&place).unwrap();
+            let header = frame.header();
+            if header.kind() == FrameKind::Descriptor {
+                frames.push(Frame {
+                    file: format!("descriptor of commit {}", header.commit()),
+                    block: 0,
+                    shard: header.identity().shard.get(),
+                    extent: path.clone(),
+                    offset: place.offset,
+                    layout: *frame.layout(),
+                    geometry: *frame.block(),
+                });
+            }
+            offset += frame.layout().total_len_bytes() as usize;
+        }
+    }
+    frames.sort_by_key(|frame| (frame.file.clone(), frame.shard));
     frames
 }

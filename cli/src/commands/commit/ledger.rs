@@ -164,6 +164,17 @@ impl<'a> SharedLedger<'a> {
             ledger.context.interrupted(&done)
         })
     }
+
+    /// Says that the command was interrupted within a long file, which can go on, and what else was done until then.
+    pub(super) fn interrupted_within(&self, name: &FileName, done_bytes: u64) -> Failure {
+        self.with(|ledger| {
+            let mut failure = ledger.context.interrupted_within(name, done_bytes);
+            if ledger.sums.counts.total() > 0 {
+                failure.message = format!("{}; before it {}", failure.message, ledger.done_in_words());
+            }
+            failure
+        })
+    }
 }
 
 impl<'a> Ledger<'a> {

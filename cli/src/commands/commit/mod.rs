@@ -34,7 +34,7 @@ use self::{
     sources::Sources,
 };
 use crate::{
-    arguments::values,
+    arguments::{Advanced, values},
     context::Context,
     failure::{Failure, commit_error, host_error},
     progress::Progress,
@@ -48,7 +48,8 @@ use crate::{
 ///
 /// Every file is stored wholly or not at all, and is durable when its line is printed; a tree is not stored as a whole:
 /// after an interruption some of its files are there and others not, and the same command again stores the rest. What
-/// cannot be read does not stop the rest. Owners, extended attributes, ACLs and holes are not kept, and hard links become
+/// cannot be read does not stop the rest. A long file goes on where it was interrupted, with the same command again or
+/// with `bfdb recover --resume`. Owners, extended attributes, ACLs and holes are not kept, and hard links become
 /// copies.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -87,9 +88,15 @@ pub(crate) struct Arguments {
     /// Change nothing, say what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
+    #[command(flatten)]
+    advanced: Advanced,
 }
 
 impl Arguments {
+    pub(crate) const fn progress_bytes(&self) -> Option<u64> {
+        self.advanced.progress_bytes
+    }
+
     fn name_conflict(&self) -> NameConflict {
         if self.replace {
             NameConflict::Replace
@@ -184,6 +191,9 @@ fn store_all(
     let mut found = sources.by_ref().map(|found| found.source);
     let stored = archive.commit_all(&mut found, &options, &storing);
     drop(storing);
+    if let Err(CommitError::Interrupted { name, done_bytes, .. }) = &stored {
+        return Err(ledger.interrupted_within(name, *done_bytes));
+    }
     sources.check_complete()?;
     match stored {
         Ok(()) => Ok(ledger.finish()),
@@ -204,6 +214,15 @@ struct Storing<'a, 'l> {
 
 impl Observer for Storing<'_, '_> {
     fn event(&self, event: Event<'_>) {
+        if let Event::GoingOn {
+            name,
+            done_bytes,
+            len_bytes,
+        } = event
+        {
+            self.progress.skip(done_bytes);
+            self.context.output.going_on(name, done_bytes, len_bytes);
+        }
         self.progress.event(event);
     }
 

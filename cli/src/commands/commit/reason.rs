@@ -38,9 +38,20 @@ pub(super) fn of_commit(error: &CommitError, subject: &Subject, context: &Contex
             Failure::of(error, meaning).suggest(context.command("rm -r", &[name]))
         }
         CommitError::SourceInsideArchive { .. } | CommitError::Full { .. } => Failure::of(error, meaning),
+        CommitError::InProgress { name, .. } => Failure::of(error, meaning)
+            .under(format!("{path} was not stored: {name} is being stored just now")),
+        // That it was not stored is not known, or not so.
+        error if error.may_be_published() => context.explain(Failure::of(error, meaning), meaning),
         CommitError::NotFound { .. }
         | CommitError::ReadOnly
         | CommitError::OwnershipLost { .. }
+        | CommitError::NoSuchCommit { .. }
+        | CommitError::NotResumable { .. }
+        | CommitError::Interrupted { .. }
+        | CommitError::NotVisibleYet { .. }
+        | CommitError::Journal { .. }
+        | CommitError::Append { .. }
+        | CommitError::Publication { .. }
         | CommitError::SourceLength { .. }
         | CommitError::SourceRead { .. }
         | CommitError::Volume { .. }

@@ -1,0 +1,65 @@
+//! Writing the descriptor of a commit: what the catalog will know of it, beside its bytes, synced with them.
+
+use super::{
+    block::{BlockIdentity, BlockInFlight, FrameSink, FrameTarget},
+    publish::Change,
+    reservation::Reservation,
+    strip::StripBench,
+};
+use crate::{
+    archive::shared::{Shared, strip_len_bytes},
+    catalog::{BlockRecord, FileRecord, descriptor},
+    error::CommitError,
+    format::FrameKind,
+    plan::{Strip, strips_of_block},
+    units::{BlockIndex, FileId, to_u64},
+};
+
+use std::sync::Arc;
+
+/// Writes the descriptor of everything that a commit stores, in the order of its files; not synced yet.
+pub(super) fn write_descriptor(
+    shared: &Shared,
+    reservation: &Reservation,
+    changes: &[Change],
+) -> Result<BlockRecord, CommitError> {
+    let stored = changes
+        .iter()
+        .filter(|change| change.action == super::publish::Action::Store);
+    let entries: Vec<(FileRecord, Vec<BlockRecord>)> = stored
+        .map(|change| (change.record.clone(), change.blocks.clone()))
+        .collect();
+    let bytes = descriptor::encode(&entries);
+    drop(entries);
+    let planned = &reservation.descriptor;
+    let geometry = planned.geometry;
+    assert_eq!(
+        to_u64(bytes.len()),
+        geometry.data_len_bytes(),
+        "a descriptor is as long as it was planned"
+    );
+    let index = BlockIndex::new(0);
+    let strips: Vec<Strip> = strips_of_block(index, &geometry, strip_len_bytes(geometry.shape())).collect();
+    let frames = planned.frames.iter().map(|frame| {
+        frame.map(|(place, layout)| FrameTarget {
+            sink: FrameSink::Extent(Arc::clone(reservation.writer(place.extent))),
+            place,
+            layout,
+        })
+    });
+    let identity = BlockIdentity {
+        kind: FrameKind::Descriptor,
+        commit: reservation.commit(),
+        file: FileId::new(0),
+        block: planned.block,
+        index,
+        volume: reservation.volume().id(),
+    };
+    let block = BlockInFlight::new(identity, geometry, frames.collect(), to_u64(strips.len()));
+    let mut bench = StripBench::of_block(shared, &geometry)?;
+    for strip in &strips {
+        bench.write(&block, strip, &bytes)?;
+        block.finish_strip();
+    }
+    Ok(block.complete(shared, bench.encoder())?.record)
+}

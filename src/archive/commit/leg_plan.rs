@@ -1,0 +1,190 @@
+//! Planning a leg: which extents it goes on in, which new ones it needs, and where the descriptor goes behind its frames.
+
+use std::sync::Arc;
+
+use super::{
+    legs::{Filled, Leg, place_block},
+    room::{extent_limit, lane_lengths, lane_positions, unused_extent_id},
+};
+use crate::{
+    archive::shared::Shared,
+    catalog::{CatalogWriter, ExtentRecord, FileRecord, descriptor},
+    error::CommitError,
+    format::FrameLayout,
+    geometry::{BlockGeometry, Policy, lanes_for_block},
+    plan::{LanePosition, Placement},
+    units::{BlockId, BlockIndex, LaneIndex},
+    volume::Volume,
+};
+
+/// A file that room is taken for: its record, but for root and what its frames take, and the id of its first block.
+#[derive(Debug, Clone)]
+pub(super) struct PlannedFile {
+    pub(super) record: FileRecord,
+    pub(super) first_block: u64,
+}
+
+impl PlannedFile {
+    pub(super) fn block_id(&self, index: BlockIndex) -> BlockId {
+        assert!(
+            index.get() < self.record.geometry.block_count(),
+            "a file has no more blocks"
+        );
+        BlockId::new(self.first_block + index.get())
+    }
+}
+
+/// Where the descriptor goes.
+#[derive(Debug, Clone)]
+pub(super) struct PlannedDescriptor {
+    pub(super) block: BlockId,
+    pub(super) geometry: BlockGeometry,
+    /// The place of each shard.
+    pub(super) frames: Vec<Option<(Placement, FrameLayout)>>,
+}
+
+/// A leg, and what it will have filled when it is walked to its end.
+#[derive(Debug)]
+pub(super) struct PlannedLeg {
+    pub(super) leg: Leg,
+    pub(super) descriptor: PlannedDescriptor,
+    pub(super) filled: Filled,
+}
+
+/// Plans the legs of one commit on one volume, inside its transaction.
+pub(super) struct LegPlanner<'a> {
+    policy: &'a Policy,
+    volume: Arc<dyn Volume>,
+    lengths: Vec<u64>,
+    pub(super) extents: Vec<ExtentRecord>,
+}
+
+/// What a leg is to hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LegContents<'a> {
+    pub(super) files: &'a [PlannedFile],
+    /// The first block, of the only file, that does not lie in earlier legs.
+    pub(super) first_block: BlockIndex,
+    pub(super) descriptor: BlockId,
+}
+
+impl<'a> LegPlanner<'a> {
+    pub(super) fn new(
+        shared: &'a Shared,
+        writer: &CatalogWriter,
+        volume: &Arc<dyn Volume>,
+    ) -> Result<Self, CommitError> {
+        let extents: Vec<ExtentRecord> = writer
+            .extents()?
+            .into_iter()
+            .filter(|extent| extent.volume == volume.id())
+            .collect();
+        Ok(Self {
+            policy: shared.policy(),
+            volume: Arc::clone(volume),
+            lengths: lane_lengths(&extents, shared.policy().lane_count()),
+            extents,
+        })
+    }
+
+    /// Plans the first leg of a commit: each lane goes on where its open extent ends.
+    pub(super) fn first_leg(
+        &self,
+        writer: &mut CatalogWriter,
+        contents: LegContents<'_>,
+    ) -> Result<PlannedLeg, CommitError> {
+        let lanes = self.lanes_of(contents.files);
+        let wanted: Vec<LaneIndex> = lanes
+            .iter()
+            .copied()
+            .chain(self.descriptor_lanes(&lanes))
+            .collect();
+        let positions = lane_positions(writer, self.volume.as_ref(), &self.extents, &wanted)?;
+        self.leg(writer, (lanes, positions), contents)
+    }
+
+    /// Plans a leg that begins at a block, on given lanes.
+    pub(super) fn leg(
+        &self,
+        writer: &mut CatalogWriter,
+        (lanes, positions): (Vec<LaneIndex>, Vec<Option<LanePosition>>),
+        contents: LegContents<'_>,
+    ) -> Result<PlannedLeg, CommitError> {
+        let geometry = self.descriptor_geometry(contents.files);
+        let descriptor_lanes = self.descriptor_lanes(&lanes);
+        let mut leg = Leg {
+            first_block: contents.first_block,
+            lanes,
+            positions,
+            new_extents: Vec::new(),
+            extent_limit_bytes: u64::MAX / 2,
+        };
+        leg.extent_limit_bytes = extent_limit(&leg.walk(blocks_of(&leg, contents.files)));
+        let walk = |leg: &Leg| {
+            let mut layout = leg.walk(blocks_of(leg, contents.files));
+            let frames: Vec<_> = place_block(&geometry, &descriptor_lanes, &mut layout).collect();
+            (layout, frames)
+        };
+        // Which extents are new does not depend on their numbers, so a first walk counts them.
+        let (counted, _) = walk(&leg);
+        let new_count = counted.extents_used().filter(|taken| taken.is_new).count();
+        leg.new_extents = (0..new_count)
+            .map(|_| unused_extent_id(writer, self.volume.as_ref()))
+            .collect::<Result<_, CommitError>>()?;
+        let (layout, frames) = walk(&leg);
+        let mut filled = Filled::default();
+        filled.add(&layout);
+        let block = contents.descriptor;
+        let descriptor = PlannedDescriptor {
+            block,
+            geometry,
+            frames,
+        };
+        Ok(PlannedLeg {
+            leg,
+            descriptor,
+            filled,
+        })
+    }
+
+    pub(super) fn lane_count(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Returns the least written lanes for the code of the files, or none when no file has bytes.
+    fn lanes_of(&self, files: &[PlannedFile]) -> Vec<LaneIndex> {
+        let mut geometries = files.iter().map(|file| &file.record.geometry);
+        geometries
+            .find(|geometry| geometry.block_count() > 0)
+            .map_or_else(Vec::new, |geometry| {
+                lanes_for_block(geometry.shape(), &self.lengths)
+            })
+    }
+
+    /// Returns the lanes of the descriptor: those of the files where they have the same code, so that as few extents as can
+    /// be are synced.
+    fn descriptor_lanes(&self, lanes: &[LaneIndex]) -> Vec<LaneIndex> {
+        let shape = self.policy.parts().tiny_shape;
+        if lanes.len() == usize::from(shape.total()) {
+            return lanes.to_vec();
+        }
+        lanes_for_block(shape, &self.lengths)
+    }
+
+    /// Returns the geometry of the descriptor, whose length follows from names and lengths alone.
+    fn descriptor_geometry(&self, files: &[PlannedFile]) -> BlockGeometry {
+        let records = files.iter().map(|file| &file.record);
+        let entries = records.map(|record| (&record.name, &record.kind, &record.geometry));
+        let len_bytes = descriptor::encoded_len_bytes(entries);
+        descriptor::block_geometry(len_bytes, self.policy)
+            .expect("a descriptor is shorter than the longest block")
+    }
+}
+
+fn blocks_of<'f>(leg: &Leg, files: &'f [PlannedFile]) -> impl Iterator<Item = BlockGeometry> + use<'f> {
+    let first = leg.first_block.get();
+    files.iter().flat_map(move |file| {
+        let geometry = file.record.geometry;
+        (first..geometry.block_count()).map(move |index| geometry.block(BlockIndex::new(index)))
+    })
+}

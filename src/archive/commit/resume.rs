@@ -1,0 +1,306 @@
+//! Going on with a commit: after a crash, or away from an extent that failed.
+//!
+//! What it goes on from is verified first: every frame since the last point of progress but one is read and compared with
+//! its digest, and its leaves must fold from one point to the other. Everything behind the point is written again, into
+//! ranges that are cut off before (P1: no byte of an extent is written twice).
+
+use std::sync::Arc;
+
+use super::{
+    columns::Done,
+    leg_plan::{LegContents, LegPlanner, PlannedFile, PlannedLeg},
+    legs::{Filled, Leg, place_block},
+    reservation::{Reservation, own},
+    room::{RoomNeed, check_room},
+};
+use crate::{
+    archive::{
+        intents::{self, Afterwards, release},
+        read::BlockReader,
+        shared::Shared,
+    },
+    catalog::{
+        BlockRecord, CatalogWriter, ExtentState, FileRecord, IntentRecord, ProgressRecord, ResumableRecord,
+        ShardRecord,
+    },
+    error::{CatalogError, CommitError},
+    format::{ClaimedFrame, FRAME_HEADER_LEN_BYTES, FrameIdentity, FrameLayout},
+    merkle::RootFolder,
+    plan::{LanePosition, Placement},
+    units::{BlockId, BlockIndex, CommitId, ShardIndex, to_u64},
+    volume::Volume,
+};
+
+/// Goes on with a commit whose intent belongs to this session already, from the last point that holds.
+pub(super) fn go_on(shared: &Shared, commit: CommitId) -> Result<(Reservation, Done), CommitError> {
+    let session = shared.session()?;
+    let intent = shared.catalog.read()?.intent(commit)?;
+    let intent = intent
+        .filter(|intent| intent.session == Some(session))
+        .ok_or(CommitError::OwnershipLost { commit })?;
+    let resumable = intent.resumable.as_ref().expect("only resumable commits go on");
+    let ground = Ground {
+        shared,
+        commit,
+        legs: resumable.legs.iter().map(Leg::from_record).collect(),
+        file: planned_file(&intent, resumable),
+    };
+    let (mut done, kept) = ground.last_point_that_holds(&resumable.progress);
+    let mut planned = plan_leg(shared, &intent, &ground, (&done, kept));
+    if let Err(CommitError::Catalog {
+        source: CatalogError::RowTooLong { .. },
+    }) = planned
+    {
+        // The row of the intent has no room for another leg: better all of it again than never.
+        done = Done::nothing(&ground.file.record.geometry);
+        planned = plan_leg(shared, &intent, &ground, (&done, 0));
+    }
+    let mut reservation = planned?;
+    reservation.open_extents(shared)?;
+    Ok((reservation, done))
+}
+
+/// Returns the record that the file of an intent will have.
+fn planned_file(intent: &IntentRecord, resumable: &ResumableRecord) -> PlannedFile {
+    let geometry = resumable.geometry;
+    PlannedFile {
+        record: FileRecord {
+            kind: crate::catalog::EntryKind::File,
+            id: resumable.file,
+            name: intent.name.clone(),
+            mode: resumable.mode,
+            modified_at: resumable.source.modified_at,
+            committed_at: intent.begun_at,
+            version: 1,
+            commit: intent.commit,
+            geometry,
+            root: RootFolder::new(geometry.leaf()).finish(),
+            stored_bytes: 0,
+        },
+        first_block: resumable.first_block.get(),
+    }
+}
+
+/// What an interrupted commit has left on its volume.
+struct Ground<'a> {
+    shared: &'a Shared,
+    commit: CommitId,
+    legs: Vec<Leg>,
+    file: PlannedFile,
+}
+
+impl Ground<'_> {
+    /// Returns the last point whose frames are there and right, and how many points stay valid with it; the start where
+    /// none is.
+    fn last_point_that_holds(&self, points: &[ProgressRecord]) -> (Done, usize) {
+        for (index, point) in points.iter().enumerate().rev() {
+            let before = index.checked_sub(1).map(|index| &points[index]);
+            if let Some(done) = self.verify(point, before) {
+                return (done, index + 1);
+            }
+        }
+        (Done::nothing(&self.file.record.geometry), 0)
+    }
+
+    /// Looks at every frame before a point, and reads those since the point before it.
+    fn verify(&self, point: &ProgressRecord, before: Option<&ProgressRecord>) -> Option<Done> {
+        let geometry = &self.file.record.geometry;
+        if point.blocks > geometry.block_count() {
+            return None;
+        }
+        let blocks = self.blocks_before(point.blocks)?;
+        let mut folder = match before {
+            Some(before) => RootFolder::from_state(geometry.leaf(), before.folder.clone()),
+            None => RootFolder::new(geometry.leaf()),
+        };
+        let verify_from = before.map_or(0, |before| before.blocks);
+        for block in blocks.iter().filter(|block| block.index.get() >= verify_from) {
+            self.verify_block(block, &mut folder)?;
+        }
+        (folder.state() == point.folder).then_some(Done { blocks, folder })
+    }
+
+    /// Collects the records of the blocks before an index from the headers of their frames.
+    fn blocks_before(&self, end: u64) -> Option<Vec<BlockRecord>> {
+        let mut blocks = Vec::new();
+        let ends = self
+            .legs
+            .iter()
+            .skip(1)
+            .map(|leg| leg.first_block.get())
+            .chain([end]);
+        for (leg, leg_end) in self.legs.iter().zip(ends) {
+            let mut layout = leg.layout();
+            for index in leg.first_block.get()..leg_end.min(end) {
+                let index = BlockIndex::new(index);
+                let geometry = self.file.record.geometry.block(index);
+                let placed: Vec<_> = place_block(&geometry, &leg.lanes, &mut layout).collect();
+                let id = self.file.block_id(index);
+                let shards = geometry
+                    .shards()
+                    .zip(placed)
+                    .map(|(shard, placed)| match placed {
+                        Some(placed) => self.shard(id, shard, placed).map(Some),
+                        None => Some(None),
+                    })
+                    .collect::<Option<Vec<_>>>()?;
+                blocks.push(BlockRecord {
+                    id,
+                    file: self.file.record.id,
+                    index,
+                    reference_count: 1,
+                    geometry,
+                    shards,
+                });
+            }
+        }
+        Some(blocks)
+    }
+
+    /// Reads the header of a frame, which says what digest its shard has.
+    fn shard(
+        &self,
+        block: BlockId,
+        shard: ShardIndex,
+        (place, frame): (Placement, FrameLayout),
+    ) -> Option<ShardRecord> {
+        let volume = self.shared.volumes.of_extent(place.extent);
+        let mut head = [0; FRAME_HEADER_LEN_BYTES];
+        volume.read_at(place.extent, place.offset, &mut head).ok()?;
+        let identity = FrameIdentity {
+            archive: self.shared.archive_id(),
+            volume: volume.id(),
+            extent: place.extent,
+            offset: place.offset,
+            block,
+            shard,
+        };
+        let found = ClaimedFrame::parse(&head).ok()?.check(&identity).ok()?;
+        (found.header().commit() == self.commit && *found.layout() == frame).then(|| ShardRecord {
+            extent: place.extent,
+            offset: place.offset,
+            frame_len_bytes: frame.total_len_bytes(),
+            digest: found.header().digest(),
+        })
+    }
+
+    /// Reads every shard of a block and folds the leaves of its data.
+    fn verify_block(&self, record: &BlockRecord, folder: &mut RootFolder) -> Option<()> {
+        let name = self.file.record.name.clone();
+        let block = BlockReader::new(Arc::clone(&self.shared.volumes), name, record.clone());
+        let geometry = record.geometry;
+        for shard in geometry.shards().filter(|&shard| geometry.is_present(shard)) {
+            let found = block.hash_payload(shard).ok()?;
+            if found.digest() != block.shard(shard)?.digest {
+                return None;
+            }
+            if geometry.is_data(shard) {
+                found.iter().for_each(|leaf| folder.push(*leaf));
+            }
+        }
+        Some(())
+    }
+}
+
+/// Begins a leg behind what is done: one transaction, as T0. What earlier legs took and did not fill is given back in it.
+fn plan_leg(
+    shared: &Shared,
+    intent: &IntentRecord,
+    ground: &Ground<'_>,
+    (done, points_kept): (&Done, usize),
+) -> Result<Reservation, CommitError> {
+    let need = RoomNeed::of_entries(
+        intent.name.clone(),
+        [(ground.file.record.text_len_bytes(), ground.file.record.geometry)].into_iter(),
+    );
+    let volume = Arc::clone(shared.volumes.writable());
+    let mut writer = shared.catalog.write()?;
+    intents::check_ours(&writer, intent)?;
+    let first_block = BlockIndex::new(to_u64(done.blocks.len()));
+    let before = Filled::of_legs(&ground.legs, &ground.file.record.geometry, first_block);
+    for extent in writer.extents()? {
+        if extent.owner == Some(intent.commit) && before.get(extent.id).is_none() {
+            release(shared, &mut writer, &extent, Afterwards::GoOn)?;
+        }
+    }
+    let mut resumable = intent.resumable.clone().expect("only resumable commits go on");
+    let planner = LegPlanner::new(shared, &writer, &volume)?;
+    let positions = positions_after(&planner, &before);
+    let files = vec![ground.file.clone()];
+    // A new one: what an earlier leg may have written under its own is given back.
+    let descriptor = writer.allocate_block_ids(1).next().expect("one was asked for");
+    let contents = LegContents {
+        files: &files,
+        first_block,
+        descriptor,
+    };
+    let lanes = ground.legs.last().expect("a commit has a leg").lanes.clone();
+    let PlannedLeg {
+        leg,
+        descriptor,
+        filled: written,
+    } = planner.leg(&mut writer, (lanes, positions), contents)?;
+    // What earlier legs have preallocated behind the point is room that it has already.
+    let held = held_bytes(volume.as_ref(), &before)?;
+    check_room(shared, &need, written.stored_bytes().saturating_sub(held))?;
+    own(
+        &mut writer,
+        (intent.commit, volume.id()),
+        &planner.extents,
+        &written,
+    )?;
+    resumable.legs.retain(|leg| leg.first_block < first_block);
+    resumable.legs.push(leg.to_record());
+    resumable.progress.truncate(points_kept);
+    let mut filled = before;
+    filled.add_all(&written);
+    put(&mut writer, intent, resumable)?;
+    writer.commit()?;
+    Ok(Reservation {
+        files,
+        commit: intent.commit,
+        session: intent.session.expect("the intent is ours"),
+        volume,
+        leg,
+        descriptor,
+        filled,
+        written,
+        writers: std::collections::BTreeMap::new(),
+    })
+}
+
+/// Returns the bytes that extents have behind what is filled of them.
+fn held_bytes(volume: &dyn Volume, filled: &Filled) -> Result<u64, CommitError> {
+    let mut held: u64 = 0;
+    for stat in volume.extents()? {
+        let end_bytes = filled.get(stat.extent).map(|taken| taken.end_bytes);
+        held += end_bytes.map_or(0, |end_bytes| stat.len_bytes.saturating_sub(end_bytes));
+    }
+    Ok(held)
+}
+
+fn put(
+    writer: &mut CatalogWriter,
+    intent: &IntentRecord,
+    resumable: ResumableRecord,
+) -> Result<(), CommitError> {
+    Ok(writer.put_intent(&IntentRecord {
+        resumable: Some(resumable),
+        ..intent.clone()
+    })?)
+}
+
+/// Returns where each lane goes on: in the extent that its last frame lies in, unless that has failed or is full.
+fn positions_after(planner: &LegPlanner<'_>, before: &Filled) -> Vec<Option<LanePosition>> {
+    let mut positions = vec![None; planner.lane_count()];
+    for taken in before.extents().filter(|taken| !taken.is_full) {
+        let known = planner.extents.iter().find(|extent| extent.id == taken.extent);
+        if known.is_some_and(|extent| extent.state == ExtentState::Open) {
+            positions[usize::from(taken.lane.get())] = Some(LanePosition {
+                extent: taken.extent,
+                end_bytes: taken.end_bytes,
+            });
+        }
+    }
+    positions
+}

@@ -1,0 +1,51 @@
+//! Reading a descriptor: what the catalog knew, or was about to know, of the files of a commit.
+
+use core::ops::Range;
+use std::sync::Arc;
+
+use super::{publication::Entries, read::BlockReader, shared::Shared};
+use crate::{
+    catalog::{BlockRecord, descriptor},
+    error::PublicationError,
+    units::{CommitId, Epoch, FileName, ShardIndex, to_u64, to_usize},
+};
+
+/// Reads the entries of a descriptor, decoding around damage: every leaf is verified against the digest that the journal has.
+pub(super) fn read_entries(
+    shared: &Shared,
+    (commit, record): (CommitId, &BlockRecord),
+    epoch: Epoch,
+) -> Result<Entries, PublicationError> {
+    let lost = || PublicationError::DescriptorLost { epoch, commit };
+    let block = BlockReader::new(Arc::clone(&shared.volumes), name_of(commit), record.clone());
+    let geometry = *block.geometry();
+    let mut bytes = vec![0; to_usize(geometry.data_len_bytes())];
+    let mut filled = 0;
+    let shards = (0..geometry.shape().data()).map(ShardIndex::new);
+    for shard in shards.filter(|&shard| geometry.is_present(shard)) {
+        let columns: Range<u32> = 0..geometry.leaf_count(shard);
+        let len = block.run_len(shard, columns.clone());
+        let into = &mut bytes[filled..filled + len];
+        block
+            .read_run(shard, columns, into, &())
+            .map_err(|_lost| lost())?;
+        filled += len;
+    }
+    assert_eq!(
+        to_u64(filled),
+        geometry.data_len_bytes(),
+        "data shards hold all of a block"
+    );
+    descriptor::parse(&bytes).map_err(|source| PublicationError::Descriptor {
+        epoch,
+        commit,
+        source,
+    })
+}
+
+/// Returns what findings call the descriptor of a commit; no file is meant.
+pub(super) fn name_of(commit: CommitId) -> FileName {
+    format!("descriptor of commit {commit}")
+        .parse()
+        .expect("a plain text is a name")
+}

@@ -1,0 +1,301 @@
+//! Commits that have begun and are not published: whose they are, and how their room comes back.
+//!
+//! An intent names the session that works on it. When that is dead, a commit that cannot go on is rolled back by the next
+//! writing open; one that can waits, without a session, until somebody resumes it, rolls it back or commits that name again.
+//! Bytes go first, then their rows, so that a crash in between finds the rows and does it again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
+};
+
+use super::{ballast::with_room, shared::Shared};
+use crate::{
+    catalog::{
+        CatalogWriter, ExtentRecord, ExtentState, IntentRecord, Replaces, ResumableRecord, TransactionSize,
+    },
+    error::{CatalogError, CommitError, VolumeError},
+    geometry::FileGeometry,
+    host::{SessionLife, glance_at_sessions},
+    units::{BlockIndex, CommitId, FileName, SessionId, Timestamp, to_u64},
+    volume::Volume,
+};
+
+/// A commit that has begun and is not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnfinishedCommit {
+    /// Its number.
+    pub commit: CommitId,
+    /// The name that it stores; the first, where it stores many.
+    pub name: FileName,
+    /// How many others it stores with it.
+    pub others: u64,
+    /// When it began.
+    pub begun_at: Timestamp,
+    /// Whether a process works on it just now.
+    pub is_running: bool,
+    /// Where its source lies and how far it has come; `None` when it cannot go on after its process has died.
+    pub resumable: Option<UnfinishedFile>,
+}
+
+/// The file of a commit that can go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnfinishedFile {
+    /// Its source.
+    pub path: PathBuf,
+    /// Length of the source in bytes.
+    pub len_bytes: u64,
+    /// Bytes of it that are stored and need not be written again.
+    pub done_bytes: u64,
+}
+
+/// Lists the commits that are not done, by their numbers.
+pub(super) fn list(shared: &Shared) -> Result<Vec<UnfinishedCommit>, CommitError> {
+    let sessions = Sessions::look(shared)?;
+    let intents = shared.catalog.read()?.intents()?;
+    let show = |intent: IntentRecord| UnfinishedCommit {
+        commit: intent.commit,
+        is_running: sessions.worker(&intent) != Worker::Nobody,
+        name: intent.name,
+        others: intent.others,
+        begun_at: intent.begun_at,
+        resumable: intent.resumable.map(|resumable| UnfinishedFile {
+            path: PathBuf::from(OsStr::from_bytes(&resumable.source.path)),
+            len_bytes: resumable.source.len_bytes,
+            done_bytes: done_bytes(&resumable),
+        }),
+    };
+    Ok(intents.into_iter().map(show).collect())
+}
+
+/// Returns how many bytes of a file lie before its last point of progress.
+fn done_bytes(resumable: &ResumableRecord) -> u64 {
+    let blocks = resumable.progress.last().map_or(0, |point| point.blocks);
+    bytes_before(&resumable.geometry, blocks)
+}
+
+/// Returns how many bytes of a file lie before a block.
+pub(super) fn bytes_before(geometry: &FileGeometry, block: u64) -> u64 {
+    if block >= geometry.block_count() {
+        return geometry.len_bytes();
+    }
+    geometry.block(BlockIndex::new(block)).base_offset()
+}
+
+/// Returns the commits of a name that nobody works on and that can go on.
+pub(super) fn waiting_for_name(shared: &Shared, name: &FileName) -> Result<Vec<IntentRecord>, CommitError> {
+    let sessions = Sessions::look(shared)?;
+    let mut intents = shared.catalog.read()?.intents()?;
+    intents.retain(|intent| {
+        intent.name == *name && intent.resumable.is_some() && sessions.worker(intent) == Worker::Nobody
+    });
+    Ok(intents)
+}
+
+/// Gives back what waits under names that were stored just now.
+pub(super) fn end_waiting(shared: &Shared, names: &BTreeSet<FileName>) -> Result<(), CommitError> {
+    let intents = shared.catalog.read()?.intents()?;
+    let is_over = |intent: &IntentRecord| intent.session.is_none() && names.contains(&intent.name);
+    let over = intents.into_iter().filter(is_over);
+    over.map(|intent| intent.commit)
+        .try_for_each(|commit| give_back(shared, commit))
+}
+
+/// Returns a commit that is not done.
+pub(super) fn find(shared: &Shared, commit: CommitId) -> Result<IntentRecord, CommitError> {
+    let intent = shared.catalog.read()?.intent(commit)?;
+    intent.ok_or(CommitError::NoSuchCommit { commit })
+}
+
+/// Takes over a commit that nobody works on: from the end of this transaction it is ours alone.
+pub(super) fn claim(shared: &Shared, commit: CommitId, replaces: Replaces) -> Result<(), CommitError> {
+    let session = shared.session()?;
+    let mut writer = shared.catalog.write()?;
+    let mut intent = writer
+        .intent(commit)?
+        .ok_or(CommitError::NoSuchCommit { commit })?;
+    if Sessions::look(shared)?.worker(&intent) != Worker::Nobody {
+        return Err(in_progress(&intent));
+    }
+    intent.session = Some(session);
+    let Some(resumable) = &mut intent.resumable else {
+        return Err(CommitError::NotResumable { commit });
+    };
+    resumable.replaces = replaces;
+    writer.put_intent(&intent)?;
+    writer.commit()?;
+    Ok(())
+}
+
+/// Lets a commit of this session wait for a later attempt; returns how many bytes are done.
+pub(super) fn let_wait(shared: &Shared, commit: CommitId) -> Result<u64, CommitError> {
+    let session = shared.session()?;
+    let mut writer = shared.catalog.write()?;
+    let Some(mut intent) = writer
+        .intent(commit)?
+        .filter(|intent| intent.session == Some(session))
+    else {
+        return Err(CommitError::OwnershipLost { commit });
+    };
+    intent.session = None;
+    writer.put_intent(&intent)?;
+    writer.commit()?;
+    Ok(intent.resumable.as_ref().map_or(0, done_bytes))
+}
+
+/// Gives back everything that a commit has taken, unless somebody works on it.
+pub(super) fn give_back(shared: &Shared, commit: CommitId) -> Result<(), CommitError> {
+    // A session of our own: who recovers must see that somebody works on it.
+    shared.session()?;
+    let count = to_u64(shared.catalog.read()?.extents()?.len());
+    let size = TransactionSize {
+        extents: count,
+        ..TransactionSize::default()
+    };
+    with_room(shared, size.room_bytes(), || {
+        let mut writer = shared.catalog.write()?;
+        let intent = writer
+            .intent(commit)?
+            .ok_or(CommitError::NoSuchCommit { commit })?;
+        let afterwards = match Sessions::look(shared)?.worker(&intent) {
+            Worker::Nobody => Afterwards::GoOn,
+            // It may go on to write, but not where others do.
+            Worker::Unknown => Afterwards::Seal,
+            Worker::Alive => return Err(in_progress(&intent)),
+        };
+        roll_back(shared, &mut writer, commit, afterwards)?;
+        writer.commit()?;
+        Ok(())
+    })
+}
+
+/// Checks that an intent is still as it was read and ours.
+pub(super) fn check_ours(writer: &CatalogWriter, intent: &IntentRecord) -> Result<(), CommitError> {
+    let commit = intent.commit;
+    match writer.intent(commit)? {
+        Some(now) if now.session == intent.session => Ok(()),
+        Some(_) | None => Err(CommitError::OwnershipLost { commit }),
+    }
+}
+
+fn in_progress(intent: &IntentRecord) -> CommitError {
+    CommitError::InProgress {
+        commit: intent.commit,
+        name: intent.name.clone(),
+    }
+}
+
+/// Who works on a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Worker {
+    /// Nobody: it waits, or the death of its process is proven.
+    Nobody,
+    /// A process that lives.
+    Alive,
+    /// The file of its session is gone, which proves nothing: the process may live and write.
+    Unknown,
+}
+
+/// The sessions that have a file.
+struct Sessions(BTreeMap<SessionId, SessionLife>);
+
+impl Sessions {
+    fn look(shared: &Shared) -> Result<Self, CommitError> {
+        let seen = glance_at_sessions(shared.machine(), &shared.layout.sessions())?;
+        Ok(Self(seen.into_iter().map(|seen| (seen.id, seen.life)).collect()))
+    }
+
+    fn worker(&self, intent: &IntentRecord) -> Worker {
+        match intent.session.map(|session| self.0.get(&session)) {
+            None | Some(Some(SessionLife::Dead)) => Worker::Nobody,
+            Some(Some(SessionLife::Live)) => Worker::Alive,
+            Some(None) => Worker::Unknown,
+        }
+    }
+}
+
+/// What becomes of an extent that was taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// Later commits go on in it.
+    GoOn,
+    /// Nobody does.
+    Seal,
+}
+
+/// Takes back every extent of a commit that will never be published, and its intent; returns how many those were.
+pub(super) fn roll_back(
+    shared: &Shared,
+    writer: &mut CatalogWriter,
+    commit: CommitId,
+    afterwards: Afterwards,
+) -> Result<u64, CatalogError> {
+    let mut released = 0;
+    for extent in writer.extents()? {
+        if extent.owner == Some(commit) {
+            release(shared, writer, &extent, afterwards)?;
+            released += 1;
+        }
+    }
+    if writer.intent(commit)?.is_some() {
+        writer.remove_intent(commit)?;
+    }
+    Ok(released)
+}
+
+/// Takes one extent back: its bytes go first, its row after them.
+pub(super) fn release(
+    shared: &Shared,
+    writer: &mut CatalogWriter,
+    extent: &ExtentRecord,
+    afterwards: Afterwards,
+) -> Result<(), CatalogError> {
+    let volume = shared.volumes.get(extent.volume);
+    if extent.end_bytes == 0 {
+        // Made by that commit, so nothing of it was ever published.
+        return match volume.map(|volume| volume.remove_extent(extent.id)) {
+            None | Some(Ok(()) | Err(VolumeError::Missing { .. })) => Ok(writer.remove_extent(extent.id)?),
+            // It is removed when that works.
+            Some(Err(_)) => Ok(writer.put_extent(&ExtentRecord {
+                owner: None,
+                state: ExtentState::Abandoned,
+                ..extent.clone()
+            })?),
+        };
+    }
+    let state = match (volume.map(|volume| cut_back(volume.as_ref(), extent)), afterwards) {
+        (Some(Ok(())), Afterwards::GoOn) if extent.state == ExtentState::Open => ExtentState::Open,
+        // Damaged meanwhile: nothing is appended to it any more, what it holds is a matter for scrub.
+        (Some(Ok(()) | Err(VolumeError::Missing { .. } | VolumeError::Truncated { .. })), _) => {
+            ExtentState::Sealed
+        }
+        // What stands behind its end is cut off when that works.
+        (Some(Err(_)) | None, _) => ExtentState::Abandoned,
+    };
+    writer.put_extent(&ExtentRecord {
+        owner: None,
+        state,
+        ..extent.clone()
+    })?;
+    Ok(())
+}
+
+/// Takes an abandoned extent back, where that works by now.
+pub(super) fn retry_release(
+    shared: &Shared,
+    writer: &mut CatalogWriter,
+    extent: &ExtentRecord,
+) -> Result<(), CatalogError> {
+    let has_room = shared.volumes.get(extent.volume).is_some();
+    if has_room {
+        release(shared, writer, extent, Afterwards::Seal)?;
+    }
+    Ok(())
+}
+
+/// Cuts an extent back to its committed end.
+pub(super) fn cut_back(volume: &dyn Volume, extent: &ExtentRecord) -> Result<(), VolumeError> {
+    volume.resume_extent(extent.id, extent.end_bytes).map(drop)
+}

@@ -1,0 +1,212 @@
+//! Publishing: the one critical section that makes changes of the archive visible, for good.
+//!
+//! ```text
+//! begin      the catalog's write transaction; what the journal is ahead by is done first          P4
+//! prepare    room in every copy of the journal: a full disk shows here                             no trace so far
+//! apply      all rows                                                                              in memory still
+//! announce   the epoch, in a slot of the volume                                                    so that an old volume is noticed
+//! append     one record, synced on every copy                                                      P2, P3: the commit point
+//! commit     the catalog
+//! ```
+//!
+//! An error before the append leaves nothing. After it the change is made, whatever becomes of this process: the next one
+//! that begins finds the record and applies it (`bring_forward`), by the same function that would have applied it here.
+
+use super::{shared::Shared, volumes::announce_epoch};
+use crate::{
+    catalog::{BlockRecord, CatalogReader, CatalogWriter, FileRecord, Publication},
+    error::{AppendError, CatalogError, CommitError, PublicationError},
+    format::JournalState,
+    journal::{JournalFault, JournalFinding, JournalRecord, Tail},
+    merkle::ChainHash,
+    units::Epoch,
+};
+
+/// The right to publish: the write transaction, and where the journal stands.
+pub(super) struct Publishing {
+    pub(super) writer: CatalogWriter,
+    pub(super) journal: JournalState,
+    /// What is wrong with copies of the journal.
+    pub(super) findings: Vec<JournalFinding>,
+    /// How many records the catalog was brought forward by.
+    pub(super) applied: u64,
+}
+
+/// Files and their blocks, in the order of their descriptor.
+pub(super) type Entries = Vec<(FileRecord, Vec<BlockRecord>)>;
+
+/// Begins: waits for the catalog, and applies what the journal is ahead by.
+pub(super) fn begin(shared: &Shared) -> Result<Publishing, PublicationError> {
+    let mut applied = 0;
+    loop {
+        let writer = shared.catalog.write()?;
+        let known = journal_state(&writer)?;
+        let catalog = writer.epoch()?;
+        if known.epoch != catalog {
+            // No transaction leaves that; applying records to it could not come to an end.
+            let journal = known.epoch;
+            return Err(PublicationError::Gap { catalog, journal });
+        }
+        let tail = shared.journal.tail(&known)?;
+        if tail.ahead.is_empty() {
+            expect_no_gap(&writer, &tail)?;
+            return Ok(Publishing {
+                writer,
+                journal: tail.state,
+                findings: tail.findings,
+                applied,
+            });
+        }
+        applied += bring_forward(shared, writer, &known, &tail)?;
+    }
+}
+
+/// Returns a publication that changes nothing yet.
+pub(super) fn empty(writer: &CatalogWriter) -> Result<Publication, CatalogError> {
+    Ok(Publication {
+        commit: None,
+        descriptor: None,
+        skipped: Vec::new(),
+        removed: Vec::new(),
+        touched: Vec::new(),
+        extents: Vec::new(),
+        next_ids: writer.next_ids()?,
+    })
+}
+
+/// Publishes: when this returns, the changes are durable and visible.
+pub(super) fn publish(
+    shared: &Shared,
+    publishing: Publishing,
+    publication: &Publication,
+    entries: Entries,
+) -> Result<(), CommitError> {
+    let Publishing {
+        mut writer, journal, ..
+    } = publishing;
+    let body = publication.encode();
+    let journal = shared.journal.prepare(&journal, body.len())?;
+    let epoch = writer.apply(publication, entries)?;
+    announce(shared, epoch, shared.journal.next_hash(&journal, &body)?)?;
+    let journal = match shared.journal.append(&journal, &body) {
+        Ok(journal) => journal,
+        Err(AppendError::NothingWritten { source }) => return Err(source.into()),
+        Err(error) => return Err(error.into()),
+    };
+    // From here on the change is made; what follows can only be late.
+    let committed = writer
+        .set_journal(&journal.encode())
+        .and_then(|()| writer.commit().map(drop));
+    let Err(cause) = committed else { return Ok(()) };
+    // A new handle looks at what is on disk, and applies the record where it is missing.
+    match catch_up(shared, epoch) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(CommitError::NotVisibleYet { epoch, source: cause }),
+    }
+}
+
+/// Makes sure that the catalog has come to an epoch that the journal has.
+fn catch_up(shared: &Shared, epoch: Epoch) -> Result<(), PublicationError> {
+    // After a failed sync the system may show pages that the disk does not have.
+    shared.layout.forget_cached_catalog()?;
+    let publishing = begin(shared)?;
+    let catalog = publishing.writer.epoch()?;
+    if catalog >= epoch {
+        Ok(())
+    } else {
+        let journal = epoch;
+        Err(PublicationError::Gap { catalog, journal })
+    }
+}
+
+/// Applies the records that the catalog lacks, a transaction for each; returns how many those were.
+///
+/// Whoever appended the last one may have died before its sync, and a sync of pages that somebody else has written proves
+/// nothing after a failed one: so that one is written again before the catalog may name it (P3). Those before it were synced,
+/// or the last would not be there. Until then the catalog keeps its old place in the journal, so that a crash on the way
+/// finds the rest.
+fn bring_forward(
+    shared: &Shared,
+    writer: CatalogWriter,
+    known: &JournalState,
+    tail: &Tail,
+) -> Result<u64, PublicationError> {
+    let mut applied = 0;
+    let mut first = Some(writer);
+    let (mut behind, mut before) = (tail.state.clone(), known.clone());
+    for (index, entry) in tail.ahead.iter().enumerate() {
+        let record = shared.journal.load(entry)?;
+        let mut writer = match first.take() {
+            Some(writer) => writer,
+            None => shared.catalog.write()?,
+        };
+        if writer.epoch()?.next() != record.epoch {
+            // Somebody else was faster; the next look begins where they have come to.
+            return Ok(applied);
+        }
+        let is_last = index + 1 == tail.ahead.len();
+        apply(shared, &mut writer, &record)?;
+        (before.epoch, before.hash) = (record.epoch, record.hash);
+        if is_last {
+            announce(shared, record.epoch, record.hash)?;
+            behind = shared.journal.prepare(&behind, record.body.len())?;
+            behind = shared.journal.restate(&behind, &record)?;
+            writer.set_journal(&behind.encode())?;
+        } else {
+            (behind.epoch, behind.hash) = (record.epoch, record.hash);
+            writer.set_journal(&before.encode())?;
+        }
+        writer.commit()?;
+        applied += 1;
+    }
+    Ok(applied)
+}
+
+/// Applies a record that the catalog lacks.
+fn apply(
+    shared: &Shared,
+    writer: &mut CatalogWriter,
+    record: &JournalRecord,
+) -> Result<(), PublicationError> {
+    let epoch = record.epoch;
+    let publication =
+        Publication::parse(&record.body).map_err(|source| PublicationError::Record { epoch, source })?;
+    let entries = match (publication.commit, &publication.descriptor) {
+        (Some(commit), Some(block)) => super::describe::read_entries(shared, (commit, block), epoch)?,
+        (_, None) | (None, _) => Vec::new(),
+    };
+    let applied = writer.apply(&publication, entries)?;
+    assert_eq!(applied, epoch, "the record is the one that follows the catalog");
+    Ok(())
+}
+
+/// Refuses to publish beside records that are newer and do not follow: what is between them is lost.
+pub(super) fn expect_no_gap(reader: &CatalogReader, tail: &Tail) -> Result<(), PublicationError> {
+    let newer = tail.findings.iter().find_map(|finding| {
+        if let JournalFault::Unconnected { head, .. } = &finding.fault {
+            Some(head.epoch)
+        } else {
+            None
+        }
+    });
+    match newer {
+        Some(journal) => Err(PublicationError::Gap {
+            catalog: reader.epoch()?,
+            journal,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Returns what the catalog remembers of the journal.
+pub(super) fn journal_state(reader: &CatalogReader) -> Result<JournalState, PublicationError> {
+    Ok(JournalState::parse(&reader.journal()?)?)
+}
+
+fn announce(shared: &Shared, epoch: Epoch, hash: ChainHash) -> Result<(), crate::error::VolumeError> {
+    announce_epoch(
+        shared.volumes.writable().as_ref(),
+        shared.archive_id(),
+        (epoch, hash),
+    )
+}
