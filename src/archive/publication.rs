@@ -15,7 +15,7 @@
 use super::{shared::Shared, volumes::announce_epoch};
 use crate::{
     catalog::{BlockRecord, CatalogReader, CatalogWriter, FileRecord, Publication},
-    error::{AppendError, CatalogError, CommitError, PublicationError},
+    error::{AppendError, CatalogError, CommitError, JournalError, PublicationError},
     format::JournalState,
     journal::{JournalFault, JournalFinding, JournalRecord, Tail},
     merkle::ChainHash,
@@ -49,7 +49,10 @@ pub(super) fn begin(shared: &Shared) -> Result<Publishing, PublicationError> {
         }
         let tail = shared.journal.tail(&known)?;
         if tail.ahead.is_empty() {
-            expect_no_gap(&writer, &tail)?;
+            if let Err(gap) = expect_no_gap(&writer, &tail) {
+                refuse_fork(shared, &known)?;
+                return Err(gap);
+            }
             return Ok(Publishing {
                 writer,
                 journal: tail.state,
@@ -134,6 +137,11 @@ fn bring_forward(
     let mut applied = 0;
     let mut first = Some(writer);
     let (mut behind, mut before) = (tail.state.clone(), known.clone());
+    if behind.copies.is_empty() {
+        // What is ahead is written again behind it, so there has to be a place.
+        let scan = shared.journal.scan()?;
+        behind.copies = shared.journal.heal(&scan, known)?.copies;
+    }
     for (index, entry) in tail.ahead.iter().enumerate() {
         let record = shared.journal.load(entry)?;
         let mut writer = match first.take() {
@@ -195,6 +203,15 @@ pub(super) fn expect_no_gap(reader: &CatalogReader, tail: &Tail) -> Result<(), P
             journal,
         }),
         None => Ok(()),
+    }
+}
+
+/// Reads all of the journal and refuses one that went another way than the catalog; other things that are wrong with it are no
+/// matter here.
+pub(super) fn refuse_fork(shared: &Shared, state: &JournalState) -> Result<(), PublicationError> {
+    match shared.journal.scan()?.check(state) {
+        Err(fork @ JournalError::Forked { .. }) => Err(fork.into()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

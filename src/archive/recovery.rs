@@ -93,6 +93,10 @@ pub(super) fn look(shared: &Shared) -> RecoveryReport {
         let state = publication::journal_state(&reader)?;
         check_slots(&slots, &state)?;
         let tail = shared.journal.tail(&state).map_err(PublicationError::from)?;
+        if !tail.findings.is_empty() {
+            // Something is wrong; whether that is damage or another archive shows in all of it.
+            publication::refuse_fork(shared, &state)?;
+        }
         publication::expect_no_gap(&reader, &tail)?;
         let head = state.epoch.get() + to_u64(tail.ahead.len());
         Ok(head.saturating_sub(shared.catalog.read()?.epoch()?.get()))

@@ -21,6 +21,7 @@ use std::{
 use super::{
     Machine,
     ballast::Ballast,
+    directory::directory_of,
     files::{create_directory, list_directory, open_file, sync_directory},
     lock::{Claim, LockedFile, contents_of, glance},
 };
@@ -221,6 +222,8 @@ impl ArchiveLayout {
     /// the state is neither [`ArchiveState::Empty`] nor [`ArchiveState::Interrupted`], [`HostError::Io`] otherwise.
     pub fn lock_for_building(&self, building: Building) -> Result<BuildLock, HostError> {
         create_directory(self.storage(), &self.root)?;
+        // An attempt before may have made the root and failed to make its name durable.
+        sync_directory(self.storage(), directory_of(&self.root))?;
         let path = self.root.join(BUILDING);
         let locked = match LockedFile::claim(&self.machine.storage, &path)? {
             Claim::Taken(locked) => locked,

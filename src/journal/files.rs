@@ -240,6 +240,11 @@ impl Journal {
         self.remembered(|open| open.files.insert(index, (segment, Arc::clone(file))));
     }
 
+    /// Lets go of the segment of a copy that was used last: the next look at it is a first one.
+    pub(super) fn forget(&self, index: usize) {
+        self.remembered(|open| open.files.remove(&index));
+    }
+
     /// Gives a segment up, and all before it: this process never writes or syncs them again.
     pub(super) fn close_for_good(&self, index: usize, segment: u32) {
         self.remembered(|open| {

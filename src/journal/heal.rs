@@ -133,6 +133,16 @@ impl Journal {
     }
 }
 
+impl Scan {
+    /// Checks that a state stands on the chain, and that there is only one.
+    ///
+    /// # Errors
+    /// [`JournalError::Forked`], and [`JournalError::Behind`] when the chain ends before the state.
+    pub fn check(&self, state: &JournalState) -> Result<(), JournalError> {
+        expect_one_chain(self, state).map(drop)
+    }
+}
+
 /// Returns the head of the chain, if `state` stands on it or before it.
 fn expect_one_chain(scan: &Scan, state: &JournalState) -> Result<Head, JournalError> {
     if let Some(fork) = scan.forks.first() {

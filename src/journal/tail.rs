@@ -8,7 +8,12 @@ use super::{
     record::{JournalRecord, RecordEntry},
     walk::{Walked, is_zero},
 };
-use crate::{error::JournalError, format::JOURNAL_ALIGNMENT_BYTES, storage::FileAccess, units::to_usize};
+use crate::{
+    error::JournalError,
+    format::JOURNAL_ALIGNMENT_BYTES,
+    storage::FileAccess,
+    units::{Epoch, to_usize},
+};
 
 /// What [`Journal::tail`] has found.
 #[derive(Debug)]
@@ -82,7 +87,7 @@ impl Journal {
         });
         let newest_known = position.map_or(0, |position| position.segment);
         if let Some(position) = position {
-            self.look_at_end(index, position, gathered);
+            self.look_at_end(index, position, Head::of(state), gathered);
         } else {
             let finding = self.finding(index, None, JournalFault::NoPosition);
             gathered.findings.push(finding);
@@ -93,7 +98,7 @@ impl Journal {
         }
     }
 
-    fn look_at_end(&self, index: usize, position: CopyPosition, gathered: &mut Gathered) {
+    fn look_at_end(&self, index: usize, position: CopyPosition, head: Head, gathered: &mut Gathered) {
         let end = position.end_bytes;
         let segment = match self.segment(index, position.segment) {
             // A file that ends inside a torn sector ends behind it for a position.
@@ -127,12 +132,51 @@ impl Journal {
         let walked = self.walk(&*segment.file, position.place(), end, segment.len_bytes);
         let (is_readable, end_bytes) = (!walked.has_unreadable(), walked.end_bytes);
         self.take(index, position.segment, walked, gathered);
+        let has_head = segment.acquaintance == Acquaintance::Known || self.has_head(index, position, head);
+        if !has_head {
+            let fault = JournalFault::Lacks {
+                first: head.epoch,
+                count: 1,
+            };
+            let finding = self.finding(index, Some(position.segment), fault);
+            gathered.findings.push(finding);
+            // Later looks are to find it lacking as well, until it is healed.
+            self.forget(index);
+            return;
+        }
         if is_readable {
             gathered.copies.push(CopyPosition {
                 end_bytes,
                 ..position
             });
         }
+    }
+
+    /// Says whether a copy has the record that a state stands on. It was synced there, so where it is not, it was damaged, or
+    /// this is a copy of another time or of an archive that went another way.
+    fn has_head(&self, index: usize, position: CopyPosition, head: Head) -> bool {
+        // A copy that goes on in an empty segment may have been restarted, without what was lost.
+        if head.epoch == Epoch::ZERO || position.end_bytes == FIRST_RECORD_BYTES {
+            return true;
+        }
+        // Nearly always in the last: a copy that was made whole may have it before.
+        let segments = (1..=position.segment).rev();
+        let listed = self.list(index).unwrap_or_default();
+        segments
+            .filter(|segment| listed.contains(segment))
+            .any(|segment| {
+                let Ok((file, len_bytes)) = self.open_any(index, segment, FileAccess::Read) else {
+                    return false;
+                };
+                let end = if segment == position.segment {
+                    position.end_bytes.min(len_bytes)
+                } else {
+                    len_bytes
+                };
+                let place = self.place_of(index, segment);
+                let walked = self.walk(&*file, place, FIRST_RECORD_BYTES.min(end), end);
+                walked.entries.iter().any(|entry| entry.head == head)
+            })
     }
 
     fn look_at_newer(&self, index: usize, segment: u32, gathered: &mut Gathered) {

@@ -167,6 +167,9 @@ impl Ground<'_> {
         let volume = self.shared.volumes.of_extent(place.extent);
         let mut head = [0; FRAME_HEADER_LEN_BYTES];
         volume.read_at(place.extent, place.offset, &mut head).ok()?;
+        // An extent that ends inside its last frame cannot be gone on with.
+        let end = place.offset + frame.total_len_bytes();
+        volume.read_at(place.extent, end - 1, &mut [0]).ok()?;
         let identity = FrameIdentity {
             archive: self.shared.archive_id(),
             volume: volume.id(),

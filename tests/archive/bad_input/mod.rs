@@ -3,6 +3,7 @@
 
 mod archives;
 mod full_disk;
+mod journal;
 mod old_copies;
 
 use std::{

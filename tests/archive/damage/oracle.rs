@@ -496,6 +496,14 @@ pub fn frames_of(store: &Store, contents: &BTreeMap<String, Vec<u8>>) -> Vec<Fra
 
 /// Finds the descriptors where they lie: no file lists them, but each frame says what it is.
 pub fn descriptors_of(extents: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<Frame> {
+    let mut frames = frames_in(extents);
+    frames.retain(|frame| frame.file.starts_with("descriptor"));
+    frames.sort_by_key(|frame| (frame.file.clone(), frame.shard));
+    frames
+}
+
+/// Finds every frame where it lies, extent by extent, whoever lists it. One of a file does not say of which.
+pub fn frames_in(extents: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<Frame> {
     let mut frames = Vec::new();
     for (path, bytes) in extents {
         let mut offset = EXTENT_HEADER_SECTOR;
@@ -508,20 +516,21 @@ pub fn descriptors_of(extents: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<Frame> {
             let place = claimed.identity().place();
             let frame = claimed.check_place(&place).unwrap();
             let header = frame.header();
-            if header.kind() == FrameKind::Descriptor {
-                frames.push(Frame {
-                    file: format!("descriptor of commit {}", header.commit()),
-                    block: 0,
-                    shard: header.identity().shard.get(),
-                    extent: path.clone(),
-                    offset: place.offset,
-                    layout: *frame.layout(),
-                    geometry: *frame.block(),
-                });
-            }
+            let holds = match header.kind() {
+                FrameKind::Descriptor => "descriptor",
+                FrameKind::File => "files",
+            };
+            frames.push(Frame {
+                file: format!("{holds} of commit {}", header.commit()),
+                block: 0,
+                shard: header.identity().shard.get(),
+                extent: path.clone(),
+                offset: place.offset,
+                layout: *frame.layout(),
+                geometry: *frame.block(),
+            });
             offset += frame.layout().total_len_bytes() as usize;
         }
     }
-    frames.sort_by_key(|frame| (frame.file.clone(), frame.shard));
     frames
 }
