@@ -6,6 +6,7 @@
 //! was found can be found again.
 
 pub mod conformance;
+pub mod crashes;
 pub mod damage;
 pub mod faulty;
 mod seeded;

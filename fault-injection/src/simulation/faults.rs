@@ -293,6 +293,7 @@ impl Fault {
 const EINTR: i32 = 4;
 const EIO: i32 = 5;
 pub(super) const EBADF: i32 = 9;
+pub(super) const EDEADLK: i32 = 35;
 const ENOSPC: i32 = 28;
 
 impl Condition {

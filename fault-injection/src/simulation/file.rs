@@ -15,7 +15,7 @@ use bfdb::{
 use super::{
     action::{Action, Inode},
     disk::{Disk, NodeKind},
-    faults::{EBADF, Fault, OperationKind},
+    faults::{EBADF, EDEADLK, Fault, OperationKind},
     locks::{HandleId, Range},
     page::{to_u64, to_usize},
     state::State,
@@ -184,6 +184,10 @@ impl StorageFile for SimulatedFile {
         let range = Range::new(range)?;
         let (mut state, _) = self.asked(OperationKind::Lock, 0..0)?;
         while !state.locks.try_lock_range(self.inode, self.handle, range, lock) {
+            if let Some(refused) = &mut state.refused_waits {
+                *refused += 1;
+                return Err(io::Error::from_raw_os_error(EDEADLK));
+            }
             state = self
                 .shared
                 .unlocked

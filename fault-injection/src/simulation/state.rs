@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) counts: Counts,
     pub(super) capacity_bytes: Option<u64>,
     pub(super) condition: Condition,
+    /// How many waits for a lock were refused; `None` where they wait.
+    pub(super) refused_waits: Option<u64>,
     /// How many handles are open; a file without a name lives as long as one is.
     open: BTreeMap<Inode, u64>,
     last_handle: HandleId,
@@ -55,6 +57,7 @@ impl State {
             counts: Counts::default(),
             capacity_bytes,
             condition: Condition::Well,
+            refused_waits: None,
             open: BTreeMap::new(),
             last_handle: 0,
             stale: BTreeSet::new(),

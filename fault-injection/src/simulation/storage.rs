@@ -89,6 +89,16 @@ impl SimulatedStorage {
         self.shared.unlocked.notify_all();
     }
 
+    /// Refuses to wait for locks from now on (EDEADLK): right where one thread plays all parts, and would wait for itself.
+    pub fn refuse_waits(&self) {
+        self.shared.state().refused_waits = Some(0);
+    }
+
+    /// Returns how many waits were refused.
+    pub fn refused_waits(&self) -> u64 {
+        self.shared.state().refused_waits.unwrap_or(0)
+    }
+
     /// Adds a rule. Where several would spoil the same operation, the one added first does.
     pub fn add_rule(&self, rule: FaultRule) {
         self.shared.state().rules.push(rule);

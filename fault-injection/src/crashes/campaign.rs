@@ -1,0 +1,144 @@
+//! Everything that there is to explore, seed after seed, on all processors.
+//!
+//! A campaign is rounds, and a round is jobs: the crashes of each workload, its errors, and many seeds of each floor alone.
+//! Which jobs there are follows from the seed; how many of them are done, from when it is enough.
+
+use std::{
+    io,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use super::{
+    errors::inject,
+    explore::{Effort, Findings, explore},
+    scenario::{self, Level, Scenario},
+};
+use crate::simulation::Limits;
+
+/// What a campaign is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Crashes of the whole engine.
+    Crash,
+    /// Errors in the whole engine.
+    Error,
+    /// Crashes of single floors.
+    Below,
+}
+
+/// What a campaign does.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What everything random follows from.
+    pub seed: u64,
+    /// The parts; all of them when there are none.
+    pub parts: Vec<Part>,
+    /// The threads; at least one.
+    pub threads: usize,
+}
+
+/// Errors that a round injects into each workload.
+const ERRORS: usize = 60;
+
+/// Seeds of each floor in one job, and jobs of each floor in one round.
+const SEEDS: u64 = 12;
+const FLOOR_JOBS: u64 = 3;
+
+/// One thing to do.
+struct Job<'a> {
+    part: Part,
+    scenario: &'a dyn Scenario,
+    seeds: std::ops::Range<u64>,
+}
+
+/// Goes on until `is_enough` says so; it is asked before each job.
+///
+/// # Errors
+/// When the host cannot take the sources of commits.
+pub fn run(plan: &Plan, findings: &Findings, is_enough: &(dyn Fn() -> bool + Sync)) -> io::Result<()> {
+    let all = scenario::all();
+    let per_round = u64::try_from(round(plan, &all, 0).len()).expect("few jobs");
+    let next = AtomicU64::new(0);
+    let failed: Mutex<Option<io::Error>> = Mutex::default();
+    let work = || {
+        while !findings.is_over() && !is_enough() {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let jobs = round(plan, &all, number / per_round);
+            let index = usize::try_from(number % per_round).expect("few jobs");
+            if let Err(error) = jobs[index].do_it(findings) {
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                findings.stop();
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..plan.threads.max(1) {
+            scope.spawn(work);
+        }
+    });
+    failed
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+        .map_or(Ok(()), Err)
+}
+
+/// Returns the jobs of a round, those of different kinds by turns.
+fn round<'a>(plan: &Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<Job<'a>> {
+    let is_wanted = |part| plan.parts.is_empty() || plan.parts.contains(&part);
+    let seed = plan.seed.wrapping_mul(1_000_003).wrapping_add(number);
+    let of_level = |level| {
+        all.iter()
+            .map(AsRef::as_ref)
+            .filter(move |scenario| scenario.level() == level)
+    };
+    let mut below = Vec::new();
+    for job in 0..FLOOR_JOBS {
+        let first = plan
+            .seed
+            .wrapping_mul(1_000_003)
+            .wrapping_add((number * FLOOR_JOBS + job) * SEEDS);
+        for scenario in of_level(Level::Below) {
+            below.push(Job {
+                part: Part::Below,
+                scenario,
+                seeds: first..first.saturating_add(SEEDS),
+            });
+        }
+    }
+    let mut below = below.into_iter();
+    let mut jobs = Vec::new();
+    for scenario in of_level(Level::Engine) {
+        for part in [Part::Crash, Part::Error] {
+            jobs.push(Job {
+                part,
+                scenario,
+                seeds: seed..seed.saturating_add(1),
+            });
+        }
+        jobs.extend(below.next());
+    }
+    jobs.extend(below);
+    jobs.retain(|job| is_wanted(job.part));
+    jobs
+}
+
+impl Job<'_> {
+    fn do_it(&self, findings: &Findings) -> io::Result<()> {
+        let effort = Effort {
+            limits: Limits::new(1),
+            one_in: 8,
+            nested: 4,
+        };
+        for seed in self.seeds.clone() {
+            match self.part {
+                Part::Crash | Part::Below => explore(self.scenario, seed, &effort, findings)?,
+                Part::Error => inject(self.scenario, seed, ERRORS, findings)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! Processes that come and go, die in the middle, and work side by side.
+
+use bfdb::NameConflict;
+
+use super::{Group, Workload};
+use crate::{
+    crashes::{stage::Stage, what::What},
+    simulation::{AfterDrop, Fault, FaultRule, OperationKind},
+};
+
+const fn workload(name: &'static str, about: &'static str, play: fn(&mut Stage<'_>)) -> Workload {
+    Workload {
+        name,
+        about,
+        group: Group::Lives,
+        play,
+    }
+}
+
+pub(super) const LIST: &[Workload] = &[
+    workload(
+        "reopened",
+        "two commits with a close and an open between them",
+        |stage| {
+            stage.create();
+            stage.commit(What::file("first", 1, 2000));
+            stage.close();
+            stage.open();
+            stage.commit(What::file("second", 1, 5000));
+            stage.close();
+        },
+    ),
+    workload(
+        "killed",
+        "a process that dies anywhere in a commit, and the next one, which recovers and goes on",
+        |stage| {
+            stage.create();
+            stage.commit(What::file("before", 1, 1000));
+            let operations = stage.choose(60);
+            stage.kill_within(operations);
+            stage.commit(What::file("dying", 1, 13_000));
+            stage.come_after_the_killed();
+            stage.open();
+            stage.commit(What::file("after", 1, 2000));
+            stage.replace(What::file("dying", 2, 700));
+            stage.close();
+        },
+    ),
+    workload(
+        "killed-and-resumed",
+        "a process that dies anywhere in a commit of a long file; another one goes on with it",
+        |stage| {
+            stage.create();
+            stage.commit(What::file("before", 1, 1000));
+            let operations = stage.choose(90);
+            stage.kill_within(operations);
+            stage.commit_path(What::file("long", 1, 30_000));
+            stage.come_after_the_killed();
+            stage.open();
+            stage.commit(What::file("beside", 1, 2000));
+            stage.commit_path(What::file("long", 1, 30_000));
+            stage.close();
+        },
+    ),
+    workload(
+        "killed-and-changed",
+        "a process that dies anywhere in a commit of a long file; another one commits other content under the name",
+        |stage| {
+            stage.create();
+            let operations = stage.choose(90);
+            stage.kill_within(operations);
+            stage.commit_path(What::file("long", 1, 30_000));
+            stage.come_after_the_killed();
+            stage.open();
+            stage.commit_path(What::file("long", 2, 20_000));
+            stage.close();
+        },
+    ),
+    workload(
+        "killed-in-batch",
+        "a process that dies in a batch; another one that was open goes on beside its leftovers",
+        |stage| {
+            stage.create();
+            stage.open_other();
+            stage.commit(What::file("before", 1, 500));
+            let operations = stage.choose(50);
+            stage.kill_within(operations);
+            let batch = [
+                What::file("x", 1, 800),
+                What::directory("y"),
+                What::file("y/z", 1, 3000),
+            ];
+            stage.commit_all(&batch, NameConflict::Refuse);
+            stage.come_after_the_killed();
+            stage.take_turns();
+            stage.commit(What::file("beside", 1, 2000));
+            stage.close();
+            stage.open();
+            stage.commit(What::file("after", 1, 100));
+            stage.close();
+        },
+    ),
+    workload(
+        "turns",
+        "two processes with one archive open take turns",
+        |stage| {
+            stage.create();
+            stage.open_other();
+            stage.commit(What::file("a", 1, 1000));
+            stage.take_turns();
+            stage.commit(What::file("b", 1, 5000));
+            stage.take_turns();
+            stage.replace(What::file("b", 2, 300));
+            stage.take_turns();
+            stage.remove("a");
+            stage.close();
+            stage.take_turns();
+            stage.commit(What::file("c", 1, 50));
+            stage.close();
+        },
+    ),
+    workload(
+        "lanes",
+        "a commit in the middle of another one: every lane gets a second extent, and both go on",
+        |stage| {
+            stage.create();
+            stage.open_other();
+            stage.commit_around(What::file("outer", 1, 13_000), What::file("inner", 1, 6000));
+            stage.commit(What::file("next", 1, 2000));
+            stage.take_turns();
+            stage.commit(What::file("more", 1, 9000));
+            stage.close();
+            stage.take_turns();
+            stage.close();
+        },
+    ),
+    workload(
+        "failed-sync",
+        "a sync fails in the middle of a commit and drops its bytes; the next commit goes elsewhere",
+        |stage| {
+            stage.create();
+            stage.commit(What::file("before", 1, 1000));
+            let view = [AfterDrop::AtOnce, AfterDrop::UntilForgotten][usize::from(stage.choose(2) == 1)];
+            let dropped = Fault::SyncDropsBytes { view };
+            let is_extent = |path: &std::path::Path| path.extension().is_some_and(|found| found == "bfx");
+            stage.spoil(FaultRule::first_of(OperationKind::SyncFile, dropped).on_paths(is_extent));
+            stage.commit(What::file("failing", 1, 5000));
+            stage.forgive();
+            stage.commit(What::file("after", 1, 5000));
+            stage.close();
+            stage.open();
+            stage.commit(What::file("last", 1, 2000));
+            stage.close();
+        },
+    ),
+    workload(
+        "catalog-sync",
+        "a sync of the catalog fails in the middle of a commit; the process goes on",
+        |stage| {
+            stage.create();
+            stage.commit(What::file("before", 1, 1000));
+            let view = [AfterDrop::AtOnce, AfterDrop::UntilForgotten][usize::from(stage.choose(2) == 1)];
+            let dropped = Fault::SyncDropsBytes { view };
+            let is_catalog = |path: &std::path::Path| path.ends_with("catalog.redb");
+            stage.spoil(FaultRule::first_of(OperationKind::SyncFile, dropped).on_paths(is_catalog));
+            stage.commit(What::file("failing", 1, 2000));
+            stage.forgive();
+            stage.commit(What::file("after", 1, 1500));
+            stage.close();
+        },
+    ),
+    workload(
+        "cancelled",
+        "a commit that is cancelled after a while, and again, and then is not",
+        |stage| {
+            stage.create();
+            for asked in [0, 2, 5] {
+                stage.commit_path_cancelled(What::file("file", 1, 13_000), asked);
+            }
+            stage.commit(What::file("beside", 1, 900));
+            stage.commit_path(What::file("file", 1, 13_000));
+            stage.close();
+        },
+    ),
+];

@@ -1,0 +1,171 @@
+//! `bfdb-fault-injection campaign`: crashes and errors without end, or for a while, or one of them again.
+//!
+//! Exit status: 0 without a violation, 1 with one, 2 the command line was not understood.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people at a terminal"
+)]
+
+use std::{
+    env,
+    process::ExitCode,
+    sync::mpsc::{RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bfdb_fault_injection::crashes::{
+    campaign::{self, Part, Plan},
+    case::Case,
+    explore::{Findings, replay},
+};
+
+const USAGE: &str = "\
+usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--level crash|error|below] [--replay CASE]
+
+  --minutes M    go on for so long
+  --states N     go on until so many different images were checked, a quarter of them through the whole engine
+  --seed S       what everything random follows from (1)
+  --level L      crashes of the engine, errors in it, or crashes of single floors; all of them without this
+  --replay CASE  check one image again, as a violation names it
+
+Without an end it goes on for one minute.";
+
+/// Between two lines that say how far it is.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let Some(wanted) = parse(&arguments) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    // A panic is a violation and reported as one; those that the engine catches are no news.
+    std::panic::set_hook(Box::new(|_| {}));
+    let findings = Findings::default();
+    let done = match &wanted.replay {
+        Some(case) => replay(case, &findings),
+        None => explore(&wanted, &findings),
+    };
+    for found in findings.violations() {
+        eprintln!("{found}");
+    }
+    for (name, count) in findings.known() {
+        eprintln!("known defect, met {count} times: {name}");
+    }
+    if let Err(error) = done {
+        eprintln!("bfdb-fault-injection: {error}");
+        return ExitCode::from(2);
+    }
+    let violations = findings.violations().len();
+    println!(
+        "{{\"type\":\"summary\",\"states\":{},\"engine_states\":{},\"errors\":{},\"violations\":{violations},\"seed\":{}}}",
+        findings.images(),
+        findings.engine_images(),
+        findings.errors(),
+        wanted.seed,
+    );
+    if violations == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// What the command line asks for.
+struct Wanted {
+    end: End,
+    seed: u64,
+    parts: Vec<Part>,
+    replay: Option<Case>,
+}
+
+/// When it is enough.
+#[derive(Clone, Copy)]
+enum End {
+    After(Duration),
+    States(u64),
+}
+
+impl End {
+    fn is_reached(self, began: Instant, findings: &Findings, is_partial: &[Part]) -> bool {
+        match self {
+            Self::After(time) => began.elapsed() >= time,
+            Self::States(states) => {
+                let is_mixed = is_partial.is_empty();
+                findings.images() >= states && (!is_mixed || findings.engine_images() >= states / 4)
+            }
+        }
+    }
+}
+
+fn parse(arguments: &[String]) -> Option<Wanted> {
+    let (command, options) = arguments.split_first()?;
+    let mut wanted = Wanted {
+        end: End::After(Duration::from_secs(60)),
+        seed: 1,
+        parts: Vec::new(),
+        replay: None,
+    };
+    for option in options.chunks(2) {
+        let [name, value] = option else { return None };
+        match name.as_str() {
+            "--minutes" => wanted.end = End::After(Duration::from_secs(value.parse::<u64>().ok()? * 60)),
+            "--states" => wanted.end = End::States(value.parse().ok()?),
+            "--seed" => wanted.seed = value.parse().ok()?,
+            "--level" => wanted.parts.push(part_of(value)?),
+            "--replay" => wanted.replay = Some(value.parse().ok()?),
+            _ => return None,
+        }
+    }
+    (command == "campaign").then_some(wanted)
+}
+
+fn part_of(name: &str) -> Option<Part> {
+    Some(match name {
+        "crash" => Part::Crash,
+        "error" => Part::Error,
+        "below" => Part::Below,
+        _ => return None,
+    })
+}
+
+fn explore(wanted: &Wanted, findings: &Findings) -> std::io::Result<()> {
+    let plan = Plan {
+        seed: wanted.seed,
+        parts: wanted.parts.clone(),
+        threads: thread::available_parallelism().map_or(1, usize::from),
+    };
+    let began = now();
+    let (ended, waiting) = channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while waiting.recv_timeout(PROGRESS) == Err(RecvTimeoutError::Timeout) {
+                eprintln!(
+                    "{:4} s: {} images, {} of the engine, {} in recoveries, {} errors, {} violations",
+                    began.elapsed().as_secs(),
+                    findings.images(),
+                    findings.engine_images(),
+                    findings.nested_images(),
+                    findings.errors(),
+                    findings.violations().len(),
+                );
+            }
+        });
+        let done = campaign::run(&plan, findings, &|| {
+            wanted.end.is_reached(began, findings, &wanted.parts)
+        });
+        drop(ended);
+        done
+    })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a campaign ends by the clock of the host"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
