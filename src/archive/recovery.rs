@@ -14,6 +14,7 @@ use crate::{
     error::{ChainHead, HostError, JournalError, OpenError, PublicationError},
     format::JournalState,
     host::{ArchiveLayout, DeadSession, SessionLife, SessionState, glance_at_sessions, sessions},
+    journal::Head,
     units::{BlockId, CommitId, ExtentId, FileId, SessionId, to_u64},
 };
 
@@ -91,17 +92,26 @@ pub(super) fn look(shared: &Shared) -> RecoveryReport {
         let slots = slots_of(shared)?;
         let reader = shared.catalog.read()?;
         let state = publication::journal_state(&reader)?;
-        check_slots(&slots, &state)?;
         let tail = shared.journal.tail(&state).map_err(PublicationError::from)?;
         if !tail.findings.is_empty() {
             // Something is wrong; whether that is damage or another archive shows in all of it.
             publication::refuse_fork(shared, &state)?;
         }
         publication::expect_no_gap(&reader, &tail)?;
-        let head = state.epoch.get() + to_u64(tail.ahead.len());
-        Ok(head.saturating_sub(shared.catalog.read()?.epoch()?.get()))
+        // A volume has seen what the journal brings an old catalog forward to.
+        let head = tail.ahead.last().map_or(Head::of(&state), |entry| entry.head);
+        check_slots(&slots, head)?;
+        Ok(head
+            .epoch
+            .get()
+            .saturating_sub(shared.catalog.read()?.epoch()?.get()))
     };
-    match behind() {
+    // A slot that was read before an announced record was replaced by another contradicts the journal for a moment only.
+    let seen = behind().or_else(|error| match error {
+        OpenError::Forked { .. } => behind(),
+        other => Err(other),
+    });
+    match seen {
         // One ahead is a publication that ends just now, or was cut short: the next writer applies it.
         Ok(behind) => report.is_catalog_old = behind > 1,
         Err(OpenError::Forked { .. }) => report.is_forked = true,
@@ -127,7 +137,7 @@ fn bring_forward(shared: &Shared) -> Result<RecoveryReport, OpenError> {
             applied,
         } = publication::begin(shared)?;
         report.records_rolled_forward += applied;
-        check_slots(&slots_of(shared)?, &journal)?;
+        check_slots(&slots_of(shared)?, Head::of(&journal))?;
         let was_old = report.records_rolled_forward > 1;
         if was_old {
             // What was given out since, and never published, is not in the journal: no id is given twice.
@@ -164,20 +174,19 @@ fn slots_of(shared: &Shared) -> Result<Vec<SlotState>, OpenError> {
 
 /// Refuses a catalog that is older than what its volumes have seen, and that no journal brings forward: it does not know the
 /// newest files, and would cut them off (P8). Refuses volumes that have seen another record of the same epoch, too.
-fn check_slots(slots: &[SlotState], state: &JournalState) -> Result<(), OpenError> {
+fn check_slots(slots: &[SlotState], head: Head) -> Result<(), OpenError> {
     for slots in slots {
-        if slots.is_ahead(state.epoch) {
-            let (catalog, journal) = (state.epoch, slots.newest.epoch);
+        if slots.is_ahead(head.epoch) {
+            let (catalog, journal) = (head.epoch, slots.newest.epoch);
             return Err(PublicationError::Gap { catalog, journal }.into());
         }
-        if slots.contradicts((state.epoch, state.hash)) {
-            let head = |hash| ChainHead {
-                epoch: state.epoch,
-                hash,
-            };
+        if slots.contradicts((head.epoch, head.hash)) {
             return Err(OpenError::Forked {
-                first: head(state.hash.to_bytes()),
-                second: head(slots.newest.chain_hash),
+                first: head.into(),
+                second: ChainHead {
+                    epoch: head.epoch,
+                    hash: slots.newest.chain_hash,
+                },
             });
         }
     }

@@ -12,6 +12,7 @@ use bfdb::{
     archive::{CommitAllOptions, CommitObserver, CommitOutcome, Event, NameConflict, Observer, Source},
     error::{CommitError, HostError},
     host::Place,
+    units::CommitId,
 };
 
 use crate::support::{name, painted};
@@ -309,10 +310,9 @@ fn what_another_writer_works_on_is_neither_resumed_nor_rolled_back() {
     }
 }
 
-/// A resumption keeps the terms of its commit: what has the name meanwhile is replaced only when that was asked for.
-#[test]
-fn a_name_that_was_taken_meanwhile_is_decided_on_as_the_commit_began() {
-    struct Stops(StopAfter, Mutex<Option<Result<CommitOutcome, CommitError>>>);
+/// Commits until so many blocks are written, through the call that may replace; returns the commit that waits.
+fn interrupt_on_terms(bench: &Bench, name_conflict: NameConflict) -> CommitId {
+    struct Stops(StopAfter);
     impl Observer for Stops {
         fn event(&self, event: Event<'_>) {
             self.0.event(event);
@@ -322,25 +322,66 @@ fn a_name_that_was_taken_meanwhile_is_decided_on_as_the_commit_began() {
         }
     }
     impl CommitObserver for Stops {
-        fn source_done(&self, _: &Source, result: Result<CommitOutcome, CommitError>) {
-            *self.1.lock().unwrap() = Some(result);
-        }
+        fn source_done(&self, _: &Source, _: Result<CommitOutcome, CommitError>) {}
     }
+    let options = CommitAllOptions { name_conflict };
+    let source = Source {
+        name: name("file"),
+        place: Place::of_path(&bench.source),
+    };
+    let observer = Stops(StopAfter::new(20));
+    let stopped = bench
+        .archive()
+        .commit_all(&mut std::iter::once(source), &options, &observer);
+    assert!(stopped.is_err());
+    waiting(bench.archive()).commit
+}
+
+/// What waits would otherwise be found months later, and take the place of what was stored since.
+#[test]
+fn a_new_commit_of_its_name_ends_one_that_waits_and_gives_its_room_back() {
     for name_conflict in [NameConflict::Refuse, NameConflict::Replace] {
         let bench = Bench::new();
-        let options = CommitAllOptions { name_conflict };
-        let source = Source {
-            name: name("file"),
-            place: Place::of_path(&bench.source),
-        };
-        let observer = Stops(StopAfter::new(20), Mutex::new(None));
-        let stopped = bench
-            .archive()
-            .commit_all(&mut std::iter::once(source), &options, &observer);
-        assert!(stopped.is_err());
-        let commit = waiting(bench.archive()).commit;
+        let commit = interrupt_on_terms(&bench, name_conflict);
         bench.store.put("file", &painted(3000, 5));
-        let outcome = bench.archive().resume(commit, &());
+        assert_eq!(bench.archive().unfinished().unwrap(), [], "{name_conflict:?}");
+        let gone = bench.archive().resume(commit, &());
+        assert!(
+            matches!(gone, Err(CommitError::NoSuchCommit { .. })),
+            "{name_conflict:?}: {gone:?}"
+        );
+        assert!(bench.store.get("file").unwrap() == painted(3000, 5));
+        assert_eq!(bench.archive().scrub(&()).unwrap().damage, []);
+        let uninterrupted = Bench::new();
+        uninterrupted.store.put("file", &painted(3000, 5));
+        assert_eq!(
+            extent_bytes(&bench.store.root()),
+            extent_bytes(&uninterrupted.store.root()),
+            "{name_conflict:?}"
+        );
+    }
+}
+
+/// A resumption keeps the terms of its commit: what takes the name meanwhile is replaced only when that was asked for.
+#[test]
+fn a_name_that_is_taken_while_a_commit_goes_on_is_decided_on_as_that_began() {
+    for name_conflict in [NameConflict::Refuse, NameConflict::Replace] {
+        let bench = Bench::new();
+        let commit = interrupt_on_terms(&bench, name_conflict);
+        let (stalled, is_stalled) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel();
+        let observer = Stalls {
+            stalled: Mutex::new(Some(stalled)),
+            go_on: Mutex::new(goes_on),
+        };
+        let (other, _) = open(&bench.store.root());
+        let outcome = thread::scope(|scope| {
+            let resuming = scope.spawn(|| other.resume(commit, &observer));
+            is_stalled.recv().unwrap();
+            bench.store.put("file", &painted(3000, 5));
+            go_on.send(()).unwrap();
+            resuming.join().unwrap()
+        });
         match (name_conflict, outcome) {
             (NameConflict::Refuse, Err(CommitError::NameTaken { .. })) => {
                 assert!(bench.store.get("file").unwrap() == painted(3000, 5));
