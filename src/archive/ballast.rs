@@ -20,6 +20,18 @@ pub(super) fn with_room<T>(shared: &Shared, need_bytes: u64, work: impl FnOnce()
     result
 }
 
+/// Does `work`; where that fails while less is free than the ballast keeps, does it once more without the ballast.
+pub(super) fn again_with_room<T, E>(layout: &ArchiveLayout, work: impl Fn() -> Result<T, E>) -> Result<T, E> {
+    let result = work();
+    let is_tight = || layout.free_bytes().is_ok_and(|free| free < BALLAST_LEN_BYTES);
+    let has_ballast = || layout.ballast().kept_bytes().is_ok_and(|kept| kept > 0);
+    if result.is_ok() || !is_tight() || !has_ballast() {
+        return result;
+    }
+    give_way(layout, 0);
+    work()
+}
+
 /// Releases the ballast where fewer than `need_bytes` are free, or fewer than it keeps: so much may be gone the moment after,
 /// and a catalog that has met a full disk has to be opened anew, so it is not left to try. Another process may do the same, or make it again, at any
 /// time: it is made only where twice as much is free as it takes.

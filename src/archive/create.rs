@@ -166,7 +166,11 @@ pub(super) fn open(
     let cache = CatalogOptions {
         cache_bytes: options.resources.catalog_cache_bytes,
     };
-    let catalog = Catalog::open(&machine.storage, &layout.catalog(), options.access, check, cache)?;
+    let open = || Catalog::open(&machine.storage, &layout.catalog(), options.access, check, cache);
+    let catalog = match options.access {
+        Access::Write => ballast::again_with_room(&layout, open)?,
+        Access::Read => open()?,
+    };
     let volumes = open_volumes(&layout, &catalog, options)?;
     let journal = open_journal(&layout, &catalog)?;
     if options.access == Access::Write {

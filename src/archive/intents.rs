@@ -9,9 +9,10 @@ use std::{
     ffi::OsStr,
     os::unix::ffi::OsStrExt as _,
     path::PathBuf,
+    sync::Arc,
 };
 
-use super::{ballast::with_room, shared::Shared};
+use super::{ballast::with_room, left_behind::LeftBehind, publication, shared::Shared};
 use crate::{
     catalog::{
         CatalogWriter, ExtentRecord, ExtentState, IntentRecord, Replaces, ResumableRecord, TransactionSize,
@@ -94,13 +95,19 @@ pub(super) fn waiting_for_name(shared: &Shared, name: &FileName) -> Result<Vec<I
     Ok(intents)
 }
 
-/// Gives back what waits under names that were stored just now.
+/// Gives back what could go on under names that were stored just now, also where nobody has settled it yet; what a process
+/// works on is its own.
 pub(super) fn end_waiting(shared: &Shared, names: &BTreeSet<FileName>) -> Result<(), CommitError> {
-    let intents = shared.catalog.read()?.intents()?;
-    let is_over = |intent: &IntentRecord| intent.session.is_none() && names.contains(&intent.name);
-    let over = intents.into_iter().filter(is_over);
-    over.map(|intent| intent.commit)
-        .try_for_each(|commit| give_back(shared, commit))
+    let mut intents = shared.catalog.read()?.intents()?;
+    intents.retain(|intent| intent.resumable.is_some() && names.contains(&intent.name));
+    if intents.is_empty() {
+        return Ok(());
+    }
+    let sessions = Sessions::look(shared)?;
+    intents.retain(|intent| sessions.worker(intent) == Worker::Nobody);
+    // One that somebody takes up this moment stops no other.
+    let ended = intents.iter().map(|intent| give_back(shared, intent.commit));
+    ended.fold(Ok(()), Result::and)
 }
 
 /// Returns a commit that is not done.
@@ -112,7 +119,8 @@ pub(super) fn find(shared: &Shared, commit: CommitId) -> Result<IntentRecord, Co
 /// Takes over a commit that nobody works on: from the end of this transaction it is ours alone.
 pub(super) fn claim(shared: &Shared, commit: CommitId, replaces: Replaces) -> Result<(), CommitError> {
     let session = shared.session()?;
-    let mut writer = shared.catalog.write()?;
+    // P6: its process may have died behind its record, and then it is published.
+    let mut writer = publication::begin(shared)?.writer;
     let mut intent = writer
         .intent(commit)?
         .ok_or(CommitError::NoSuchCommit { commit })?;
@@ -125,37 +133,111 @@ pub(super) fn claim(shared: &Shared, commit: CommitId, replaces: Replaces) -> Re
     };
     resumable.replaces = replaces;
     writer.put_intent(&intent)?;
-    writer.commit()?;
-    Ok(())
+    // Taken out before anybody else can begin a transaction, so that nobody ends it under us.
+    let was_left = shared.left.take(commit);
+    writer.commit().map(drop).map_err(|error| {
+        if was_left {
+            shared.left.add(commit);
+        }
+        error.into()
+    })
 }
 
 /// Lets a commit of this session wait for a later attempt; returns how many bytes are done.
 pub(super) fn let_wait(shared: &Shared, commit: CommitId) -> Result<u64, CommitError> {
+    let room_bytes = TransactionSize::default().room_bytes();
+    end_own(shared, (commit, room_bytes), |writer, mut intent| {
+        intent.session = None;
+        writer.put_intent(&intent)?;
+        Ok(intent.resumable.as_ref().map_or(0, done_bytes))
+    })
+}
+
+/// Gives back everything that a commit of this session has taken: it has failed.
+pub(super) fn give_up(shared: &Shared, commit: CommitId) -> Result<(), CommitError> {
+    let room_bytes = room_to_release(shared)?;
+    let ended = end_own(shared, (commit, room_bytes), |writer, _| {
+        roll_back(shared, writer, commit, Afterwards::GoOn)?;
+        Ok(())
+    });
+    match ended {
+        // Somebody else has given it back.
+        Err(CommitError::OwnershipLost { .. }) => Ok(()),
+        ended => ended,
+    }
+}
+
+/// Ends the work of this session on a commit, in one transaction. Where that fails the commit is left behind.
+fn end_own<T>(
+    shared: &Shared,
+    (commit, room_bytes): (CommitId, u64),
+    end: impl FnOnce(&mut CatalogWriter, IntentRecord) -> Result<T, CommitError>,
+) -> Result<T, CommitError> {
+    shared.left.add(commit);
     let session = shared.session()?;
-    let mut writer = shared.catalog.write()?;
-    let Some(mut intent) = writer
-        .intent(commit)?
-        .filter(|intent| intent.session == Some(session))
-    else {
-        return Err(CommitError::OwnershipLost { commit });
+    // What it has failed of may be a full disk.
+    with_room(shared, room_bytes, || {
+        let mut writer = shared.catalog.write()?;
+        // Another thread may have taken it up, and then it is that one's.
+        let is_left = shared.left.take(commit);
+        let intent = writer.intent(commit)?;
+        let Some(intent) = intent.filter(|intent| is_left && intent.session == Some(session)) else {
+            return Err(CommitError::OwnershipLost { commit });
+        };
+        let ended = end(&mut writer, intent).and_then(|ended| {
+            writer.commit()?;
+            Ok(ended)
+        });
+        if ended.is_err() {
+            shared.left.add(commit);
+        }
+        ended
+    })
+}
+
+/// Ends what this process has left behind. What still cannot be ended is tried again the next time.
+pub(super) fn end_left_behind(shared: &Shared) {
+    let mut failed = Vec::new();
+    while let Some(commit) = shared.left.take_any() {
+        let has_progress = shared
+            .catalog
+            .read()
+            .and_then(|reader| reader.intent(commit))
+            .is_ok_and(|intent| intent.is_some_and(|intent| has_progress(&intent)));
+        let ended = if has_progress {
+            let_wait(shared, commit).map(drop)
+        } else {
+            give_up(shared, commit)
+        };
+        if ended.is_err() && shared.left.take(commit) {
+            failed.push(commit);
+        }
+    }
+    failed.into_iter().for_each(|commit| shared.left.add(commit));
+}
+
+/// Says whether something of a commit is done that a later attempt need not write again.
+pub(super) fn has_progress(intent: &IntentRecord) -> bool {
+    let resumable = intent.resumable.as_ref();
+    resumable.is_some_and(|resumable| !resumable.progress.is_empty())
+}
+
+/// Returns what a transaction needs that may take every extent back.
+fn room_to_release(shared: &Shared) -> Result<u64, CommitError> {
+    let size = TransactionSize {
+        extents: to_u64(shared.catalog.read()?.extents()?.len()),
+        ..TransactionSize::default()
     };
-    intent.session = None;
-    writer.put_intent(&intent)?;
-    writer.commit()?;
-    Ok(intent.resumable.as_ref().map_or(0, done_bytes))
+    Ok(size.room_bytes())
 }
 
 /// Gives back everything that a commit has taken, unless somebody works on it.
 pub(super) fn give_back(shared: &Shared, commit: CommitId) -> Result<(), CommitError> {
     // A session of our own: who recovers must see that somebody works on it.
     shared.session()?;
-    let count = to_u64(shared.catalog.read()?.extents()?.len());
-    let size = TransactionSize {
-        extents: count,
-        ..TransactionSize::default()
-    };
-    with_room(shared, size.room_bytes(), || {
-        let mut writer = shared.catalog.write()?;
+    with_room(shared, room_to_release(shared)?, || {
+        // P6: as for a claim.
+        let mut writer = publication::begin(shared)?.writer;
         let intent = writer
             .intent(commit)?
             .ok_or(CommitError::NoSuchCommit { commit })?;
@@ -167,6 +249,7 @@ pub(super) fn give_back(shared: &Shared, commit: CommitId) -> Result<(), CommitE
         };
         roll_back(shared, &mut writer, commit, afterwards)?;
         writer.commit()?;
+        shared.left.take(commit);
         Ok(())
     })
 }
@@ -198,17 +281,26 @@ enum Worker {
     Unknown,
 }
 
-/// The sessions that have a file.
-struct Sessions(BTreeMap<SessionId, SessionLife>);
+/// The sessions that have a file, and what this process has left behind in its own.
+struct Sessions {
+    lives: BTreeMap<SessionId, SessionLife>,
+    left: Arc<LeftBehind>,
+}
 
 impl Sessions {
     fn look(shared: &Shared) -> Result<Self, CommitError> {
         let seen = glance_at_sessions(shared.machine(), &shared.layout.sessions())?;
-        Ok(Self(seen.into_iter().map(|seen| (seen.id, seen.life)).collect()))
+        Ok(Self {
+            lives: seen.into_iter().map(|seen| (seen.id, seen.life)).collect(),
+            left: Arc::clone(&shared.left),
+        })
     }
 
     fn worker(&self, intent: &IntentRecord) -> Worker {
-        match intent.session.map(|session| self.0.get(&session)) {
+        if self.left.has(intent.commit) {
+            return Worker::Nobody;
+        }
+        match intent.session.map(|session| self.lives.get(&session)) {
             None | Some(Some(SessionLife::Dead)) => Worker::Nobody,
             Some(Some(SessionLife::Live)) => Worker::Alive,
             Some(None) => Worker::Unknown,

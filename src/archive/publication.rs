@@ -12,7 +12,7 @@
 //! An error before the append leaves nothing. After it the change is made, whatever becomes of this process: the next one
 //! that begins finds the record and applies it (`bring_forward`), by the same function that would have applied it here.
 
-use super::{shared::Shared, volumes::announce_epoch};
+use super::{ballast::again_with_room, shared::Shared, volumes::announce_epoch};
 use crate::{
     catalog::{BlockRecord, CatalogReader, CatalogWriter, FileRecord, Publication},
     error::{AppendError, CatalogError, CommitError, JournalError, PublicationError},
@@ -112,7 +112,7 @@ pub(super) fn publish(
 fn catch_up(shared: &Shared, epoch: Epoch) -> Result<(), PublicationError> {
     // After a failed sync the system may show pages that the disk does not have.
     shared.layout.forget_cached_catalog()?;
-    let publishing = begin(shared)?;
+    let publishing = again_with_room(&shared.layout, || begin(shared))?;
     let catalog = publishing.writer.epoch()?;
     if catalog >= epoch {
         Ok(())

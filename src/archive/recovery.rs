@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ballast::with_room,
+    ballast::{again_with_room, with_room},
     intents::{Afterwards, release, retry_release, roll_back},
     publication::{self, Publishing},
     shared::Shared,
@@ -56,7 +56,8 @@ pub(super) fn has_dead_session(layout: &ArchiveLayout) -> Result<bool, HostError
 /// Brings the catalog up to the journal, and settles what dead writers have reserved: nothing leaks, and nothing is thrown
 /// away that can go on.
 pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
-    let mut report = bring_forward(shared)?;
+    // Where nothing is free even that needs the ballast.
+    let mut report = again_with_room(&shared.layout, || bring_forward(shared))?;
     let reader = shared.catalog.read()?;
     let (extents, intents) = (reader.extents()?, reader.intents()?);
     drop(reader);
@@ -106,12 +107,8 @@ pub(super) fn look(shared: &Shared) -> RecoveryReport {
             .get()
             .saturating_sub(shared.catalog.read()?.epoch()?.get()))
     };
-    // A slot that was read before an announced record was replaced by another contradicts the journal for a moment only.
-    let seen = behind().or_else(|error| match error {
-        OpenError::Forked { .. } => behind(),
-        other => Err(other),
-    });
-    match seen {
+    // Beside a writer copies, slots and catalog are read at different moments: what contradicts itself is looked at again.
+    match behind().or_else(|_| behind()) {
         // One ahead is a publication that ends just now, or was cut short: the next writer applies it.
         Ok(behind) => report.is_catalog_old = behind > 1,
         Err(OpenError::Forked { .. }) => report.is_forked = true,
@@ -228,7 +225,12 @@ fn skip_ids(writer: &mut CatalogWriter) -> Result<(), OpenError> {
 
 /// Settles intents and extents in one transaction; the sessions of the dead go last.
 fn settle(shared: &Shared, mut report: RecoveryReport) -> Result<RecoveryReport, OpenError> {
-    let mut writer = shared.catalog.write()?;
+    // P6: whoever died since the last look may have had its record appended. What that publishes is no intent any more, and
+    // nothing of it may be taken back.
+    let Publishing {
+        mut writer, applied, ..
+    } = publication::begin(shared)?;
+    report.records_rolled_forward += applied;
     // A session exists before its first transaction, and ours excludes theirs: whoever has an intent now is listed here
     // while it lives.
     let seen = sessions(shared.machine(), &shared.layout.sessions())?;

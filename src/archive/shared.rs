@@ -1,6 +1,6 @@
 //! What every operation of one open archive shares.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     units::{ArchiveId, SessionId, Timestamp, to_usize},
 };
 
-use super::{Resources, volumes::Volumes};
+use super::{Resources, left_behind::LeftBehind, own_session::OwnSession, volumes::Volumes};
 
 /// Bytes of each shard that one strip holds, for codes with more than one data shard.
 pub(super) const CODED_STRIP_LEN_BYTES: u64 = 256 * 1024;
@@ -35,7 +35,7 @@ const STAGING_BUFFERS: u64 = 4;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) layout: ArchiveLayout,
-    pub(super) catalog: Catalog,
+    pub(super) catalog: Arc<Catalog>,
     pub(super) access: Access,
     pub(super) volumes: Arc<Volumes>,
     pub(super) journal: Journal,
@@ -48,8 +48,10 @@ pub(super) struct Shared {
     pub(super) workers: rayon::ThreadPool,
     /// Few threads for what keeps processors busy with small files: each keeps memory of its own.
     pub(super) batch_workers: rayon::ThreadPool,
-    /// The session of this process, made by its first commit.
-    session: Mutex<Option<Session>>,
+    /// Made by the first commit.
+    session: OwnSession,
+    /// Commits of this process that wait for somebody to end them.
+    pub(super) left: Arc<LeftBehind>,
 }
 
 /// What is needed to put the parts together.
@@ -72,6 +74,7 @@ impl Shared {
         };
         let policy = parts.catalog.archive().policy;
         let strip = to_usize(strip_buffer_len_bytes(&policy));
+        let catalog = Arc::new(parts.catalog);
         let budget_bytes = parts.resources.memory_bytes.max(strip);
         // A worker without a buffer would only wait for one.
         let threads = threads.min(budget_bytes / strip).max(1);
@@ -79,7 +82,8 @@ impl Shared {
         let batch_threads = threads.min(processors).min(MAX_BATCH_THREADS);
         Ok(Self {
             layout: parts.layout,
-            catalog: parts.catalog,
+            session: OwnSession::none(&catalog),
+            catalog,
             access: parts.access,
             volumes: Arc::new(parts.volumes),
             journal: parts.journal,
@@ -88,7 +92,7 @@ impl Shared {
             staging: BufferPool::new(to_usize(STAGING_LEN_BYTES * STAGING_BUFFERS)),
             workers: thread_pool("worker", threads)?,
             batch_workers: thread_pool("batch", batch_threads)?,
-            session: Mutex::new(None),
+            left: Arc::default(),
         })
     }
 
@@ -129,25 +133,12 @@ impl Shared {
         self.machine().now()
     }
 
-    /// Returns the session of this process; the first call makes it, so that its lock is held before its first
-    /// transaction.
+    /// Returns the session of this process, whose lock is held before its first transaction.
     pub(super) fn session(&self) -> Result<SessionId, CommitError> {
         if self.access == Access::Read {
             return Err(CommitError::ReadOnly);
         }
-        let mut slot = self.session_slot();
-        if let Some(session) = slot.as_ref() {
-            // One whose file is gone protects nothing that is written from now on.
-            if session.has_its_file()? {
-                return Ok(session.id());
-            }
-        }
-        let made = self
-            .make_session()
-            .map_err(|source| CommitError::Host { source })?;
-        let id = made.id();
-        *slot = Some(made);
-        Ok(id)
+        Ok(self.session.id(|| self.make_session())?)
     }
 
     fn make_session(&self) -> Result<Session, HostError> {
@@ -157,16 +148,17 @@ impl Shared {
         Session::create(machine, &self.layout.sessions(), id, &about)
     }
 
-    /// Ends the session, if one was made, and closes the catalog.
+    /// Ends the session, if one was made and nothing is left of it, and closes the catalog.
     pub(super) fn close(self) -> Result<(), crate::error::CloseError> {
-        let session = self.session.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.catalog.close()?;
-        session.map_or(Ok(()), Session::end)?;
+        let Self { session, catalog, .. } = self;
+        let settled = session.take_settled();
+        drop(session);
+        // While the session is there, a catalog that was not closed is verified by the next writer.
+        Arc::into_inner(catalog)
+            .expect("the session alone has shared it")
+            .close()?;
+        settled.map_or(Ok(()), Session::end)?;
         Ok(())
-    }
-
-    fn session_slot(&self) -> MutexGuard<'_, Option<Session>> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -48,15 +48,27 @@ impl Volumes {
 pub(super) struct SlotState {
     /// The slot that was written last.
     pub(super) newest: VolumeSlot,
-    /// Whether the other one is gone: it may have been newer.
-    is_alone: bool,
+    other: OtherSlot,
+}
+
+/// What became of the slot that is not the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OtherSlot {
+    /// It is older.
+    Older,
+    /// It was torn while it was written, or cut off: it was the next one.
+    Invalid,
+    /// Its sector cannot be read: every announcement since then may have gone there.
+    Unreadable,
 }
 
 impl SlotState {
     /// Says whether the volume has seen another record of `epoch` than the one with this hash: it belongs to an archive that
     /// has gone another way. A slot that is alone may tell of an attempt before the last.
     pub(super) fn contradicts(&self, (epoch, chain_hash): (Epoch, ChainHash)) -> bool {
-        !self.is_alone && self.newest.epoch == epoch && self.newest.chain_hash != chain_hash.to_bytes()
+        self.other == OtherSlot::Older
+            && self.newest.epoch == epoch
+            && self.newest.chain_hash != chain_hash.to_bytes()
     }
 
     /// Says whether the volume has seen more than the next publication after `epoch`, which may be announced and cut short.
@@ -68,24 +80,40 @@ impl SlotState {
     ///
     /// Every epoch is announced in a slot before it is published, so a volume never lags behind by itself.
     pub(super) fn is_behind(&self, epoch: Epoch) -> bool {
-        let may_lack = u64::from(self.is_alone);
+        let may_lack = match self.other {
+            OtherSlot::Older => 0,
+            OtherSlot::Invalid => 1,
+            OtherSlot::Unreadable => u64::MAX,
+        };
         self.newest.epoch.get().saturating_add(may_lack) < epoch.get()
     }
 }
 
-/// Reads the slots of a volume; one that is cut off is not valid, and does not hide the other.
+/// Reads the slots of a volume; one that is cut off or cannot be read is not valid, and does not hide the other. The next
+/// announcement goes into its place, which often heals a bad sector.
 pub(super) fn read_slots(volume: &dyn Volume) -> Result<Result<SlotState, FormatError>, VolumeError> {
     let mut slots = [[0; SLOT_LEN_BYTES]; 2];
+    let mut unreadable = None;
     for (index, bytes) in SlotIndex::BOTH.into_iter().zip(&mut slots) {
-        match volume.read_slot(index, bytes) {
-            Err(VolumeError::ReadSlot { source, .. }) if source.kind() == io::ErrorKind::UnexpectedEof => {
-                bytes.fill(0);
-            }
-            read => read?,
+        if let Err(error) = volume.read_slot(index, bytes) {
+            bytes.fill(0);
+            let is_cut_off = matches!(
+                &error,
+                VolumeError::ReadSlot { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof
+            );
+            unreadable = unreadable.or((!is_cut_off).then_some(error));
         }
     }
-    let is_alone = slots.iter().any(|slot| VolumeSlot::parse(slot).is_err());
-    Ok(VolumeSlot::newest(&slots[0], &slots[1]).map(|newest| SlotState { newest, is_alone }))
+    let other = match &unreadable {
+        Some(_) => OtherSlot::Unreadable,
+        None if slots.iter().any(|slot| VolumeSlot::parse(slot).is_err()) => OtherSlot::Invalid,
+        None => OtherSlot::Older,
+    };
+    match (VolumeSlot::newest(&slots[0], &slots[1]), unreadable) {
+        (Ok(newest), _) => Ok(Ok(SlotState { newest, other })),
+        (Err(_), Some(error)) => Err(error),
+        (Err(invalid), None) => Ok(Err(invalid)),
+    }
 }
 
 /// Writes the epoch that is about to be published, and the hash of its record, into the older slot of a volume,

@@ -31,7 +31,7 @@ const MAX_TEXT_CHARACTERS: usize = 1024;
 
 /// The session of this process: its file and the lock on it.
 ///
-/// Dropped, it removes the file as [`Session::end`] does, but cannot say when that fails.
+/// Dropped without [`Session::end`], it leaves the file without a lock, as a death does: the next writer recovers.
 #[derive(Debug)]
 pub struct Session {
     locked: LockedFile,
@@ -133,13 +133,6 @@ impl Session {
     /// [`HostError::Io`] when the file cannot be removed: the next writer will take the session for a dead one.
     pub fn end(self) -> Result<(), HostError> {
         self.locked.remove()
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // Nobody is left to tell; a file that stays is recovered by the next writer like that of a dead process.
-        self.locked.remove().ok();
     }
 }
 

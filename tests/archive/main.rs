@@ -23,6 +23,7 @@ mod restored_trees;
 mod restores_under_way;
 mod resuming;
 mod round_trip;
+mod simulated;
 mod support;
 mod trees;
 mod writers;

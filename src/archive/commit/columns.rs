@@ -99,10 +99,12 @@ struct Pipeline<'a> {
 impl<'a> Pipeline<'a> {
     /// Works strip after strip until none is left or one has failed, here or elsewhere.
     fn work(&self) -> Result<(), CommitError> {
+        let mut stop = StopsOthers {
+            cursor: &self.cursor,
+            is_due: true,
+        };
         let result = self.work_until_stopped();
-        if result.is_err() {
-            self.cursor().is_stopped = true;
-        }
+        stop.is_due = result.is_err();
         result
     }
 
@@ -152,6 +154,23 @@ impl<'a> Pipeline<'a> {
 
     fn cursor(&self) -> MutexGuard<'_, Cursor<'a>> {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Stops the other workers when one is done for, also by a panic of the observer: none writes 100 GB for nobody.
+struct StopsOthers<'a, 'b> {
+    cursor: &'b Mutex<Cursor<'a>>,
+    is_due: bool,
+}
+
+impl Drop for StopsOthers<'_, '_> {
+    fn drop(&mut self) {
+        if self.is_due {
+            self.cursor
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_stopped = true;
+        }
     }
 }
 

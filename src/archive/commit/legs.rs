@@ -149,10 +149,6 @@ impl Filled {
             .map(|taken| taken.end_bytes - taken.start_bytes)
             .sum()
     }
-
-    pub(super) fn count(&self) -> u64 {
-        to_u64(self.0.len())
-    }
 }
 
 /// Places the frames of a block, in shard order; absent shards get none.

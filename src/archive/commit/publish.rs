@@ -102,8 +102,10 @@ pub(super) fn settle(
         Ok(Outcome {
             outcomes,
             made: Made::Something,
-        }) => Ok(outcomes),
-        // What cannot be given back stays with the intent; the next writing open after the end of this session takes it.
+        }) => {
+            reservation.end();
+            Ok(outcomes)
+        }
         Ok(Outcome {
             outcomes,
             made: Made::Nothing,
@@ -111,7 +113,10 @@ pub(super) fn settle(
             Ok(()) | Err(_) => Ok(outcomes),
         },
         // Nothing is given back: the journal may have it, and then the catalog will.
-        Err(error) if error.may_be_published() => Err(error),
+        Err(error) if error.may_be_published() => {
+            reservation.end();
+            Err(error)
+        }
         Err(error) => {
             // What has failed once is not trusted with the next attempt.
             let abandoned = if is_lost_extent(&error) {

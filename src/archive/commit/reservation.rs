@@ -22,14 +22,10 @@ use super::{
     room::{RoomNeed, check_room},
 };
 use crate::{
-    archive::{
-        ballast::{settle, with_room},
-        intents::{Afterwards, roll_back},
-        shared::Shared,
-    },
+    archive::{ballast::settle, intents, left_behind::UnderWay, shared::Shared},
     catalog::{
         CatalogWriter, EntryKind, ExtentRecord, ExtentState, FileRecord, IntentRecord, PublishedExtent,
-        Replaces, ResumableRecord, SourceRecord, TransactionSize,
+        Replaces, ResumableRecord, SourceRecord,
     },
     error::{CommitError, VolumeError},
     format::{ExtentHeader, ExtentIdentity, FrameLayout},
@@ -67,6 +63,8 @@ pub(super) struct Reservation {
     /// What this leg fills: the extents that it writes.
     pub(super) written: Filled,
     pub(super) writers: BTreeMap<ExtentId, Arc<dyn ExtentWriter>>,
+    /// Dropped without an end, as by a panic, the commit is left to whoever commits next.
+    pub(super) under_way: UnderWay,
 }
 
 impl Reservation {
@@ -106,6 +104,7 @@ impl Reservation {
         check_room(shared, &need, 0)?;
         // One that was released on a full disk comes back with the room, so that the next full disk finds it.
         settle(&shared.layout);
+        intents::end_left_behind(shared);
         let session = shared.session()?;
         let volume = Arc::clone(shared.volumes.writable());
         let mut writer = shared.catalog.write()?;
@@ -144,6 +143,7 @@ impl Reservation {
             written: filled.clone(),
             filled,
             writers: BTreeMap::new(),
+            under_way: UnderWay::new(&shared.left, commit),
         })
     }
 
@@ -259,22 +259,16 @@ impl Reservation {
         Ok(published)
     }
 
-    /// Gives everything back after a failure: files are cut, ownership and intent end.
+    /// Ends it: it is published, or may be.
+    pub(super) fn end(self) {
+        self.under_way.end();
+    }
+
+    /// Gives everything back after a failure: files are cut, ownership and intent end. Where that fails it is left behind.
     pub(super) fn give_back(self, shared: &Shared) -> Result<(), CommitError> {
-        drop(self.writers);
-        let size = TransactionSize {
-            extents: self.filled.count(),
-            ..TransactionSize::default()
-        };
-        with_room(shared, size.room_bytes(), || {
-            let mut writer = shared.catalog.write()?;
-            let intent = writer.intent(self.commit)?;
-            if intent.is_some_and(|intent| intent.session == Some(self.session)) {
-                roll_back(shared, &mut writer, self.commit, Afterwards::GoOn)?;
-                writer.commit()?;
-            }
-            Ok(())
-        })
+        let commit = self.commit;
+        drop(self);
+        intents::give_up(shared, commit)
     }
 }
 

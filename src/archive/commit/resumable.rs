@@ -173,10 +173,10 @@ fn run(
             Err(error) if is_lost_extent(&error) && failures < MAX_FAILURES => {
                 failures += 1;
                 drop(reservation);
-                abandon(shared, commit, &error)?;
-                begun = go_on(shared, commit);
+                begun = abandon(shared, commit, &error).and_then(|()| go_on(shared, commit));
             }
             Err(CommitError::Cancelled) => {
+                drop(reservation);
                 let name = intents::find(shared, commit)?.name;
                 let done_bytes = intents::let_wait(shared, commit)?;
                 return Err(CommitError::Interrupted {
@@ -187,14 +187,18 @@ fn run(
             }
             Err(error) if may_wait(shared, commit, &error) => {
                 drop(reservation);
-                // The error that counts is the first; where this fails too, the end of the session settles it.
+                // The error that counts is the first; where this fails too, it stays behind.
                 return match intents::let_wait(shared, commit) {
                     Ok(_) | Err(_) => Err(error),
                 };
             }
             outcome => match reservation {
                 Some(reservation) => return only(settle(shared, reservation, outcome)?),
-                None => return only(vec![Err(outcome.err().expect("nothing was attempted"))]),
+                None => {
+                    return match intents::give_up(shared, commit) {
+                        Ok(()) | Err(_) => Err(outcome.err().expect("nothing was attempted")),
+                    };
+                }
             },
         }
     }
@@ -206,9 +210,8 @@ fn may_wait(shared: &Shared, commit: CommitId, error: &CommitError) -> bool {
     let is_not_ours = matches!(error, CommitError::OwnershipLost { .. });
     let is_final = is_of_source || is_not_ours || error.may_be_published();
     let has_progress = || {
-        let reader = shared.catalog.read().ok()?;
-        let resumable = reader.intent(commit).ok()??.resumable?;
-        Some(!resumable.progress.is_empty())
+        let intent = shared.catalog.read().ok()?.intent(commit).ok()??;
+        Some(intents::has_progress(&intent))
     };
     !is_final && has_progress().unwrap_or(false)
 }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     archive::{
         intents::{self, Afterwards, release},
+        left_behind::UnderWay,
         read::BlockReader,
         shared::Shared,
     },
@@ -269,6 +270,7 @@ fn plan_leg(
         filled,
         written,
         writers: std::collections::BTreeMap::new(),
+        under_way: UnderWay::new(&shared.left, intent.commit),
     })
 }
 

@@ -49,7 +49,7 @@ fn names_in(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_session_is_live_until_it_ends_and_leaves_nothing() {
+fn a_session_is_live_until_it_ends_and_only_an_end_leaves_nothing() {
     let directory = scratch();
     for by_drop in [false, true].map(|by_drop| if by_drop { "dropped" } else { "ended" }) {
         let session = Session::create(
@@ -86,6 +86,12 @@ fn a_session_is_live_until_it_ends_and_leaves_nothing() {
         assert_eq!(glances, [glance]);
         if by_drop == "dropped" {
             drop(session);
+            let seen = sessions(&Machine::default(), directory.path()).expect("sessions");
+            let [seen] = <[SeenSession; 1]>::try_from(seen).expect("one");
+            let SessionState::Dead(dead) = seen.state else {
+                panic!("nobody holds it")
+            };
+            dead.remove().expect("an end");
         } else {
             session.end().expect("an end");
         }
