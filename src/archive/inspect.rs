@@ -15,7 +15,7 @@ use crate::{
     format::{ClaimedFrame, FrameFooter, FrameIdentity, FrameLayout},
     merkle::{HASH_LEN_BYTES, LeafTable},
     plan::{BlockVerdict, ColumnSet, DamageMap},
-    units::{BlockId, BlockIndex, ByteRange, ColumnIndex, FileName, ShardIndex, to_u64, to_usize},
+    units::{BlockId, BlockIndex, ByteRange, ColumnIndex, CommitId, FileName, ShardIndex, to_u64, to_usize},
 };
 
 /// A shard to inspect.
@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Task {
     pub(super) block: Arc<BlockReader>,
     pub(super) name: FileName,
+    /// The commit, when the block is not of a file but what a commit has written about its files.
+    pub(super) descriptor: Option<CommitId>,
     pub(super) shard: ShardIndex,
 }
 
@@ -43,8 +45,8 @@ pub(super) struct Inspection {
 /// Damage of all files, block by block; nothing is kept of what is whole.
 #[derive(Debug, Default)]
 pub(super) struct Damage {
-    /// By name, index and id: the name of a descriptor may be that of a file, too.
-    blocks: BTreeMap<(FileName, BlockIndex, BlockId), BlockDamage>,
+    /// What a descriptor is called may be the name of a file, too.
+    blocks: BTreeMap<(FileName, Option<CommitId>, BlockIndex, BlockId), BlockDamage>,
 }
 
 #[derive(Debug)]
@@ -58,6 +60,9 @@ struct BlockDamage {
 pub struct FileDamage {
     /// The file.
     pub name: FileName,
+    /// The commit, when this is no file but what the commit has written about its files, from which a lost catalog can be made
+    /// again. Nobody can read or restore it by name.
+    pub descriptor: Option<CommitId>,
     /// Shards that are damaged.
     pub damaged_shards: u64,
     /// Exactly the bytes that cannot be decoded, in order; empty where everything can.
@@ -121,7 +126,7 @@ impl Inspection {
         self.blocks += u64::from(task.shard == ShardIndex::new(0));
         let Some(finding) = found.finding else { return };
         let record = task.block.record();
-        let key = (task.name.clone(), record.index, record.id);
+        let key = (task.name.clone(), task.descriptor, record.index, record.id);
         let block = self.damage.blocks.entry(key).or_insert_with(|| BlockDamage {
             map: DamageMap::new(*task.block.geometry()),
             findings: Vec::new(),
@@ -144,7 +149,7 @@ impl Damage {
     /// still be decoded; returns what it means for each file.
     pub(super) fn report(mut self, observer: &dyn Observer) -> Vec<FileDamage> {
         let mut files: Vec<FileDamage> = Vec::new();
-        for ((name, ..), block) in &mut self.blocks {
+        for ((name, descriptor, ..), block) in &mut self.blocks {
             let lost = match block.map.verdict() {
                 BlockVerdict::Intact | BlockVerdict::Degraded { .. } => Vec::new(),
                 BlockVerdict::Lost { ranges, .. } => ranges,
@@ -156,12 +161,13 @@ impl Damage {
             }
             let shards = u64::try_from(block.findings.len()).expect("at most 256 shards");
             match files.last_mut() {
-                Some(file) if file.name == *name => {
+                Some(file) if (&file.name, &file.descriptor) == (name, descriptor) => {
                     file.damaged_shards += shards;
                     file.lost.extend(lost);
                 }
                 _ => files.push(FileDamage {
                     name: name.clone(),
+                    descriptor: *descriptor,
                     damaged_shards: shards,
                     lost,
                 }),

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
+    describe::name_of,
     inspect::{Feed, FileDamage, Inspection, Task, inspect},
     observer::Observer,
     read::BlockReader,
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     catalog::{Catalog, CatalogOptions, ShardOwner},
     error::{CatalogDamage, CatalogError, CatalogTable, ScrubError},
-    units::{CommitId, ExtentId, FileName},
+    units::{ExtentId, FileName},
 };
 
 /// Shards that are looked up at a time; between two lookups no transaction is held.
@@ -57,12 +58,20 @@ impl ScrubReport {
 
     /// Returns the number of files that are damaged and can be decoded completely.
     pub fn files_degraded(&self) -> usize {
-        self.damage.iter().filter(|file| file.lost.is_empty()).count()
+        let files = self.damage.iter().filter(|file| file.descriptor.is_none());
+        files.filter(|file| file.lost.is_empty()).count()
     }
 
     /// Returns the number of files that have lost bytes.
     pub fn files_lost(&self) -> usize {
-        self.damage.iter().filter(|file| !file.lost.is_empty()).count()
+        let files = self.damage.iter().filter(|file| file.descriptor.is_none());
+        files.filter(|file| !file.lost.is_empty()).count()
+    }
+
+    /// Returns the number of descriptors that have lost bytes: no file is worse for that, until the catalog is lost.
+    pub fn descriptors_lost(&self) -> usize {
+        let descriptors = self.damage.iter().filter(|file| file.descriptor.is_some());
+        descriptors.filter(|file| !file.lost.is_empty()).count()
     }
 }
 
@@ -125,8 +134,12 @@ impl DiskOrder {
                 detail: CatalogDamage::MissingRow,
             };
             let record = reader.block_by_owner(place.owner)?.ok_or_else(missing)?;
-            let name: FileName = match (place.owner, &last_file) {
-                (ShardOwner::Descriptor(commit), _) => descriptor_name(commit),
+            let descriptor = match place.owner {
+                ShardOwner::Descriptor(commit) => Some(commit),
+                ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => None,
+            };
+            let name: FileName = match (descriptor, &last_file) {
+                (Some(commit), _) => name_of(commit),
                 (_, Some((file, name))) if *file == record.file => FileName::clone(name),
                 _ => reader.file(record.file)?.ok_or_else(missing)?.name,
             };
@@ -139,15 +152,10 @@ impl DiskOrder {
             self.page.push_back(Task {
                 block,
                 name,
+                descriptor,
                 shard: place.shard,
             });
         }
         Ok(())
     }
-}
-
-/// Returns how a descriptor is called in a report, for it has no name.
-fn descriptor_name(commit: CommitId) -> FileName {
-    let name = format!("descriptor of commit {commit}");
-    name.parse().expect("words and a number are a name")
 }

@@ -158,6 +158,7 @@ fn block_tasks(
     let tasks: Vec<Task> = present
         .into_iter()
         .map(|shard| Task {
+            descriptor: None,
             block: Arc::clone(&block),
             name: file.name.clone(),
             shard,

@@ -163,7 +163,9 @@ impl<'a> Inspection<'a> {
         let Outcome { report, code } = outcome;
         let (context, output) = (self.context, self.context.output);
         drop(self.progress);
-        for file in report.damage.iter().filter(|file| !file.lost.is_empty()) {
+        let lost_files = report.damage.iter().filter(|file| !file.lost.is_empty());
+        // The catalog knows what a descriptor says; no file has lost a byte with it.
+        for file in lost_files.filter(|file| file.descriptor.is_none()) {
             output.json(&LostLine {
                 name: file.name.to_string(),
                 ranges: file.lost.clone(),
@@ -241,6 +243,15 @@ fn found_text(report: &ScrubReport) -> String {
     if lost > 0 {
         found.push(format!("{} with lost bytes", text::count(lost, "file")));
     }
+    let damaged = report.damage.iter().filter(|file| file.descriptor.is_some());
+    let descriptors = as_u64(damaged.count());
+    if descriptors > 0 {
+        let count = text::count(descriptors, "descriptor");
+        found.push(match as_u64(report.descriptors_lost()) {
+            0 => format!("{count} damaged, all of it can be read"),
+            lost => format!("{count} damaged, {lost} of them lost: keep a copy of the catalog"),
+        });
+    }
     found.join("; ")
 }
 
@@ -258,5 +269,6 @@ fn suggestions(report: &ScrubReport, context: &Context) -> Vec<String> {
         };
         context.command(&format!("cat --range {range}"), &[&file.name])
     };
-    report.damage.iter().take(SUGGESTED_FILES).map(suggest).collect()
+    let files = report.damage.iter().filter(|file| file.descriptor.is_none());
+    files.take(SUGGESTED_FILES).map(suggest).collect()
 }

@@ -243,3 +243,45 @@ fn damage_beside_the_payload_is_repairable_damage_too() {
     assert_eq!(lines[0]["columns"], json!([]));
     assert_eq!(lines[0]["recoverable"], true);
 }
+
+#[test]
+fn a_descriptor_is_told_of_as_what_it_is_and_nobody_is_sent_to_restore_it() {
+    let place = Place::with(&[("a-name-that-stands-nowhere-else", b"some bytes")]);
+    let copies = place.find_in_extents(b"a-name-that-stands-nowhere-else");
+    assert_eq!(
+        copies.len(),
+        4,
+        "four copies of what the commit wrote about its file"
+    );
+    for (damaged, expected) in [
+        (1, "; 1 descriptor damaged, all of it can be read\n"),
+        (
+            4,
+            "; 1 descriptor damaged, 1 of them lost: keep a copy of the catalog\n",
+        ),
+    ] {
+        for (path, offset) in &copies[damaged / 4..damaged] {
+            damage::flip_byte(path, *offset).expect("it is there");
+        }
+        let answer = place.run(["scrub"]).expect_code(4);
+        let text = answer.text();
+        assert!(
+            text.starts_with("descriptor of commit 1: block 0 shard 0 (extent "),
+            "{text}"
+        );
+        assert!(text.ends_with(expected), "{text}");
+        let json = place.run(["scrub", "--json"]).expect_code(4).json();
+        let summary = json.last().expect("a summary");
+        assert_eq!(
+            (
+                &summary["files_lost"],
+                &summary["files_degraded"],
+                &summary["suggest"]
+            ),
+            (&json!(0), &json!(0), &json!([]))
+        );
+    }
+    place
+        .run(["cat", "a-name-that-stands-nowhere-else"])
+        .expect_code(0);
+}

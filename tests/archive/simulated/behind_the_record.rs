@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use bfdb::{error::CommitError, storage::Storage as _};
+use bfdb_fault_injection::simulation::{Fault, FaultRule, OperationKind};
 
 use super::{Bench, ROOT, check_sound, content, put};
 use crate::support::{name, painted};
@@ -96,6 +97,13 @@ fn an_archive_that_is_behind_its_journal_opens_on_a_full_disk() {
     bench.disk.set_capacity(Some(1 << 40));
     let taken_bytes = (1 << 40) - bench.disk.free_bytes(Path::new("/")).unwrap();
     bench.disk.set_capacity(Some(taken_bytes));
+    // Whatever room the catalog still has within itself, it takes no byte before the ballast has given way.
+    let mut has_given_way = false;
+    bench.disk.add_rule(FaultRule::from_fn(move |asked| {
+        has_given_way |= asked.path.ends_with("ballast") && asked.kind == OperationKind::SetLen;
+        let is_refused = !has_given_way && asked.path.ends_with("catalog.redb");
+        (is_refused && Fault::Full.applies_to(asked.kind)).then_some(Fault::Full)
+    }));
     let (archive, report) = bench.open();
     assert_eq!(report.records_rolled_forward, 1);
     assert!(content(&archive, "file").unwrap() == bytes);
