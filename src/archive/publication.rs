@@ -55,12 +55,29 @@ pub(super) fn begin(shared: &Shared) -> Result<Publishing, PublicationError> {
             }
             return Ok(Publishing {
                 writer,
-                journal: tail.state,
+                journal: mend(shared, tail.state),
                 findings: tail.findings,
                 applied,
             });
         }
         applied += bring_forward(shared, writer, &known, &tail)?;
+    }
+}
+
+/// Gives copies that have lost their place a new one, so that a process that runs for years does not end with the last of
+/// them. Where that does not work the others serve, and it is not tried for ever: it reads the whole journal.
+fn mend(shared: &Shared, state: JournalState) -> JournalState {
+    if state.copies.len() == shared.journal.copy_count() || !shared.takes_a_mend() {
+        return state;
+    }
+    let healed = shared
+        .journal
+        .scan()
+        .and_then(|scan| shared.journal.heal(&scan, &state));
+    match healed {
+        Ok(healed) if (healed.epoch, healed.hash) == (state.epoch, state.hash) => healed,
+        // What else is wrong is told where it stops somebody.
+        Ok(_) | Err(_) => state,
     }
 }
 

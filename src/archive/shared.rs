@@ -1,6 +1,9 @@
 //! What every operation of one open archive shares.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use crate::{
@@ -28,6 +31,9 @@ pub(super) const STAGING_LEN_BYTES: u64 = 4 << 20;
 /// processors, 100 000 files of 1 KiB: eight threads take 2.2 s and 81 MB, two take 1.5 s and 48 MB.
 const MAX_BATCH_THREADS: usize = 4;
 
+/// Mends of the journal by one open archive: more than a disk has bad days, few enough where one fails every time.
+const MAX_MENDS: u32 = 16;
+
 /// Such pieces that are kept for the next callers.
 const STAGING_BUFFERS: u64 = 4;
 
@@ -52,6 +58,8 @@ pub(super) struct Shared {
     session: OwnSession,
     /// Commits of this process that wait for somebody to end them.
     pub(super) left: Arc<LeftBehind>,
+    /// How often copies of the journal are still mended while the archive is open.
+    mends: AtomicU32,
 }
 
 /// What is needed to put the parts together.
@@ -93,6 +101,7 @@ impl Shared {
             workers: thread_pool("worker", threads)?,
             batch_workers: thread_pool("batch", batch_threads)?,
             left: Arc::default(),
+            mends: AtomicU32::new(MAX_MENDS),
         })
     }
 
@@ -146,6 +155,13 @@ impl Shared {
         let id = SessionId::new(u64::from_le_bytes(machine.random_bytes()?));
         let about = SessionInfo::of_this_process("write", machine.clock.as_ref());
         Session::create(machine, &self.layout.sessions(), id, &about)
+    }
+
+    /// Says whether copies of the journal are to be mended once more.
+    pub(super) fn takes_a_mend(&self) -> bool {
+        self.mends
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .is_ok()
     }
 
     /// Ends the session, if one was made and nothing is left of it, and closes the catalog.

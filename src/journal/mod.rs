@@ -91,6 +91,8 @@ struct Open {
     files: BTreeMap<usize, (u32, Arc<dyn StorageFile>)>,
     /// The last segment of each copy that must not be written any more; none before it is either.
     closed: BTreeMap<usize, u32>,
+    /// The last segment of each copy without a position, as it was when all of them were read: nothing new appears in those.
+    looked_through: BTreeMap<usize, u32>,
     /// Whether an append has an unknown outcome.
     is_poisoned: bool,
 }
@@ -117,6 +119,11 @@ impl Journal {
             places,
             open: Mutex::default(),
         }
+    }
+
+    /// Returns how many copies there are to be.
+    pub fn copy_count(&self) -> usize {
+        self.places.len()
     }
 
     /// Returns what the header of a segment says, if it is the right one.

@@ -9,7 +9,7 @@ impl Journal {
     /// Makes room for a record with a body of `body_len_bytes` on every copy: real blocks of zeros, so that a full disk
     /// shows here. A copy goes on in a new segment when the old one would be longer than 16 MiB or is of no use.
     ///
-    /// No record is written, and the state that went in is as good as before. A copy that can neither grow nor get a new
+    /// No record is written, and the state that went in is as good as before; segments that were made for nothing go again. A copy that can neither grow nor get a new
     /// segment for another reason than a full disk is left out of the state that comes out.
     ///
     /// # Errors
@@ -22,7 +22,10 @@ impl Journal {
         for position in &state.copies {
             match self.make_room(*position, record_len) {
                 Ok(position) => copies.push(position),
-                Err(error) if error.is_full() => return Err(error),
+                Err(error) if error.is_full() => {
+                    self.unmake(state, &copies);
+                    return Err(error);
+                }
                 Err(error) => last = error,
             }
         }
@@ -34,6 +37,23 @@ impl Journal {
             hash: state.hash,
             copies,
         })
+    }
+
+    /// Removes the segments that were made for copies that had others: no record is in them, and on a full disk each attempt
+    /// would leave some.
+    fn unmake(&self, state: &JournalState, copies: &[CopyPosition]) {
+        for made in copies.iter().filter(|made| {
+            let before = state.position(made.volume, made.copy);
+            before.is_some_and(|before| before.segment < made.segment)
+        }) {
+            if let Some(index) = self.index_of(made.volume, made.copy) {
+                self.forget(index);
+                // One that stays has no record: the next one just takes another number.
+                self.storage
+                    .remove_file(&self.path(index, made.segment))
+                    .unwrap_or_default();
+            }
+        }
     }
 
     fn make_room(&self, position: CopyPosition, record_len: u64) -> Result<CopyPosition, JournalError> {

@@ -38,12 +38,14 @@ struct Gathered {
     findings: Vec<JournalFinding>,
     /// Segments newer than the one of the state, and where they end.
     newer: Vec<CopyPosition>,
+    /// The last segments of copies without a position that were not read again.
+    skipped: Vec<u32>,
 }
 
 impl Journal {
     /// Looks at what stands behind `state`, for each publication and each opening: one small read and one listing for each
     /// copy. The first look at a segment, and one that finds something, read it from the state's end on; for a copy
-    /// without a position all its segments are read.
+    /// without a position all its segments are read, once.
     ///
     /// What is wrong with a copy is a finding, and it gets no position then; [`Self::heal`] gives it a new one. A state
     /// that comes back without any copy cannot be appended to. A caller that finds
@@ -54,9 +56,11 @@ impl Journal {
     /// [`JournalError::Forked`] when two records follow the state and neither was abandoned knowingly; the error of
     /// [`Self::load`] when the next record was whole and cannot be read any more.
     pub fn tail(&self, state: &JournalState) -> Result<Tail, JournalError> {
-        let mut gathered = Gathered::default();
-        for index in 0..self.places.len() {
-            self.look_behind(index, state, &mut gathered);
+        let mut gathered = self.look_behind_all(state);
+        if gathered.copies.is_empty() && !gathered.skipped.is_empty() {
+            // What the others would say is not known, so nothing is skipped.
+            self.remembered(|open| open.looked_through.clear());
+            gathered = self.look_behind_all(state);
         }
         let mut assembled = gathered.records.take_followers(Head::of(state)).assemble();
         if let Some(fork) = assembled.forks.pop() {
@@ -78,6 +82,14 @@ impl Journal {
         })
     }
 
+    fn look_behind_all(&self, state: &JournalState) -> Gathered {
+        let mut gathered = Gathered::default();
+        for index in 0..self.places.len() {
+            self.look_behind(index, state, &mut gathered);
+        }
+        gathered
+    }
+
     fn look_behind(&self, index: usize, state: &JournalState, gathered: &mut Gathered) {
         let place = &self.places[index];
         let position = state.position(place.volume, place.copy);
@@ -85,13 +97,20 @@ impl Journal {
             gathered.findings.push(self.finding(index, None, fault));
             Vec::new()
         });
-        let newest_known = position.map_or(0, |position| position.segment);
-        if let Some(position) = position {
+        let newest_known = if let Some(position) = position {
+            self.remembered(|open| open.looked_through.remove(&index));
             self.look_at_end(index, position, Head::of(state), gathered);
+            position.segment
         } else {
             let finding = self.finding(index, None, JournalFault::NoPosition);
             gathered.findings.push(finding);
-        }
+            // All of it once. A long journal is not read again for each record: what is ahead stands on the copies with
+            // positions too.
+            let last = listed.last().copied().unwrap_or(0);
+            let known = self.remembered(|open| open.looked_through.insert(index, last));
+            gathered.skipped.extend(known);
+            known.unwrap_or(0)
+        };
         // Somebody may have gone on in a new segment and died before the catalog heard of it.
         for segment in listed.into_iter().filter(|segment| *segment > newest_known) {
             self.look_at_newer(index, segment, gathered);

@@ -180,3 +180,58 @@ fn an_append_that_fails_at_any_call_from_then_on_leaves_the_old_head_or_the_new_
         }
     }
 }
+
+/// Each publication read all segments of such a copy again: the longer the journal, the slower.
+#[test]
+fn a_copy_without_a_position_is_read_through_once_while_another_has_its_own() {
+    let (mut bench, state) = Bench::with_records(3);
+    bench.reopen();
+    let without = |lost: &[u8]| JournalState {
+        copies: (state.copies.iter().copied())
+            .filter(|position| !lost.contains(&position.copy))
+            .collect(),
+        ..state.clone()
+    };
+    let reads = |bench: &Bench, lost: &[u8]| {
+        bench.storage.take_log();
+        drop(bench.journal.tail(&without(lost)).expect("a tail"));
+        let log = bench.storage.take_log();
+        let is_read = |copy: u8| log.contains(&(Call::Read, bench.path(copy, 1)));
+        lost.iter().all(|&copy| is_read(copy))
+    };
+    assert!(reads(&bench, &[2]), "the first time");
+    assert!(!reads(&bench, &[2]), "the second time");
+    assert!(reads(&bench, &[0, 1, 2, 3]), "no copy knows better");
+    assert!(reads(&bench, &[0, 1, 2, 3]), "still none does");
+    // What somebody has appended in a new segment is found all the same.
+    let scan = bench.journal.scan().expect("a scan");
+    assert!(!reads(&bench, &[2]), "nothing is new");
+    let healed = bench.journal.restart(&without(&[2])).expect("new segments");
+    drop(scan);
+    drop(bench.journal.append(&healed, &body(4)).expect("an append"));
+    let tail = bench.journal.tail(&without(&[2])).expect("a tail");
+    assert_eq!(tail.next.map(|record| record.body), Some(body(4)));
+}
+
+/// On a full disk each attempt left some, and took the last room for it.
+#[test]
+fn a_preparation_that_meets_a_full_disk_leaves_no_segments() {
+    let (bench, state) = Bench::with_records(2);
+    let (first, last) = (bench.path(0, 1), bench.path(3, 1));
+    bench.storage.fail(move |call, path| match call {
+        Call::Allocate if path == first => Some(ErrorKind::Other),
+        Call::Allocate if path == last => Some(ErrorKind::StorageFull),
+        _ => None,
+    });
+    for _ in 0..3 {
+        let refused = bench.journal.prepare(&state, 300_000).expect_err("no room");
+        assert!(refused.is_full(), "{refused:?}");
+        let segments = bench.journal.list(0).expect("a list");
+        assert_eq!(segments, [1], "the second one is gone again");
+    }
+    bench.storage.fail_nothing();
+    let prepared = bench.journal.prepare(&state, 300_000).expect("room");
+    let state = bench.journal.append(&prepared, &body(3)).expect("an append");
+    assert_eq!(state.copies.len(), 4);
+    assert_chain(&bench.journal, &bench.journal.scan().expect("a scan"), 3);
+}

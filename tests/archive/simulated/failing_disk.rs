@@ -1,7 +1,14 @@
 //! Sectors that cannot be read.
 
-use bfdb::{Archive, OpenOptions, catalog::Access, error::OpenError};
-use bfdb_fault_injection::simulation::FaultRule;
+use std::path::Path;
+
+use bfdb::{
+    Archive, OpenOptions,
+    catalog::Access,
+    error::OpenError,
+    storage::{FileAccess, Storage as _},
+};
+use bfdb_fault_injection::simulation::{Fault, FaultRule};
 
 use super::{Bench, ROOT, check_sound, content, put, resources};
 use crate::support::painted;
@@ -39,4 +46,52 @@ fn a_volume_of_which_no_slot_can_be_read_is_not_written() {
     assert!(matches!(refused, Err(OpenError::Volume { .. })), "{refused:?}");
     let (reader, _) = open(Access::Read).unwrap();
     assert!(content(&reader, "before").unwrap() == painted(30_000, 1));
+}
+
+fn bytes_of(bench: &Bench, path: &Path) -> Vec<u8> {
+    let file = bench.disk.open(path, FileAccess::Read).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.info().unwrap().len_bytes).unwrap()];
+    file.read_exact_at(0, &mut bytes).unwrap();
+    bytes
+}
+
+/// Copies that were lost stayed lost until the archive was opened again: a process that ran for years ended with the last.
+#[test]
+fn a_copy_of_the_journal_that_was_lost_is_made_whole_by_the_process_that_lost_it() {
+    let bench = Bench::new();
+    let catalog = Path::new(ROOT).join("catalog.redb");
+    let old = bytes_of(&bench, &catalog);
+    let (archive, _) = bench.open();
+    let is_first = |path: &Path| path.starts_with("/a.bfdb/volumes/v0/journal/c0");
+    bench.disk.add_rule(FaultRule::from_fn(move |asked| {
+        (asked.kind.is_mutating() && is_first(asked.path)).then_some(Fault::Io)
+    }));
+    for index in 0..3 {
+        put(&archive, &format!("without/{index}"), &painted(2000, index));
+    }
+    bench.disk.clear_rules();
+    put(&archive, "with", &painted(2000, 9));
+    archive.close().unwrap();
+    // Now the others are lost, and an old catalog has nothing else to go by.
+    for copy in 1..4 {
+        let directory = Path::new(ROOT).join(format!("volumes/v0/journal/c{copy}"));
+        for segment in bench.disk.list(&directory).unwrap() {
+            bench.disk.remove_file(&directory.join(segment)).unwrap();
+        }
+    }
+    let file = bench.disk.open(&catalog, FileAccess::ReadWrite).unwrap();
+    file.set_len(0).unwrap();
+    file.write_all_at(0, &old).unwrap();
+    drop(file);
+    let (archive, report) = bench.open();
+    assert_eq!(report.records_rolled_forward, 4);
+    for index in 0..3 {
+        let name = format!("without/{index}");
+        assert!(
+            content(&archive, &name).unwrap() == painted(2000, index),
+            "{name}"
+        );
+    }
+    assert!(content(&archive, "with").unwrap() == painted(2000, 9));
+    check_sound(&archive);
 }
