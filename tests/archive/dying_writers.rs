@@ -9,13 +9,14 @@ use std::{
 };
 
 use bfdb::{
-    archive::{Archive, CommitOptions, Event, Observer, RecoveryReport},
+    archive::{Archive, CommitOptions, Event, Observer, RecoveryReport, Resources},
     catalog::Access,
 };
 use tempfile::TempDir;
 
 use crate::support::{
-    LEAF, SEGMENT, SEGMENTED_BELOW, Store, TINY_BELOW, copy_dir, get, name, names, open, painted, try_open,
+    LEAF, SEGMENT, SEGMENTED_BELOW, Store, TINY_BELOW, copy_dir, dir_in_memory, get, name, names, open,
+    painted, small_policy, try_open,
 };
 
 /// Lengths of every tier.
@@ -39,7 +40,7 @@ impl Copies {
     fn of(root: &Path) -> Self {
         Self {
             root: root.to_path_buf(),
-            dir: tempfile::tempdir().unwrap(),
+            dir: dir_in_memory(),
             count: Mutex::new(0),
         }
     }
@@ -129,7 +130,7 @@ fn check_recovery(
 
 /// BlockFrame's whole archive was unreadable after this.
 fn writers_that_die(earlier: &[u64], len: u64) -> usize {
-    let store = Store::new();
+    let store = Store::in_memory(small_policy(), Resources::default());
     let mut before = BTreeMap::new();
     for (index, &len) in earlier.iter().enumerate() {
         let content = painted(len, index as u64 + 5);
@@ -212,7 +213,7 @@ fn a_writer_that_opens_beside_a_living_one_takes_nothing_from_it() {
             Ok(count)
         }
     }
-    let store = Store::new();
+    let store = Store::in_memory(small_policy(), Resources::default());
     store.put("before", &painted(LENGTHS[3], 1));
     let content = painted(LENGTHS[3], 2);
     let root = store.root();

@@ -78,6 +78,12 @@ pub fn name(text: &str) -> FileName {
     text.parse().unwrap()
 }
 
+/// A directory whose syncs cost nothing, where the system has memory to pass for a disk.
+pub fn dir_in_memory() -> TempDir {
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    dir.unwrap()
+}
+
 /// An archive in a temporary directory.
 pub struct Store {
     pub dir: TempDir,
@@ -99,8 +105,7 @@ impl Store {
 
     /// One whose syncs cost nothing, where the system has memory to pass for a disk.
     pub fn in_memory(policy: Policy, resources: Resources) -> Self {
-        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-        Self::within(dir.unwrap(), policy, resources)
+        Self::within(dir_in_memory(), policy, resources)
     }
 
     fn within(dir: TempDir, policy: Policy, resources: Resources) -> Self {

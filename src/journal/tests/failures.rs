@@ -218,10 +218,13 @@ fn a_copy_without_a_position_is_read_through_once_while_another_has_its_own() {
 fn a_preparation_that_meets_a_full_disk_leaves_no_segments() {
     let (bench, state) = Bench::with_records(2);
     let (first, last) = (bench.path(0, 1), bench.path(3, 1));
-    bench.storage.fail(move |call, path| match call {
-        Call::Allocate if path == first => Some(ErrorKind::Other),
-        Call::Allocate if path == last => Some(ErrorKind::StorageFull),
-        _ => None,
+    bench.storage.fail(move |call, path| {
+        let fails = [(&first, ErrorKind::Other), (&last, ErrorKind::StorageFull)];
+        let fails = fails.into_iter().filter(|(meant, _)| *meant == path);
+        fails
+            .map(|(_, kind)| kind)
+            .next()
+            .filter(|_| call == Call::Allocate)
     });
     for _ in 0..3 {
         let refused = bench.journal.prepare(&state, 300_000).expect_err("no room");

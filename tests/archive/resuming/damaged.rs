@@ -10,7 +10,7 @@ use bfdb_fault_injection::damage;
 
 use crate::{
     damage::oracle::frames_in,
-    support::{copy_dir, get},
+    support::{copy_dir, dir_in_memory, get},
 };
 
 use super::{BLOCK, Bench, INTERVAL, LEN, StopAfter, check_finished, open, waiting};
@@ -33,7 +33,7 @@ impl Ground {
     }
 
     fn copy(&self) -> (tempfile::TempDir, PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = dir_in_memory();
         let root = dir.path().join("a.bfdb");
         copy_dir(&self.bench.store.root(), &root);
         (dir, root)

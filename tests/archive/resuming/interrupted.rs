@@ -195,7 +195,7 @@ fn an_interrupted_commit_takes_hardly_more_room_than_one_that_was_not() {
 /// Streams and short files cannot go on, so nothing of them waits.
 #[test]
 fn what_cannot_go_on_leaves_nothing_to_wait() {
-    let store = Store::with(small_policy(), resources());
+    let store = Store::in_memory(small_policy(), resources());
     let before = store.extent_bytes();
     let short = store.source("short", &painted(INTERVAL - 1, 1));
     let stopped = store

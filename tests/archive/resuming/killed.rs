@@ -11,7 +11,7 @@ use std::{
 
 use bfdb::archive::{Event, Observer};
 
-use crate::support::{copy_dir, get, name, painted};
+use crate::support::{copy_dir, dir_in_memory, get, name, painted};
 
 use super::{BLOCK, Bench, INTERVAL, LEN, StopAfter, check_finished, extent_bytes, open, waiting};
 
@@ -188,7 +188,7 @@ impl Observer for Copies<'_> {
 fn a_commit_that_dies_at_any_block_of_any_leg_is_finished() {
     let bench = Bench::with_len(12 * BLOCK + 5);
     let (commit, _) = bench.interrupt(4);
-    let dir = tempfile::tempdir().unwrap();
+    let dir = dir_in_memory();
     let copies = Copies {
         root: &bench.store.root(),
         into: dir.path(),

@@ -57,7 +57,7 @@ impl Bench {
     }
 
     pub fn with_len(len: u64) -> Self {
-        Self::of(Store::with(small_policy(), resources()), len)
+        Self::of(Store::in_memory(small_policy(), resources()), len)
     }
 
     pub fn of(store: Store, len: u64) -> Self {
