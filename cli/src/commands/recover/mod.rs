@@ -94,6 +94,9 @@ struct Line {
     resumable: bool,
     state: &'static str,
     begun_at: Option<String>,
+    /// The same for people, to the second.
+    #[serde(skip)]
+    since: String,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -167,6 +170,7 @@ impl Line {
             resumable: file.is_some(),
             state: if commit.is_running { "running" } else { "waiting" },
             begun_at: text::rfc3339(commit.begun_at),
+            since: text::time(commit.begun_at),
         }
     }
 
@@ -176,7 +180,6 @@ impl Line {
             (Some(done), Some(total)) => progress(done, total),
             _ => "cannot go on once it is interrupted".to_owned(),
         };
-        let since = self.begun_at.as_deref().unwrap_or("-");
         let others = match self.others {
             0 => String::new(),
             others => format!(" and {}", text::count(others, "other")),
@@ -184,8 +187,8 @@ impl Line {
         let source = self.source.as_ref();
         let from = source.map_or_else(String::new, |source| format!(", from {source}"));
         format!(
-            "commit {}  {}  {done}  since {since}  {}{others}{from}",
-            self.commit_id, self.state, self.name
+            "commit {}  {}  {done}  since {}  {}{others}{from}",
+            self.commit_id, self.state, self.since, self.name
         )
     }
 }
