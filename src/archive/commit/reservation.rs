@@ -36,8 +36,11 @@ use crate::{
     volume::{ExtentWriter, Volume},
 };
 
-/// Times that a commit is planned anew because an open extent turned out to be damaged.
-const ATTEMPTS: u32 = 64;
+/// Times that a commit is planned because an open extent turned out to be damaged, which shows one at a time.
+const ATTEMPTS_AFTER_DAMAGE: u32 = 64;
+
+/// Times that a commit is planned because the disk has failed under its extents.
+const ATTEMPTS_AFTER_FAILURE: u32 = 4;
 
 /// An entry that room is to be taken for.
 #[derive(Debug, Clone)]
@@ -82,9 +85,7 @@ impl Reservation {
                 Err(error) => {
                     // Giving back seals what is damaged, so that the next attempt goes elsewhere.
                     let given_back = reservation.give_back(shared);
-                    let is_damage =
-                        matches!(error, VolumeError::Missing { .. } | VolumeError::Truncated { .. });
-                    if !is_damage || attempt == ATTEMPTS || given_back.is_err() {
+                    if attempt >= attempts_after(&error) || given_back.is_err() {
                         return Err(not_opened(error, &RoomNeed::of_drafts(drafts)));
                     }
                     attempt += 1;
@@ -325,6 +326,25 @@ pub(super) fn own(
         })?;
     }
     Ok(())
+}
+
+/// Returns how often extents are tried for in all when it has come to this: nothing of the source was read yet, so others may
+/// fare better.
+const fn attempts_after(error: &VolumeError) -> u32 {
+    let is_damage = matches!(error, VolumeError::Missing { .. } | VolumeError::Truncated { .. });
+    let is_failure = matches!(
+        error,
+        VolumeError::Create { .. }
+            | VolumeError::Preallocate { .. }
+            | VolumeError::Sync { .. }
+            | VolumeError::Write { .. }
+            | VolumeError::Poisoned { .. }
+    );
+    match (is_damage, is_failure) {
+        (true, _) => ATTEMPTS_AFTER_DAMAGE,
+        (false, true) => ATTEMPTS_AFTER_FAILURE,
+        (false, false) => 1,
+    }
 }
 
 /// Says of a disk that somebody else has filled meanwhile what it lacks for which files.

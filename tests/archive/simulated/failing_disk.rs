@@ -8,7 +8,7 @@ use bfdb::{
     error::OpenError,
     storage::{FileAccess, Storage as _},
 };
-use bfdb_fault_injection::simulation::{Fault, FaultRule};
+use bfdb_fault_injection::simulation::{Fault, FaultRule, OperationKind};
 
 use super::{Bench, ROOT, check_sound, content, put, resources};
 use crate::support::painted;
@@ -46,6 +46,31 @@ fn a_volume_of_which_no_slot_can_be_read_is_not_written() {
     assert!(matches!(refused, Err(OpenError::Volume { .. })), "{refused:?}");
     let (reader, _) = open(Access::Read).unwrap();
     assert!(content(&reader, "before").unwrap() == painted(30_000, 1));
+}
+
+/// A stream passes only once, but nothing of it was read yet.
+#[test]
+fn a_disk_that_fails_while_extents_are_made_costs_a_stream_nothing() {
+    for kind in [
+        OperationKind::CreateFile,
+        OperationKind::SyncFile,
+        OperationKind::Write,
+    ] {
+        let bench = Bench::new();
+        let (archive, _) = bench.open();
+        let is_extent = |path: &Path| path.extension().is_some_and(|found| found == "bfx");
+        bench
+            .disk
+            .add_rule(FaultRule::first_of(kind, Fault::Io).on_paths(is_extent));
+        put(&archive, "file", &painted(150_000, 4));
+        assert_eq!(bench.disk.counts().injected(), 1, "{kind:?}");
+        bench.disk.clear_rules();
+        assert!(
+            content(&archive, "file").unwrap() == painted(150_000, 4),
+            "{kind:?}"
+        );
+        check_sound(&archive);
+    }
 }
 
 fn bytes_of(bench: &Bench, path: &Path) -> Vec<u8> {
