@@ -128,11 +128,7 @@ fn round<'a>(plan: &Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<Job<
 
 impl Job<'_> {
     fn do_it(&self, findings: &Findings) -> io::Result<()> {
-        let effort = Effort {
-            limits: Limits::new(1),
-            one_in: 8,
-            nested: 4,
-        };
+        let effort = Effort::to_the_end(Limits::new(1), 8, 4);
         for seed in self.seeds.clone() {
             match self.part {
                 Part::Crash | Part::Below => explore(self.scenario, seed, &effort, findings)?,

@@ -12,7 +12,7 @@
 use std::{fmt, str::FromStr};
 
 use crate::simulation::{
-    AfterDrop, CrashVariant, Fault, FaultRule, LateBytes, Older, OperationKind, RenameShape, TornPart,
+    AfterDrop, Beside, CrashVariant, Fault, FaultRule, LateBytes, OperationKind, RenameShape, TornPart,
 };
 
 /// One image.
@@ -66,6 +66,11 @@ impl FaultAt {
         };
         if self.is_for_good { rule.for_good() } else { rule }
     }
+
+    /// Says whether a caller may be told of it: not where asking again, or for the rest, is right.
+    pub const fn is_an_excuse(&self) -> bool {
+        !matches!(self.fault, Fault::Interrupted | Fault::Short { .. })
+    }
 }
 
 impl fmt::Display for Case {
@@ -110,12 +115,25 @@ impl fmt::Display for FaultAt {
     }
 }
 
+/// What survives beside a torn write, in the words of a case.
+const BESIDE: [(Beside, &str); 4] = [
+    (Beside::Nothing, "lost"),
+    (Beside::Older, "kept"),
+    (Beside::Newer, "newer"),
+    (Beside::All, "all"),
+];
+
 /// A variant in the words of a case.
 struct Named(CrashVariant);
 
 impl fmt::Display for Named {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kept = |older| if older == Older::Kept { "kept" } else { "lost" };
+        let word = |beside| {
+            BESIDE
+                .iter()
+                .find(|(known, _)| *known == beside)
+                .map_or("", |(_, word)| word)
+        };
         match self.0 {
             CrashVariant::Nothing => out.write_str("nothing"),
             CrashVariant::Everything => out.write_str("all"),
@@ -127,23 +145,23 @@ impl fmt::Display for Named {
                 write,
                 at,
                 part,
-                older,
+                beside,
             } => {
                 let part = if part == TornPart::Head { "head" } else { "tail" };
-                write!(out, "torn.{write}.{at}.{part}.{}", kept(older))
+                write!(out, "torn.{write}.{at}.{part}.{}", word(beside))
             }
             CrashVariant::GarbageInTornSector {
                 write,
                 sector,
                 seed,
-                older,
+                beside,
             } => {
                 write!(
                     out,
                     "garbage.{write}.{}.{}.{seed}.{}",
                     sector.0,
                     sector.1,
-                    kept(older)
+                    word(beside)
                 )
             }
             CrashVariant::SizeBeforeData(LateBytes::All) => out.write_str("sizes"),
@@ -258,10 +276,10 @@ fn variant_of(text: &str) -> Option<CrashVariant> {
     let rest: Vec<&str> = parts.collect();
     let number = |at: usize| -> Option<u64> { rest.get(at)?.parse().ok() };
     let index = |at: usize| -> Option<usize> { rest.get(at)?.parse().ok() };
-    let older = |at: usize| match *rest.get(at)? {
-        "kept" => Some(Older::Kept),
-        "lost" => Some(Older::Lost),
-        _ => None,
+    let beside = |at: usize| {
+        let word = *rest.get(at)?;
+        let known = BESIDE.iter().find(|(_, known)| *known == word);
+        known.map(|(beside, _)| *beside)
     };
     Some(match class {
         "nothing" => CrashVariant::Nothing,
@@ -278,13 +296,13 @@ fn variant_of(text: &str) -> Option<CrashVariant> {
                 "tail" => TornPart::Tail,
                 _ => return None,
             },
-            older: older(3)?,
+            beside: beside(3)?,
         },
         "garbage" => CrashVariant::GarbageInTornSector {
             write: index(0)?,
             sector: (number(1)?, number(2)?),
             seed: number(3)?,
-            older: older(4)?,
+            beside: beside(4)?,
         },
         "sizes" => CrashVariant::SizeBeforeData(LateBytes::All),
         "size" => CrashVariant::SizeBeforeData(LateBytes::FileOf(index(0)?)),
@@ -315,8 +333,8 @@ mod tests {
             "tiny:1:op7.drop.once:*:random.99",
             "tiny:1:op7.drop-later.once:*:sizes",
             "a:2:op7.partial-9.once:*:size.3",
-            "a:2:SyncFile3.interrupted.once:1:torn.3.512.tail.kept:2:torn.0.9.head.lost",
-            "a:2:Lock0.full.good:1:garbage.3.0.512.77.lost:2:lostname.1:3:undone.0:4:both.9",
+            "a:2:SyncFile3.interrupted.once:1:torn.3.512.tail.kept:2:torn.0.9.head.lost:3:torn.1.9.head.newer",
+            "a:2:Lock0.full.good:1:garbage.3.0.512.77.all:2:lostname.1:3:undone.0:4:both.9",
             "a:2:Read0.flip-5-7.once",
             "a:2:op1.vanish.good",
         ];

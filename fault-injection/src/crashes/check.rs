@@ -1,90 +1,38 @@
 //! Whether an archive on a disk that was found keeps the contract of every outcome (docs/testing.md).
 //!
-//! Invariant: every check begins with a disk of its own; what one does to it no other sees.
+//! Invariant: what a check does to its disks nobody else sees.
 
-use std::{
-    any::Any,
-    fmt,
-    io::Read as _,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-    sync::Arc,
-};
+use std::path::Path;
 
 use bfdb::{
-    Access, Archive, ArchiveOptions, CommitOptions, EntryKind, FileInfo, OpenOptions, RecoveryReport, Tier,
-    catalog::Totals, error::OpenError, units::Timestamp,
+    Access, Archive, ArchiveOptions, CommitOptions, OpenOptions, RecoveryReport,
+    catalog::{ExtentRecord, ExtentState},
+    error::OpenError,
+    units::Timestamp,
 };
 
 use super::{
-    leaks::find_leaks,
-    oracle::{Allowed, Entry, Existence, Kind, Seen, content},
+    books::Books,
+    chain::check_chain,
+    image::{Half, Image},
+    oracle::{Allowed, Entry, Existence, Kind, Seen, Viewer, content},
+    recount::find_leaks,
+    scenario::Recovery,
     setting::{ROOT, explained, open_on, resources, small_policy},
+    view::{inspect, see},
+    violation::{Promise, Violation, guarded},
+    waiting::end_waiting,
 };
 use crate::{
     SimulatedStorage,
-    simulation::{Condition, OperationKind, Timeline},
+    simulation::{Condition, OperationKind},
 };
-
-/// What must not be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// Which promise is broken.
-    pub promise: Promise,
-    /// How.
-    pub detail: String,
-}
-
-/// What an archive promises of every outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Promise {
-    /// It opens after every crash.
-    Opens,
-    /// Opening for reading changes nothing.
-    ReadingChangesNothing,
-    /// What is seen is allowed: right bytes, acknowledged effects, nothing by halves (O1, O2, O4).
-    Content,
-    /// Every shard is whole.
-    Whole,
-    /// Every byte has one owner (O5).
-    NoLeak,
-    /// No panic (O6).
-    NoPanic,
-    /// What was recovered needs no recovery (O7).
-    RecoversOnce,
-    /// Nobody waits for ever (O6).
-    NoHang,
-    /// Sums equal a recount (O8).
-    Totals,
-    /// The archive takes new files.
-    Writable,
-    /// A workload without faults gets the answers that it should.
-    Answers,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:?}: {}", self.promise, self.detail)
-    }
-}
-
-impl Promise {
-    /// Makes the violation of it.
-    pub fn broken(self, detail: impl fmt::Display) -> Violation {
-        Violation {
-            promise: self,
-            detail: detail.to_string(),
-        }
-    }
-}
 
 /// What a check has learned.
 #[derive(Debug)]
 pub struct Checked {
-    /// What opening for writing did to the disk, to be crashed.
-    pub recovery: Timeline,
-    /// What may be seen after a crash in it.
-    pub allowed: Allowed,
+    /// What opening for writing did to the disk, and what may be seen after a crash in it.
+    pub recovery: Option<Recovery>,
     /// What belongs to nobody.
     pub leaks: Vec<String>,
 }
@@ -93,48 +41,46 @@ pub struct Checked {
 ///
 /// # Errors
 /// The first violation.
-pub fn check(
-    image: &dyn Fn() -> SimulatedStorage,
-    allowed: &Allowed,
-    seed: u64,
-) -> Result<Checked, Violation> {
+pub fn check(image: &Image, allowed: &Allowed, seed: u64) -> Result<Checked, Violation> {
     guarded(|| {
-        let Some(seen_by_reader) = read_only(&image(), allowed, seed)? else {
-            return create_anew(&image(), seed);
+        let read = image.fork();
+        let Some(allowed) = read_only((image, &read), allowed, seed)? else {
+            return create_anew(image, seed);
         };
-        let allowed = seen_by_reader;
-        let disk = image();
-        let machine = disk.machine(seed ^ 0x5EED_0001);
-        let opened = open_on(&machine, Access::Write);
-        let (archive, _) = opened.map_err(|error| Promise::Opens.broken(error))?;
-        let recovery = disk.timeline();
-        let leaks = use_it(archive, &disk, (&allowed, seed))?;
+        no_wait(&read)?;
+        let disk = if image.is_of(Half::WriterFollows) {
+            read.set_condition(Condition::Well);
+            read
+        } else {
+            image.fork()
+        };
+        let opened = open_on(&disk.machine(seed ^ 0x5EED_0001), Access::Write);
+        let (archive, report) = opened.map_err(|error| Promise::Opens.broken(error))?;
+        let recovery = Recovery::until_now(&disk, Box::new(allowed.clone()));
+        if report.unknown_extents > 0 && !allowed.may_be_old() {
+            return Err(Promise::NoLeak.broken(format!("{report:?}")));
+        }
+        let visit = Visit {
+            image,
+            disk: &disk,
+            seed,
+        };
+        let leaks = visit.use_it(archive, &allowed)?;
         Ok(Checked {
-            recovery,
-            allowed,
+            recovery: Some(recovery),
             leaks,
         })
     })
 }
 
-/// Runs something whose panic is a violation.
-///
-/// # Errors
-/// What it returns, or its panic.
-pub fn guarded<T>(work: impl FnOnce() -> Result<T, Violation>) -> Result<T, Violation> {
-    let message = |panic: Box<dyn Any + Send>| {
-        let text = panic.downcast_ref::<String>().cloned();
-        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_else(|| "without words".to_owned())
-    };
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Promise::NoPanic.broken(message(panic))))
-}
-
 /// Opens for reading and judges what is there; `None` when there is no archive and need not be.
-fn read_only(disk: &SimulatedStorage, allowed: &Allowed, seed: u64) -> Result<Option<Allowed>, Violation> {
+fn read_only(
+    (image, disk): (&Image, &SimulatedStorage),
+    allowed: &Allowed,
+    seed: u64,
+) -> Result<Option<Allowed>, Violation> {
     // A disk that takes no writes proves that reading needs none; one that takes them, that it makes none.
-    let takes_writes = disk.fingerprint() & 1 == 0;
-    if !takes_writes {
+    if image.is_of(Half::ReadOnly) {
         disk.set_condition(Condition::ReadOnly);
     }
     let options = OpenOptions {
@@ -142,19 +88,22 @@ fn read_only(disk: &SimulatedStorage, allowed: &Allowed, seed: u64) -> Result<Op
         resources: resources(),
     };
     let opened = Archive::open_on(&disk.machine(seed ^ 0x5EED_0002), Path::new(ROOT), &options);
-    let archive = match opened {
-        Ok((archive, _)) => archive,
+    let (archive, report) = match opened {
+        Ok(opened) => opened,
         Err(OpenError::NotFound { .. }) if allowed.existence != Existence::Certain => return Ok(None),
         Err(error) => return Err(Promise::Opens.broken(format!("for reading: {}", explained(&error)))),
     };
+    if report.is_forked || (report.is_catalog_old && !allowed.may_be_old()) {
+        return Err(Promise::Content.broken(format!("reader: {report:?}")));
+    }
     let seen = see(&archive)?;
     let narrowed = allowed
-        .judge(&seen)
+        .judge(&seen, Viewer::Reader)
         .map_err(|wrong| Promise::Content.broken(format!("reader: {wrong}")))?;
     archive
         .close()
         .map_err(|error| Promise::Opens.broken(explained(&error)))?;
-    for operation in disk.timeline().operations() {
+    for operation in disk.operations_since(0) {
         // A database that was cut off in the middle is mended by whoever opens it, where that is possible.
         if !operation.path().ends_with("catalog.redb") {
             let detail = format!("{:?} of {}", operation.kind(), operation.path().display());
@@ -165,7 +114,8 @@ fn read_only(disk: &SimulatedStorage, allowed: &Allowed, seed: u64) -> Result<Op
 }
 
 /// Makes an archive where none came into being.
-fn create_anew(disk: &SimulatedStorage, seed: u64) -> Result<Checked, Violation> {
+fn create_anew(image: &Image, seed: u64) -> Result<Checked, Violation> {
+    let disk = image.fork();
     let options = ArchiveOptions {
         policy: small_policy(),
         resources: resources(),
@@ -175,73 +125,112 @@ fn create_anew(disk: &SimulatedStorage, seed: u64) -> Result<Checked, Violation>
     let archive =
         archive.map_err(|error| Promise::Writable.broken(format!("created: {}", explained(&error))))?;
     let allowed = Allowed::nothing();
-    let leaks = use_it(archive, disk, (&allowed, seed))?;
+    let visit = Visit {
+        image,
+        disk: &disk,
+        seed,
+    };
+    let leaks = visit.use_it(archive, &allowed)?;
     // Nothing is acknowledged while it is being made.
     Ok(Checked {
-        recovery: SimulatedStorage::new().timeline(),
-        allowed,
+        recovery: None,
         leaks,
     })
 }
 
-/// Judges an archive that is open for writing, goes on with it, closes it, and opens it again.
-fn use_it(
-    archive: Archive,
-    disk: &SimulatedStorage,
-    (allowed, seed): (&Allowed, u64),
-) -> Result<Vec<String>, Violation> {
-    let mut seen = see(&archive)?;
-    allowed
-        .judge(&seen)
-        .map_err(|wrong| Promise::Content.broken(format!("writer: {wrong}")))?;
-    inspect(&archive)?;
-    let probe = probe(seed);
-    commit_probe(&archive, &probe)?;
-    seen.insert(PROBE.to_owned(), probe);
-    archive
-        .close()
-        .map_err(|error| Promise::Writable.broken(format!("closed: {}", explained(&error))))?;
-    let leaks =
-        find_leaks(disk).map_err(|error| Promise::Opens.broken(format!("closed catalog: {error}")))?;
-    let before = disk.counts().mutating();
-    let again = open_on(&disk.machine(seed ^ 0x5EED_0004), Access::Write);
-    let (again, report) = again.map_err(|error| Promise::Opens.broken(format!("again: {error}")))?;
-    // What waits, waits until somebody ends it.
-    let waiting = RecoveryReport {
-        commits_waiting: report.commits_waiting,
-        ..RecoveryReport::default()
-    };
-    if report != waiting {
-        return Err(Promise::RecoversOnce.broken(format!("{report:?}")));
-    }
-    let timeline = disk.timeline();
-    let work = timeline
-        .operations()
-        .iter()
-        .filter(|operation| operation.number() > before);
-    if let Some(operation) = work
-        .clone()
-        .find(|operation| !is_bookkeeping(operation.kind(), operation.path()))
-    {
-        let detail = format!("{:?} of {}", operation.kind(), operation.path().display());
-        return Err(Promise::RecoversOnce.broken(detail));
-    }
-    let settled = Allowed::exactly(&seen);
-    let wrong = |wrong| Promise::Content.broken(format!("opened again: {wrong}"));
-    settled.judge(&see(&again)?).map_err(wrong)?;
-    again
-        .close()
-        .map_err(|error| Promise::Writable.broken(format!("closed again: {}", explained(&error))))?;
-    Ok(leaks)
+/// Somebody who has opened an archive for writing.
+struct Visit<'a> {
+    image: &'a Image,
+    disk: &'a SimulatedStorage,
+    seed: u64,
 }
 
-/// What an open for writing does to a disk on which nothing waits: the database notes that it is open.
+impl Visit<'_> {
+    /// Judges what is there, goes on with it, closes it, and opens it again.
+    fn use_it(&self, archive: Archive, allowed: &Allowed) -> Result<Vec<String>, Violation> {
+        let mut seen = see(&archive)?;
+        let allowed = allowed
+            .judge(&seen, Viewer::Writer)
+            .map_err(|wrong| Promise::Content.broken(format!("writer: {wrong}")))?;
+        if end_waiting(&archive, self.image, (&allowed, &seen))? {
+            seen = see(&archive)?;
+        }
+        inspect(&archive, self.image)?;
+        let probe = probe(self.seed);
+        commit_probe(&archive, &probe)?;
+        seen.insert(PROBE.to_owned(), probe);
+        archive
+            .close()
+            .map_err(|error| Promise::Writable.broken(format!("closed: {}", explained(&error))))?;
+        let unread = |error| Promise::Opens.broken(format!("closed catalog: {error}"));
+        let mut books = Books::read(self.disk).map_err(unread)?;
+        let is_abandoned = |extent: &ExtentRecord| extent.state == ExtentState::Abandoned;
+        if books.extents.iter().any(is_abandoned) {
+            // What stands behind its end is cut off by the next opening, and that is the end of it.
+            self.open_and_close()?;
+            books = Books::read(self.disk).map_err(unread)?;
+        }
+        if let Some(left) = books.extents.iter().find(|extent| is_abandoned(extent)) {
+            return Err(Promise::NoLeak.broken(format!("the disk works, and nobody cuts it back: {left:?}")));
+        }
+        let leaks = find_leaks(self.disk, &books).map_err(unread)?;
+        check_chain(self.disk, &books)?;
+        self.open_again(&seen, &books)?;
+        no_wait(self.disk)?;
+        Ok(leaks)
+    }
+
+    fn open_and_close(&self) -> Result<(), Violation> {
+        let opened = open_on(&self.disk.machine(self.seed ^ 0x5EED_0007), Access::Write);
+        let (archive, _) = opened.map_err(|error| Promise::Opens.broken(format!("to settle: {error}")))?;
+        archive
+            .close()
+            .map_err(|error| Promise::Writable.broken(format!("closed: {}", explained(&error))))
+    }
+
+    fn open_again(&self, seen: &Seen, books: &Books) -> Result<(), Violation> {
+        let before = self.disk.counts().mutating();
+        let again = open_on(&self.disk.machine(self.seed ^ 0x5EED_0004), Access::Write);
+        let (again, report) = again.map_err(|error| Promise::Opens.broken(format!("again: {error}")))?;
+        if report != RecoveryReport::default() {
+            return Err(Promise::RecoversOnce.broken(format!("{report:?}")));
+        }
+        for operation in self.disk.operations_since(before) {
+            if !is_bookkeeping(operation.kind(), operation.path()) {
+                let detail = format!("{:?} of {}", operation.kind(), operation.path().display());
+                return Err(Promise::RecoversOnce.broken(detail));
+            }
+        }
+        let wrong = |wrong| Promise::Content.broken(format!("opened again: {wrong}"));
+        let exactly = Allowed::exactly(seen);
+        exactly.judge(&see(&again)?, Viewer::Writer).map_err(wrong)?;
+        let unread = |error| Promise::Opens.broken(format!("catalog opened again: {error}"));
+        if let Some(changed) = books.differs_from(&Books::read(self.disk).map_err(unread)?) {
+            return Err(Promise::RecoversOnce.broken(changed));
+        }
+        again
+            .close()
+            .map_err(|error| Promise::Writable.broken(format!("closed again: {}", explained(&error))))
+    }
+}
+
+/// Says what an open for writing does to a disk on which nothing waits: the database notes that it is open.
 fn is_bookkeeping(kind: OperationKind, path: &Path) -> bool {
     let is_noted = matches!(
         kind,
         OperationKind::Write | OperationKind::SyncFile | OperationKind::SetLen
     );
     is_noted && path.ends_with("catalog.redb")
+}
+
+/// Notices that somebody would have waited for ever.
+fn no_wait(disk: &SimulatedStorage) -> Result<(), Violation> {
+    match disk.refused_waits() {
+        0 => Ok(()),
+        waits => Err(Promise::NoHang.broken(format!(
+            "{waits} waits in a check for a lock that nobody gives back"
+        ))),
+    }
 }
 
 /// The name that nobody but the check uses.
@@ -269,88 +258,4 @@ fn commit_probe(archive: &Archive, probe: &Entry) -> Result<(), Violation> {
     let done = archive.commit(&name, &bytes[..], len, &options);
     done.map(drop)
         .map_err(|error| Promise::Writable.broken(explained(&error)))
-}
-
-/// Reads everything: names, kinds, every byte.
-fn see(archive: &Archive) -> Result<Seen, Violation> {
-    let refused = |error: &dyn std::error::Error| Promise::Content.broken(explained(error));
-    let snapshot = archive.snapshot().map_err(|error| refused(&error))?;
-    let mut seen = Seen::new();
-    let mut counted = Totals::default();
-    for info in snapshot.files(None) {
-        let info = info.map_err(|error| refused(&error))?;
-        count(&mut counted, &info);
-        let kind = match &info.kind {
-            EntryKind::Directory => Kind::Directory,
-            EntryKind::SymbolicLink { target } => Kind::Link(target.to_vec().into()),
-            EntryKind::File => {
-                let mut bytes = Vec::new();
-                let reader = snapshot.open_file(&info.name, Arc::new(()));
-                let mut reader = reader.map_err(|error| refused(&error))?;
-                let read = reader.read_to_end(&mut bytes);
-                read.map_err(|error| {
-                    Promise::Content.broken(format!("{}: {}", info.name, explained(&error)))
-                })?;
-                Kind::File(bytes.into())
-            }
-        };
-        let modified = (info.modified_at.seconds(), info.modified_at.nanoseconds());
-        let entry = Entry {
-            kind,
-            mode: info.mode,
-            modified,
-        };
-        seen.insert(info.name.to_string(), entry);
-    }
-    let totals = snapshot.totals().map_err(|error| refused(&error))?;
-    // Blocks are counted by the scrub.
-    counted.blocks = totals.blocks;
-    if totals == counted {
-        Ok(seen)
-    } else {
-        Err(Promise::Totals.broken(format!("{totals:?}, counted {counted:?}")))
-    }
-}
-
-fn count(totals: &mut Totals, info: &FileInfo) {
-    match info.kind {
-        EntryKind::Directory => totals.directories += 1,
-        EntryKind::SymbolicLink { .. } => totals.symbolic_links += 1,
-        EntryKind::File => {
-            totals.files += 1;
-            totals.bytes += info.len_bytes;
-            totals.stored_bytes += info.stored_bytes;
-            let tier = match info.tier {
-                Tier::Tiny => 0,
-                Tier::Segmented => 1,
-                Tier::Blocked => 2,
-            };
-            totals.tiers[tier].files += 1;
-            totals.tiers[tier].bytes += info.len_bytes;
-        }
-    }
-}
-
-/// Verifies every shard, in disk order and by names.
-fn inspect(archive: &Archive) -> Result<(), Violation> {
-    let refused = |error: &dyn std::error::Error| Promise::Whole.broken(explained(error));
-    let scrub = archive.scrub(&()).map_err(|error| refused(&error))?;
-    let snapshot = archive.snapshot().map_err(|error| refused(&error))?;
-    let verified = snapshot.verify(None, &()).map_err(|error| refused(&error))?;
-    let totals = snapshot.totals().map_err(|error| refused(&error))?;
-    for (what, report) in [("scrub", &scrub), ("verify", &verified)] {
-        if !report.damage.is_empty() {
-            return Err(Promise::Whole.broken(format!("{what}: {:?}", report.damage)));
-        }
-        // A scrub reads the descriptors too.
-        let is_right = match what {
-            "scrub" => report.blocks >= totals.blocks,
-            _ => report.blocks == totals.blocks,
-        };
-        if !is_right {
-            let detail = format!("{} blocks, {what} read {}", totals.blocks, report.blocks);
-            return Err(Promise::Totals.broken(detail));
-        }
-    }
-    Ok(())
 }

@@ -1,32 +1,40 @@
 //! Every operation of a scenario that fails in every way, once and for good; the disk is checked afterwards as it is, and
-//! after a crash at the end.
+//! after crashes right behind the failure, later, and at the end.
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use super::{
     case::{Case, Crash, FaultAt, Target},
-    explore::{Findings, judge, play},
-    scenario::Scenario,
+    explore::{Findings, Run, judge, play},
+    image::Image,
+    scenario::{Level, Scenario},
     sources::Sources,
 };
 use crate::{
     Seeded,
-    simulation::{AfterDrop, Counts, CrashVariant, Fault, OperationKind, Timeline},
+    simulation::{AfterDrop, Counts, CrashPoint, CrashVariant, Fault, Limits, OperationKind, Timeline},
 };
 
-/// Injects errors into a scenario: all that there are, or as many as `limit` says, chosen by the seed.
+/// Injects errors into a scenario: one into each mutating operation first, then others, as many as `limit` says, chosen by the
+/// seed.
 ///
 /// # Errors
 /// When the host cannot take the sources of commits.
 pub fn inject(scenario: &dyn Scenario, seed: u64, limit: usize, findings: &Findings) -> io::Result<()> {
+    if limit == 0 {
+        return Ok(());
+    }
     let sources = Sources::new()?;
-    let Ok(well) = play(scenario, seed, None, &sources)? else {
+    let ground = scenario.ground(seed);
+    let Ok(well) = play(scenario, seed, (&ground.fork(), None), &sources)? else {
         // Exploring its crashes reports that.
         return Ok(());
     };
     let mut seeded = Seeded::new(seed ^ 0x0E44_0425);
-    let mut faults = all_faults(&well.disk.timeline(), &well.disk.counts());
-    seeded.shuffle(&mut faults);
+    let mut faults = in_order(
+        all_faults(&well.disk.timeline(), &well.disk.counts()),
+        &mut seeded,
+    );
     faults.truncate(limit);
     for fault in faults {
         if findings.is_over() {
@@ -38,16 +46,16 @@ pub fn inject(scenario: &dyn Scenario, seed: u64, limit: usize, findings: &Findi
             fault: Some(fault),
             crashes: Vec::new(),
         };
-        let run = match play(scenario, seed, Some(&fault), &sources)? {
+        let run = match play(scenario, seed, (&ground.fork(), Some(&fault)), &sources)? {
             Ok(run) => run,
             Err(panic) => {
                 findings.report(&case, panic);
                 continue;
             }
         };
-        if run.disk.counts().injected() == 0 {
+        let Some(failed) = run.disk.first_rule_fired() else {
             continue;
-        }
+        };
         findings.count_error();
         // A lock that cannot be given back is held until its handle goes: others wait, as on any system.
         if !matches!(fault.target, Target::Nth(OperationKind::Lock, _)) {
@@ -55,27 +63,68 @@ pub fn inject(scenario: &dyn Scenario, seed: u64, limit: usize, findings: &Findi
                 .into_iter()
                 .for_each(|hang| findings.report(&case, hang));
         }
-        let timeline = run.disk.timeline();
-        let state = run.record.state_after(timeline.markers());
-        if findings.is_new(&run.disk, state.as_ref(), scenario.level()) {
-            judge(&case, state.as_ref(), &|| run.disk.settled(), findings);
+        if !fault.is_an_excuse() {
+            let surprise = run.record.surprise().into_iter();
+            surprise.for_each(|surprise| findings.report(&case, surprise));
         }
-        let Some(point) = timeline.boundaries().next_back() else {
-            continue;
-        };
-        let random = CrashVariant::Random(seeded.next_u64());
-        for variant in [CrashVariant::Nothing, CrashVariant::Everything, random] {
-            case.crashes = vec![Crash {
-                after_operation: None,
-                variant,
-            }];
-            let image = || timeline.image(point, &variant);
-            if findings.is_new(&image(), state.as_ref(), scenario.level()) {
-                judge(&case, state.as_ref(), &image, findings);
-            }
-        }
+        crash(&run, (&mut case, failed, scenario.level()), &mut seeded, findings);
     }
     Ok(())
+}
+
+/// Checks the disk of a run whose operation `failed` has failed: as it is, and after crashes.
+fn crash(
+    run: &Run,
+    (case, failed, level): (&mut Case, u64, Level),
+    seeded: &mut Seeded,
+    findings: &Findings,
+) {
+    let timeline = run.disk.timeline();
+    let last = u64::try_from(timeline.operations().len()).expect("few operations");
+    let state = run.record.state_after(timeline.markers());
+    let image = Image::new(run.disk.settled(), case);
+    if findings.is_new(&image, state.as_ref(), level) {
+        judge(case, state.as_ref(), &image, findings);
+    }
+    let later = failed + seeded.below(last + 1 - failed);
+    let random = CrashVariant::Random(seeded.next_u64());
+    let any = |at: u64, seeded: &mut Seeded| {
+        let point = CrashPoint { after_operation: at };
+        let variants: Vec<CrashVariant> = timeline.variants_at(point, seeded, &Limits::new(1)).collect();
+        variants[seeded.index(variants.len())]
+    };
+    let crashes = [
+        (failed, CrashVariant::Nothing),
+        (failed, any(failed, seeded)),
+        (later, any(later, seeded)),
+        (last, CrashVariant::Nothing),
+        (last, CrashVariant::Everything),
+        (last, random),
+    ];
+    for (at, variant) in crashes {
+        let point = CrashPoint { after_operation: at };
+        case.crashes = vec![Crash {
+            after_operation: (at < last).then_some(at),
+            variant,
+        }];
+        let state = run.record.state_after(timeline.markers_before(point));
+        let image = Image::after_crash(&timeline, (point, &variant), case);
+        if findings.is_new(&image, state.as_ref(), level) {
+            judge(case, state.as_ref(), &image, findings);
+        }
+    }
+}
+
+/// Brings faults into the order in which they are tried: one of each mutating operation, then the rest.
+fn in_order(mut faults: Vec<FaultAt>, seeded: &mut Seeded) -> Vec<FaultAt> {
+    seeded.shuffle(&mut faults);
+    let mut met = BTreeSet::new();
+    let is_first = |fault: &FaultAt| match fault.target {
+        Target::Mutating(number) => met.insert(number),
+        Target::Nth(..) => false,
+    };
+    let (first, rest): (Vec<FaultAt>, Vec<FaultAt>) = faults.into_iter().partition(is_first);
+    [first, rest].concat()
 }
 
 /// Returns every way in which one operation can fail.

@@ -7,16 +7,17 @@ use std::{
     io,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use super::{
     case::{Case, Crash, FaultAt},
-    check::{Promise, Violation, guarded},
+    image::Image,
     known::known,
-    scenario::{Level, Record, Scenario, State},
+    scenario::{Ground, Level, Record, Recovery, Scenario, State},
     sources::Sources,
+    violation::{Promise, Violation, guarded},
 };
 use crate::{
     Seeded, SimulatedStorage,
@@ -32,6 +33,7 @@ pub struct Findings {
     images: Mutex<HashSet<(u128, u64)>>,
     engine_images: AtomicU64,
     nested_images: AtomicU64,
+    deepest: AtomicUsize,
     errors: AtomicU64,
     known: Mutex<BTreeMap<&'static str, u64>>,
     violations: Mutex<Vec<Found>>,
@@ -77,6 +79,11 @@ impl Findings {
         self.nested_images.load(Ordering::Relaxed)
     }
 
+    /// Returns how deep a recovery was crashed inside of another: 1 is a crash in the first.
+    pub fn deepest(&self) -> usize {
+        self.deepest.load(Ordering::Relaxed)
+    }
+
     /// Returns how many runs had an error injected.
     pub fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
@@ -109,8 +116,13 @@ impl Findings {
         self.errors.fetch_add(1, Ordering::Relaxed);
     }
 
+    fn count_nested(&self, depth: usize) {
+        self.nested_images.fetch_add(1, Ordering::Relaxed);
+        self.deepest.fetch_max(depth, Ordering::Relaxed);
+    }
+
     /// Notes an image; says whether it is new.
-    pub(super) fn is_new(&self, image: &SimulatedStorage, state: &dyn State, level: Level) -> bool {
+    pub(super) fn is_new(&self, image: &Image, state: &dyn State, level: Level) -> bool {
         let key = (image.fingerprint(), state.digest());
         let is_new = self
             .images
@@ -123,13 +135,18 @@ impl Findings {
         is_new
     }
 
-    /// Notes a violation, unless it is a known one.
-    pub(super) fn report(&self, case: &Case, violation: Violation) {
-        if let Some(name) = known(case, &violation) {
+    /// Notes a violation in an image, unless it is a known one.
+    pub(super) fn report_of(&self, case: &Case, image: &Image, violation: Violation) {
+        if let Some(name) = known(case, image, &violation) {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             *known.entry(name).or_default() += 1;
-            return;
+        } else {
+            self.report(case, violation);
         }
+    }
+
+    /// Notes a violation.
+    pub(super) fn report(&self, case: &Case, violation: Violation) {
         let mut violations = self.violations.lock().unwrap_or_else(PoisonError::into_inner);
         violations.push(Found {
             case: case.clone(),
@@ -148,8 +165,22 @@ pub struct Effort {
     pub limits: Limits,
     /// One in so many images has its recovery crashed too.
     pub one_in: u64,
-    /// Crashes that are tried in each such recovery.
+    /// Crashes that are tried in each such recovery; half as many in the recovery from each of those, but at least one.
     pub nested: usize,
+    /// Says when it is enough, before there is nothing more to try.
+    pub stop: fn(&Findings) -> bool,
+}
+
+impl Effort {
+    /// Tries everything that there is.
+    pub const fn to_the_end(limits: Limits, one_in: u64, nested: usize) -> Self {
+        Self {
+            limits,
+            one_in,
+            nested,
+            stop: |_| false,
+        }
+    }
 }
 
 impl Run {
@@ -184,16 +215,16 @@ impl std::fmt::Debug for Run {
 pub fn play(
     scenario: &dyn Scenario,
     seed: u64,
-    fault: Option<&FaultAt>,
+    (ground, fault): (&Ground, Option<&FaultAt>),
     sources: &Sources,
 ) -> io::Result<Result<Run, Violation>> {
-    let disk = SimulatedStorage::new();
+    let disk = ground.disk.clone();
     // One thread plays all processes: a wait would never end.
     disk.refuse_waits();
     if let Some(fault) = fault {
         disk.add_rule(fault.rule());
     }
-    let played = guarded(|| Ok(scenario.play(&disk, sources, seed)));
+    let played = guarded(|| Ok(scenario.play(ground, sources, seed)));
     disk.clear_rules();
     disk.set_condition(Condition::Well);
     match played {
@@ -216,7 +247,9 @@ pub fn explore(scenario: &dyn Scenario, seed: u64, effort: &Effort, findings: &F
         fault: None,
         crashes: Vec::new(),
     };
-    let run = match play(scenario, seed, None, &Sources::new()?)? {
+    // Commits that wait are resumed in checks, so the sources have to stay.
+    let sources = Sources::new()?;
+    let run = match play(scenario, seed, (&scenario.ground(seed), None), &sources)? {
         Ok(run) => run,
         Err(violation) => {
             findings.report(&case, violation);
@@ -243,7 +276,7 @@ pub fn explore(scenario: &dyn Scenario, seed: u64, effort: &Effort, findings: &F
         }
         let variants = timeline.variants_at(point, &mut explorer.seeded, &effort.limits);
         for variant in variants {
-            if findings.is_over() {
+            if findings.is_over() || (effort.stop)(findings) {
                 return Ok(());
             }
             explorer.visit(&timeline, (point, variant), state.as_ref());
@@ -268,52 +301,46 @@ impl Explorer<'_> {
         (point, variant): (CrashPoint, CrashVariant),
         state: &dyn State,
     ) {
-        if !self
-            .findings
-            .is_new(&timeline.image(point, &variant), state, self.level)
-        {
-            return;
-        }
         let depth = self.case.crashes.len();
-        if depth > 0 {
-            self.findings.nested_images.fetch_add(1, Ordering::Relaxed);
-        }
         self.case.crashes.push(Crash {
             after_operation: Some(point.after_operation),
             variant,
         });
-        match state.check(&|| timeline.image(point, &variant), self.case.seed) {
-            Err(violation) => self.findings.report(&self.case, violation),
-            Ok(verdict) => {
-                verdict
-                    .minor
-                    .into_iter()
-                    .for_each(|minor| self.findings.report(&self.case, minor));
-                let is_chosen = depth > 0 || self.seeded.below(self.effort.one_in) == 0;
-                if let Some((recovery, state)) = verdict.recovery
-                    && depth < DEPTH
-                    && is_chosen
-                {
-                    self.crash_recovery(&recovery, state.as_ref(), depth);
-                }
+        let image = Image::after_crash(timeline, (point, &variant), &self.case);
+        if self.findings.is_new(&image, state, self.level) {
+            if depth > 0 {
+                self.findings.count_nested(depth);
             }
+            self.check(&image, state, depth);
         }
         self.case.crashes.pop();
     }
 
-    fn crash_recovery(&mut self, recovery: &Timeline, state: &dyn State, depth: usize) {
-        let points: Vec<CrashPoint> = recovery.boundaries().skip(1).collect();
+    fn check(&mut self, image: &Image, state: &dyn State, depth: usize) {
+        let recovery = judge(&self.case, state, image, self.findings);
+        let is_chosen = depth > 0 || self.seeded.below(self.effort.one_in) == 0;
+        if let Some(recovery) = recovery
+            && depth < DEPTH
+            && is_chosen
+        {
+            self.crash_recovery(&recovery, depth);
+        }
+    }
+
+    fn crash_recovery(&mut self, recovery: &Recovery, depth: usize) {
+        let timeline = recovery.timeline();
+        let points: Vec<CrashPoint> = timeline.boundaries().skip(1).collect();
         if points.is_empty() {
             return;
         }
         // Fewer and fewer: each of them may have as many below.
-        for _ in 0..self.effort.nested >> depth {
+        for _ in 0..(self.effort.nested >> depth).max(1) {
             let point = points[self.seeded.index(points.len())];
-            let variants: Vec<CrashVariant> = recovery
+            let variants: Vec<CrashVariant> = timeline
                 .variants_at(point, &mut self.seeded, &self.effort.limits)
                 .collect();
             let variant = variants[self.seeded.index(variants.len())];
-            self.visit(recovery, (point, variant), state);
+            self.visit(&timeline, (point, variant), recovery.state.as_ref());
         }
     }
 }
@@ -327,11 +354,13 @@ pub fn replay(case: &Case, findings: &Findings) -> io::Result<()> {
     let scenario = all.iter().find(|scenario| scenario.name() == case.workload);
     let scenario =
         scenario.ok_or_else(|| io::Error::other(format!("no workload is named {}", case.workload)))?;
+    let ground = scenario.ground(case.seed);
+    let sources = Sources::new()?;
     let run = match play(
         scenario.as_ref(),
         case.seed,
-        case.fault.as_ref(),
-        &Sources::new()?,
+        (&ground, case.fault.as_ref()),
+        &sources,
     )? {
         Ok(run) => run,
         Err(violation) => {
@@ -342,16 +371,21 @@ pub fn replay(case: &Case, findings: &Findings) -> io::Result<()> {
     run.hang()
         .into_iter()
         .for_each(|hang| findings.report(case, hang));
-    if case.fault.is_none()
+    if case.fault.is_none_or(|fault| !fault.is_an_excuse())
         && let Some(surprise) = run.record.surprise()
     {
         findings.report(case, surprise);
     }
     let mut timeline = run.disk.timeline();
     let last = |timeline: &Timeline| timeline.boundaries().next_back();
-    let Some((first, rest)) = case.crashes.split_first() else {
+    let Some(first) = case.crashes.first() else {
         let state = run.record.state_after(timeline.markers());
-        judge(case, state.as_ref(), &|| run.disk.settled(), findings);
+        judge(
+            case,
+            state.as_ref(),
+            &Image::new(run.disk.settled(), case),
+            findings,
+        );
         return Ok(());
     };
     let point_of = |crash: &Crash, timeline: &Timeline| {
@@ -361,40 +395,42 @@ pub fn replay(case: &Case, findings: &Findings) -> io::Result<()> {
             .or_else(|| last(timeline))
             .unwrap_or(CrashPoint { after_operation: 0 })
     };
-    let mut point = point_of(first, &timeline);
-    let mut variant = first.variant;
-    let mut state = run.record.state_after(timeline.markers_before(point));
-    for next in rest {
-        let Ok(verdict) = state.check(&|| timeline.image(point, &variant), case.seed) else {
+    let mut state = run
+        .record
+        .state_after(timeline.markers_before(point_of(first, &timeline)));
+    let mut so_far = Case {
+        crashes: Vec::new(),
+        ..case.clone()
+    };
+    for (index, crash) in case.crashes.iter().enumerate() {
+        so_far.crashes.push(*crash);
+        let image = Image::after_crash(&timeline, (point_of(crash, &timeline), &crash.variant), &so_far);
+        if index + 1 == case.crashes.len() {
+            judge(case, state.as_ref(), &image, findings);
+            break;
+        }
+        let Ok(verdict) = state.check(&image, case.seed) else {
             break;
         };
-        let Some((recovery, behind)) = verdict.recovery else {
+        let Some(recovery) = verdict.recovery else {
             break;
         };
-        (timeline, state) = (recovery, behind);
-        (point, variant) = (point_of(next, &timeline), next.variant);
+        (timeline, state) = (recovery.timeline(), recovery.state);
     }
-    judge(
-        case,
-        state.as_ref(),
-        &|| timeline.image(point, &variant),
-        findings,
-    );
     Ok(())
 }
 
-/// Checks an image and reports everything about it.
-pub(super) fn judge(
-    case: &Case,
-    state: &dyn State,
-    image: &dyn Fn() -> SimulatedStorage,
-    findings: &Findings,
-) {
+/// Checks an image and reports everything about it; returns its recovery if the check came so far.
+pub(super) fn judge(case: &Case, state: &dyn State, image: &Image, findings: &Findings) -> Option<Recovery> {
     match state.check(image, case.seed) {
-        Err(violation) => findings.report(case, violation),
-        Ok(verdict) => verdict
-            .minor
-            .into_iter()
-            .for_each(|minor| findings.report(case, minor)),
+        Err(violation) => {
+            findings.report_of(case, image, violation);
+            None
+        }
+        Ok(verdict) => {
+            let minor = verdict.minor.into_iter();
+            minor.for_each(|minor| findings.report_of(case, image, minor));
+            verdict.recovery
+        }
     }
 }

@@ -67,34 +67,43 @@ pub enum Moment {
     Done,
     /// The answer was an error that may have come after the effect.
     Failed,
-    /// The answer was that it was undone.
+    /// The answer was that it is stored for good, and will be seen when the archive was opened for writing again.
+    Promised,
+    /// The answer was an error: nothing of it is there, and nothing ever will be.
     Undone,
 }
 
 impl Moment {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Begun, "begin"),
+        (Self::Done, "done"),
+        (Self::Failed, "failed"),
+        (Self::Promised, "promised"),
+        (Self::Undone, "undone"),
+    ];
+
     /// Returns the marker of this moment of the effect with an index.
+    ///
+    /// # Panics
+    /// Never: every moment has a word.
     pub fn tag(self, effect: usize) -> String {
-        let word = match self {
-            Self::Begun => "begin",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Undone => "undone",
-        };
+        let named = Self::ALL.iter().find(|(moment, _)| *moment == self);
+        let (_, word) = named.expect("every moment has a word");
         format!("{word} {effect}")
     }
 
     fn parse(tag: &str) -> Option<(Self, usize)> {
         let (word, effect) = tag.split_once(' ')?;
-        let moment = match word {
-            "begin" => Self::Begun,
-            "done" => Self::Done,
-            "failed" => Self::Failed,
-            "undone" => Self::Undone,
-            _ => return None,
-        };
-        Some((moment, effect.parse().ok()?))
+        let (moment, _) = Self::ALL.iter().find(|(_, known)| *known == word)?;
+        Some((*moment, effect.parse().ok()?))
     }
 }
+
+/// The marker from which on an old catalog may lie in the place of the newest.
+pub const OLD_CATALOG: &str = "an old catalog";
+
+/// The marker from which on the catalog is the newest again.
+pub const NEW_CATALOG: &str = "the newest catalog";
 
 /// Whether there is an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,13 +116,65 @@ pub enum Existence {
     Certain,
 }
 
+/// Which catalog lies in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum CatalogAge {
+    Newest,
+    PerhapsOld,
+}
+
+/// Who looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Viewer {
+    /// Somebody who has opened for reading, and has settled nothing.
+    Reader,
+    /// Somebody who has opened for writing.
+    Writer,
+}
+
 /// What an archive may hold.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowed {
     /// Whether there is one.
     pub existence: Existence,
-    /// What each name may stand for, oldest first; names that were never asked for stand for nothing.
-    names: BTreeMap<String, Vec<Option<Entry>>>,
+    catalog: CatalogAge,
+    /// What each name may stand for; names that were never asked for stand for nothing.
+    names: BTreeMap<String, Candidates>,
+    /// Everything that each name was ever asked to stand for: what a commit that waits may become.
+    asked: BTreeMap<String, Vec<Entry>>,
+}
+
+/// What a name may stand for, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Candidates {
+    may_be: Vec<Option<Entry>>,
+    /// How many of them are over once the archive was opened for writing.
+    passing: usize,
+}
+
+impl Candidates {
+    fn only(entry: Option<Entry>) -> Self {
+        Self {
+            may_be: vec![entry],
+            passing: 0,
+        }
+    }
+
+    fn note(&mut self, becomes: Option<&Entry>, moment: Moment) {
+        let place = self.may_be.iter().rposition(|one| one.as_ref() == becomes);
+        match moment {
+            Moment::Begun => self.may_be.push(becomes.cloned()),
+            Moment::Done => *self = Self::only(becomes.cloned()),
+            Moment::Failed => {}
+            Moment::Promised => self.passing = place.unwrap_or(0),
+            Moment::Undone => {
+                if let Some(place) = place {
+                    self.may_be.remove(place);
+                    self.passing -= usize::from(place < self.passing);
+                }
+            }
+        }
+    }
 }
 
 /// What a listing has shown, with every byte of every file.
@@ -127,10 +188,15 @@ impl Allowed {
     pub fn after(effects: &[Effect], markers: &[Marker]) -> Self {
         let mut allowed = Self {
             existence: Existence::Absent,
-            names: BTreeMap::new(),
+            ..Self::nothing()
         };
-        for (moment, index) in markers.iter().filter_map(|marker| Moment::parse(&marker.tag)) {
-            allowed.note(&effects[index], moment);
+        for marker in markers {
+            match (marker.tag.as_str(), Moment::parse(&marker.tag)) {
+                (OLD_CATALOG, _) => allowed.catalog = CatalogAge::PerhapsOld,
+                (NEW_CATALOG, _) => allowed.catalog = CatalogAge::Newest,
+                (_, Some((moment, index))) => allowed.note(&effects[index], moment),
+                (_, None) => {}
+            }
         }
         allowed
     }
@@ -140,31 +206,36 @@ impl Allowed {
             match (moment, self.existence) {
                 (Moment::Done, _) => self.existence = Existence::Certain,
                 (Moment::Begun, Existence::Absent) => self.existence = Existence::Perhaps,
-                (Moment::Begun | Moment::Failed | Moment::Undone, _) => {}
+                (Moment::Begun | Moment::Failed | Moment::Promised | Moment::Undone, _) => {}
             }
             return;
         };
-        let may_be = self.names.entry(name.clone()).or_insert_with(|| vec![None]);
-        match moment {
-            Moment::Begun => may_be.push(effect.becomes.clone()),
-            Moment::Done => *may_be = vec![effect.becomes.clone()],
-            Moment::Failed => {}
-            Moment::Undone => drop(may_be.pop()),
-        }
+        let nothing = || Candidates::only(None);
+        let candidates = self.names.entry(name.clone()).or_insert_with(nothing);
+        candidates.note(effect.becomes.as_ref(), moment);
+        let asked = self.asked.entry(name.clone()).or_default();
+        asked.extend(effect.becomes.clone().filter(|_| moment == Moment::Begun));
     }
 
     /// Returns what is allowed of an archive that was just made.
-    pub fn nothing() -> Self {
+    pub const fn nothing() -> Self {
         Self {
             existence: Existence::Certain,
+            catalog: CatalogAge::Newest,
             names: BTreeMap::new(),
+            asked: BTreeMap::new(),
         }
     }
 
-    /// Returns a number that differs where the value does.
+    /// Says whether the catalog may be an old one that somebody has put back.
+    pub fn may_be_old(&self) -> bool {
+        self.catalog == CatalogAge::PerhapsOld
+    }
+
+    /// Returns a number that differs where what may be seen does.
     pub fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
+        (self.existence, self.catalog, &self.names).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -172,28 +243,70 @@ impl Allowed {
     ///
     /// # Errors
     /// A sentence that names what must not be.
-    pub fn judge(&self, seen: &Seen) -> Result<Self, String> {
-        for name in seen.keys() {
+    pub fn judge(&self, seen: &Seen, viewer: Viewer) -> Result<Self, String> {
+        for (name, entry) in seen {
             if !self.names.contains_key(name) {
                 return Err(format!("{name} was never stored"));
             }
+            if self.may_be_old() && !self.was_asked(name, entry) {
+                return Err(format!("{name} was never {}", describe(Some(entry))));
+            }
+        }
+        if viewer == Viewer::Reader && self.may_be_old() {
+            // Of an old catalog a reader sees an old state, and is told so.
+            return Ok(self.clone());
         }
         let mut narrowed = self.clone();
-        for (name, may_be) in &mut narrowed.names {
+        for (name, candidates) in &mut narrowed.names {
             let found = seen.get(name);
+            if viewer == Viewer::Writer {
+                candidates.may_be.drain(..candidates.passing);
+                candidates.passing = 0;
+            }
+            let may_be = &mut candidates.may_be;
             let place = may_be.iter().position(|one| same(one.as_ref(), found));
             let place = place.ok_or_else(|| refusal(name, may_be, found))?;
             may_be.drain(..place);
+            candidates.passing = candidates.passing.saturating_sub(place);
+        }
+        if viewer == Viewer::Writer {
+            narrowed.catalog = CatalogAge::Newest;
         }
         Ok(narrowed)
     }
 
+    /// Judges what is seen after some names were stored by commits that had waited: what those were once asked to be, and else
+    /// what was seen before.
+    ///
+    /// # Errors
+    /// A sentence that names what must not be.
+    pub fn judge_resumed(&self, before: &Seen, after: &Seen, resumed: &[String]) -> Result<(), String> {
+        let mut expected = Self::exactly(before);
+        for name in resumed {
+            let found = after.get(name);
+            match found {
+                Some(entry) if self.was_asked(name, entry) => {
+                    expected
+                        .names
+                        .insert(name.clone(), Candidates::only(found.cloned()));
+                }
+                found => return Err(format!("{name} was resumed and is {}", describe(found))),
+            }
+        }
+        expected.judge(after, Viewer::Writer).map(drop)
+    }
+
+    fn was_asked(&self, name: &str, entry: &Entry) -> bool {
+        let asked = self.asked.get(name);
+        asked.is_some_and(|asked| asked.iter().any(|one| same(Some(one), Some(entry))))
+    }
+
     /// Returns what is allowed when nothing is to change any more: exactly what was seen.
     pub fn exactly(seen: &Seen) -> Self {
-        let only = |(name, entry): (&String, &Entry)| (name.clone(), vec![Some(entry.clone())]);
+        let only = |(name, entry): (&String, &Entry)| (name.clone(), Candidates::only(Some(entry.clone())));
         Self {
-            existence: Existence::Certain,
             names: seen.iter().map(only).collect(),
+            ..Self::nothing()
         }
     }
 }
@@ -279,7 +392,7 @@ mod tests {
 
     #[test]
     fn what_is_in_flight_is_there_or_not_and_what_is_acknowledged_is_there() {
-        let cases: [(&[&str], [bool; 3]); 7] = [
+        let cases: [(&[&str], [bool; 3]); 9] = [
             (&["begin 0", "undone 0"], [true, false, false]),
             (&[], [true, false, false]),
             (&["begin 0"], [true, true, false]),
@@ -287,21 +400,86 @@ mod tests {
             (&["begin 0", "failed 0", "begin 1"], [true, true, true]),
             (&["begin 0", "done 0", "begin 1", "done 1"], [false, false, true]),
             (&["begin 0", "done 0", "begin 2"], [true, true, false]),
+            (&["begin 0", "promised 0"], [true, true, false]),
+            (&["begin 0", "begin 1", "undone 0"], [true, false, true]),
         ];
         for (tags, verdicts) in cases {
             for (version, is_allowed) in [None, Some(1), Some(2)].into_iter().zip(verdicts) {
-                let judged = allowed(tags).judge(&seen(version));
+                let judged = allowed(tags).judge(&seen(version), Viewer::Reader);
                 assert_eq!(judged.is_ok(), is_allowed, "{tags:?} {version:?}: {judged:?}");
             }
         }
     }
 
     #[test]
+    fn what_was_promised_is_there_once_a_writer_has_come() {
+        let promised = allowed(&["begin 0", "promised 0"]);
+        assert!(promised.judge(&seen(None), Viewer::Writer).is_err(), "it is lost");
+        assert!(promised.judge(&seen(Some(1)), Viewer::Writer).is_ok());
+        let after = promised
+            .judge(&seen(None), Viewer::Reader)
+            .expect("not there yet");
+        assert!(after.judge(&seen(None), Viewer::Writer).is_err(), "it is lost");
+        let and_more = allowed(&["begin 0", "promised 0", "begin 2"]);
+        assert!(
+            and_more.judge(&seen(None), Viewer::Writer).is_ok(),
+            "removed since"
+        );
+    }
+
+    #[test]
+    fn of_an_old_catalog_readers_see_what_once_was_and_writers_what_is() {
+        let old = allowed(&["begin 0", "done 0", "begin 1", "done 1", OLD_CATALOG]);
+        for version in [None, Some(1), Some(2)] {
+            assert!(old.judge(&seen(version), Viewer::Reader).is_ok(), "{version:?}");
+            let is_newest = version == Some(2);
+            assert_eq!(
+                old.judge(&seen(version), Viewer::Writer).is_ok(),
+                is_newest,
+                "{version:?}"
+            );
+        }
+        assert!(
+            old.judge(&seen(Some(3)), Viewer::Reader).is_err(),
+            "never asked for"
+        );
+    }
+
+    #[test]
+    fn what_waited_becomes_what_it_was_asked_to_be_and_changes_nothing_else() {
+        let undone = allowed(&["begin 0", "undone 0", "begin 2", "done 2"]);
+        let (nothing, names) = (Seen::new(), ["a".to_owned()]);
+        assert!(undone.judge_resumed(&nothing, &seen(Some(1)), &names).is_ok());
+        assert!(
+            undone.judge_resumed(&nothing, &seen(Some(2)), &names).is_err(),
+            "another"
+        );
+        assert!(
+            undone.judge_resumed(&nothing, &nothing, &names).is_err(),
+            "not there"
+        );
+        assert!(
+            undone.judge_resumed(&nothing, &seen(Some(1)), &[]).is_err(),
+            "not resumed"
+        );
+    }
+
+    #[test]
     fn what_was_seen_is_never_taken_back() {
-        let after = allowed(&["begin 0"]).judge(&seen(Some(1))).expect("the new one");
-        assert!(after.judge(&seen(None)).is_err(), "it is gone again");
-        let before = allowed(&["begin 0"]).judge(&seen(None)).expect("the old one");
-        assert!(before.judge(&seen(Some(1))).is_ok(), "it may still come");
+        let after = allowed(&["begin 0"])
+            .judge(&seen(Some(1)), Viewer::Reader)
+            .expect("the new one");
+        assert!(
+            after.judge(&seen(None), Viewer::Reader).is_err(),
+            "it is gone again"
+        );
+        let before = allowed(&["begin 0"])
+            .judge(&seen(None), Viewer::Reader)
+            .expect("the old one");
+        assert!(
+            before.judge(&seen(Some(1)), Viewer::Reader).is_ok(),
+            "it may still come"
+        );
     }
 
     #[test]
@@ -309,7 +487,7 @@ mod tests {
         let settled = allowed(&["begin 0", "done 0"]);
         let mut other = seen(Some(1));
         other.insert("b".to_owned(), file(1));
-        assert!(settled.judge(&other).is_err(), "another name");
+        assert!(settled.judge(&other, Viewer::Writer).is_err(), "another name");
         let mode = Entry {
             mode: 0o600,
             ..file(1)
@@ -326,7 +504,7 @@ mod tests {
         };
         for wrong in [mode, time, bit] {
             let seen = Seen::from([("a".to_owned(), wrong)]);
-            assert!(settled.judge(&seen).is_err(), "{seen:?}");
+            assert!(settled.judge(&seen, Viewer::Writer).is_err(), "{seen:?}");
         }
     }
 }

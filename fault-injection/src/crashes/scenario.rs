@@ -3,10 +3,12 @@
 use std::{fmt, io};
 
 use super::{
-    check::{Checked, Promise, Violation, check},
+    check::{Checked, check},
+    image::Image,
     oracle::Allowed,
     sources::Sources,
-    stage::{Played, Stage},
+    stage::{Played, Stage, new_archive},
+    violation::{Promise, Violation},
     workloads::{self, Workload},
 };
 use crate::{
@@ -22,11 +24,44 @@ pub trait Scenario: Send + Sync {
     /// Says how much of the engine takes part.
     fn level(&self) -> Level;
 
+    /// Makes the disk that it begins with.
+    fn ground(&self, _seed: u64) -> Ground {
+        Ground::empty()
+    }
+
     /// Does it. Errors are answers; where faults were not injected, an answer that is wrong is a violation of the record.
     ///
     /// # Errors
     /// When the host cannot take the sources of commits.
-    fn play(&self, disk: &SimulatedStorage, sources: &Sources, seed: u64) -> io::Result<Box<dyn Record>>;
+    fn play(&self, ground: &Ground, sources: &Sources, seed: u64) -> io::Result<Box<dyn Record>>;
+}
+
+/// What a scenario begins with.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// The disk.
+    pub disk: SimulatedStorage,
+    /// Whether an archive lies there, made and closed.
+    pub has_archive: bool,
+}
+
+impl Ground {
+    /// Returns a disk with nothing on it.
+    pub fn empty() -> Self {
+        Self {
+            disk: SimulatedStorage::new(),
+            has_archive: false,
+        }
+    }
+
+    /// Returns the same on a disk of its own.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self {
+            disk: self.disk.settled(),
+            has_archive: self.has_archive,
+        }
+    }
 }
 
 /// How much of the engine a scenario is about.
@@ -52,11 +87,11 @@ pub trait State: Send + Sync {
     /// Returns a number that differs where the state does.
     fn digest(&self) -> u64;
 
-    /// Checks copies of one disk.
+    /// Checks a disk.
     ///
     /// # Errors
     /// The first violation behind which nothing more can be checked.
-    fn check(&self, image: &dyn Fn() -> SimulatedStorage, seed: u64) -> Result<Verdict, Violation>;
+    fn check(&self, image: &Image, seed: u64) -> Result<Verdict, Violation>;
 }
 
 /// What a check that came to its end has found.
@@ -64,8 +99,41 @@ pub trait State: Send + Sync {
 pub struct Verdict {
     /// Violations that did not keep it from going on.
     pub minor: Vec<Violation>,
-    /// What recovery did to the disk, and what may be found after a crash in it.
-    pub recovery: Option<(Timeline, Box<dyn State>)>,
+    /// The recovery, to be crashed.
+    pub recovery: Option<Recovery>,
+}
+
+/// What a recovery did to a disk.
+pub struct Recovery {
+    disk: SimulatedStorage,
+    /// Its last operation; what came later is the check's own.
+    last: u64,
+    /// What may be found after a crash in it.
+    pub state: Box<dyn State>,
+}
+
+impl Recovery {
+    /// Notes that everything that was done to a disk so far is recovery.
+    pub fn until_now(disk: &SimulatedStorage, state: Box<dyn State>) -> Self {
+        Self {
+            disk: disk.clone(),
+            last: disk.counts().mutating(),
+            state,
+        }
+    }
+
+    /// Returns its timeline: made when it is asked for, since few recoveries are crashed.
+    pub fn timeline(&self) -> Timeline {
+        self.disk.timeline_until(self.last)
+    }
+}
+
+impl fmt::Debug for Recovery {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Recovery")
+            .field("last", &self.last)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Verdict {
@@ -85,8 +153,16 @@ impl Scenario for Workload {
         Level::Engine
     }
 
-    fn play(&self, disk: &SimulatedStorage, sources: &Sources, seed: u64) -> io::Result<Box<dyn Record>> {
-        let mut stage = Stage::new(disk, sources, seed);
+    fn ground(&self, seed: u64) -> Ground {
+        if self.begins_with_nothing {
+            Ground::empty()
+        } else {
+            new_archive(seed)
+        }
+    }
+
+    fn play(&self, ground: &Ground, sources: &Sources, seed: u64) -> io::Result<Box<dyn Record>> {
+        let mut stage = Stage::new(ground, sources, seed);
         (self.play)(&mut stage);
         Ok(Box::new(stage.end()))
     }
@@ -107,19 +183,12 @@ impl State for Allowed {
         self.digest()
     }
 
-    fn check(&self, image: &dyn Fn() -> SimulatedStorage, seed: u64) -> Result<Verdict, Violation> {
-        let Checked {
-            recovery,
-            allowed,
-            leaks,
-        } = check(image, self, seed)?;
-        let allowed: Box<dyn State> = Box::new(allowed);
+    fn check(&self, image: &Image, seed: u64) -> Result<Verdict, Violation> {
+        let Checked { recovery, leaks } = check(image, self, seed)?;
+        let broken = |leak| Promise::NoLeak.broken(leak);
         Ok(Verdict {
-            minor: leaks
-                .into_iter()
-                .map(|leak| Promise::NoLeak.broken(leak))
-                .collect(),
-            recovery: Some((recovery, allowed)),
+            minor: leaks.into_iter().map(broken).collect(),
+            recovery,
         })
     }
 }

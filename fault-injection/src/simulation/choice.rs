@@ -4,7 +4,7 @@ use super::{
     action::{Action, Form, Operation},
     durability::Pending,
     page::{PAGE_BYTES, to_u64},
-    variant::{CrashClass, CrashVariant, LateBytes, Older, RenameShape, SECTOR_BYTES, TornPart},
+    variant::{Beside, CrashClass, CrashVariant, LateBytes, RenameShape, SECTOR_BYTES, TornPart},
 };
 use crate::Seeded;
 
@@ -18,8 +18,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Tries so many of each class, but at least one; of torn writes so many with older changes kept and as many with
-    /// them lost.
+    /// Tries so many of each class, but at least one.
     pub const fn new(per_class: usize) -> Self {
         Self {
             per_class,
@@ -125,22 +124,19 @@ impl Choice<'_> {
             range.start / unit + 1..range.end.div_ceil(unit)
         };
         let is_meant = |at: &u64| !at.is_multiple_of(coarser);
-        let mut tear = |write: usize, at: u64, parts: &[TornPart]| {
-            for part in parts.iter().copied() {
-                for older in older_before(write).iter().copied() {
-                    chosen.push(CrashVariant::TornWrite {
-                        write,
-                        at,
-                        part,
-                        older,
-                    });
-                }
-            }
+        let mut tear = |write: usize, at: u64, part: TornPart, beside: Beside| {
+            chosen.push(CrashVariant::TornWrite {
+                write,
+                at,
+                part,
+                beside,
+            });
         };
+        let meant = |write: usize| tears(&write).map(|multiple| multiple * unit).filter(is_meant);
         let writes: Vec<usize> = self
             .writes()
             .into_iter()
-            .filter(|write| !tears(write).is_empty())
+            .filter(|write| meant(*write).next().is_some())
             .collect();
         let all: u64 = writes
             .iter()
@@ -148,8 +144,11 @@ impl Choice<'_> {
             .sum();
         if all.saturating_mul(2) <= to_u64(limit) {
             for write in writes {
-                for at in tears(&write).map(|multiple| multiple * unit).filter(is_meant) {
-                    tear(write, at, &[TornPart::Head, TornPart::Tail]);
+                for at in meant(write) {
+                    for beside in self.beside(write) {
+                        tear(write, at, TornPart::Head, *beside);
+                        tear(write, at, TornPart::Tail, *beside);
+                    }
                 }
             }
             return;
@@ -165,24 +164,22 @@ impl Choice<'_> {
                 .into_iter()
                 .filter(|at| range.contains(at));
             let part = [TornPart::Head, TornPart::Tail][seeded.index(2)];
+            let beside = self.beside(write)[seeded.index(self.beside(write).len())];
             if let Some(at) = near.map(|multiple| multiple * unit).find(is_meant) {
-                tear(write, at, &[part]);
+                tear(write, at, part, beside);
             }
         }
     }
 
     fn garbage(&self, seeded: &mut Seeded, limit: usize, chosen: &mut Vec<CrashVariant>) {
         let writes = self.writes();
-        let mut spoil = |write: usize, sector: (u64, u64), seeded: &mut Seeded| {
-            let seed = seeded.next_u64();
-            for older in older_before(write) {
-                chosen.push(CrashVariant::GarbageInTornSector {
-                    write,
-                    sector,
-                    seed,
-                    older: *older,
-                });
-            }
+        let mut spoil = |write: usize, sector: (u64, u64), beside: Beside, seed: u64| {
+            chosen.push(CrashVariant::GarbageInTornSector {
+                write,
+                sector,
+                seed,
+                beside,
+            });
         };
         let sectors = |write: usize, unit: u64| {
             let range = self.action(write).range();
@@ -197,8 +194,13 @@ impl Choice<'_> {
         let all: u64 = writes.iter().flat_map(count).sum();
         if all <= to_u64(limit) {
             for write in writes {
-                for unit in units {
-                    sectors(write, unit).for_each(|at| spoil(write, (at * unit, (at + 1) * unit), seeded));
+                for (unit, beside) in units
+                    .iter()
+                    .flat_map(|unit| self.beside(write).iter().map(move |beside| (unit, beside)))
+                {
+                    let seed = seeded.next_u64();
+                    sectors(write, *unit)
+                        .for_each(|at| spoil(write, (at * unit, (at + 1) * unit), *beside, seed));
                 }
             }
             return;
@@ -210,7 +212,18 @@ impl Choice<'_> {
             let unit = units[seeded.index(units.len())];
             let range = sectors(write, unit);
             let at = range.start + seeded.below(range.end - range.start);
-            spoil(write, (at * unit, (at + 1) * unit), seeded);
+            let beside = self.beside(write)[seeded.index(self.beside(write).len())];
+            spoil(write, (at * unit, (at + 1) * unit), beside, seeded.next_u64());
+        }
+    }
+
+    /// What may have become of the changes beside a write, where there are any.
+    const fn beside(&self, write: usize) -> &'static [Beside] {
+        match (write == 0, write + 1 == self.pending.len()) {
+            (true, true) => &[Beside::Nothing],
+            (false, true) => &[Beside::Nothing, Beside::Older],
+            (true, false) => &[Beside::Nothing, Beside::Newer],
+            (false, false) => &Beside::EACH,
         }
     }
 
@@ -253,15 +266,6 @@ impl Choice<'_> {
             .into_iter()
             .flat_map(shapes)
             .collect()
-    }
-}
-
-/// What may have become of the changes before a write, where there are any.
-const fn older_before(write: usize) -> &'static [Older] {
-    if write == 0 {
-        &[Older::Lost]
-    } else {
-        &[Older::Lost, Older::Kept]
     }
 }
 

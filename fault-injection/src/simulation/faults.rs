@@ -75,8 +75,8 @@ pub enum Fault {
     Io,
     /// There is no room (ENOSPC), and nothing is done. Applies to creating, lengthening, allocating, renaming and writing.
     Full,
-    /// A signal came first (EINTR), and nothing is done. Applies to reading, writing, allocating, opening and syncing a
-    /// file. For good, it keeps a caller that asks again busy for ever.
+    /// A signal came first (EINTR), and nothing is done. Applies to reading and writing: of everything else a storage asks
+    /// again by itself. For good, it keeps a caller that asks again busy for ever.
     Interrupted,
     /// Less is read or written than was asked for, which is no error. Applies to reading and writing.
     Short {
@@ -257,16 +257,14 @@ impl FaultRule {
 impl Fault {
     /// Says whether this can happen to operations of a kind.
     pub const fn applies_to(self, kind: OperationKind) -> bool {
-        use OperationKind::{
-            Allocate, CreateDirectory, CreateFile, Open, Read, Rename, SetLen, SyncFile, Write,
-        };
+        use OperationKind::{Allocate, CreateDirectory, CreateFile, Read, Rename, SetLen, SyncFile, Write};
         match self {
             Self::Io | Self::Vanish => true,
             Self::Full => matches!(
                 kind,
                 CreateFile | CreateDirectory | Write | SetLen | Allocate | Rename
             ),
-            Self::Interrupted => matches!(kind, Read | Write | Allocate | Open | SyncFile),
+            Self::Interrupted => matches!(kind, Read | Write),
             Self::Short { .. } => matches!(kind, Read | Write),
             Self::Partial { .. } => matches!(kind, Write),
             Self::FlipBit { .. } => matches!(kind, Read),

@@ -102,4 +102,4 @@ pub use self::faults::{AfterDrop, Asked, Condition, Counts, Fault, FaultRule, Op
 pub use self::machine::{SimulatedClock, SimulatedRandomness};
 pub use self::storage::SimulatedStorage;
 pub use self::timeline::{CrashPoint, Marker, Timeline};
-pub use self::variant::{CrashClass, CrashVariant, LateBytes, Older, RenameShape, TornPart};
+pub use self::variant::{Beside, CrashClass, CrashVariant, LateBytes, RenameShape, TornPart};

@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) condition: Condition,
     /// How many waits for a lock were refused; `None` where they wait.
     pub(super) refused_waits: Option<u64>,
+    /// The first operation that the first rule spoiled; of one without a number the last before it.
+    pub(super) first_rule_fired: Option<u64>,
     /// How many handles are open; a file without a name lives as long as one is.
     open: BTreeMap<Inode, u64>,
     last_handle: HandleId,
@@ -58,6 +60,7 @@ impl State {
             capacity_bytes,
             condition: Condition::Well,
             refused_waits: None,
+            first_rule_fired: None,
             open: BTreeMap::new(),
             last_handle: 0,
             stale: BTreeSet::new(),
@@ -168,21 +171,21 @@ impl State {
     }
 
     fn fault_for(&mut self, kind: OperationKind, path: &Path, range: Range<u64>) -> Option<Fault> {
+        let number = to_u64(self.log.len()) + u64::from(kind.is_mutating());
         let asked = Asked {
             kind,
-            number: to_u64(self.log.len()) + u64::from(kind.is_mutating()),
+            number,
             nth_of_kind: self.counts.of(kind),
             path,
             range,
         };
         // Every rule is asked, so that each counts for itself; the first that fires wins.
-        let verdicts: Vec<Fault> = self
-            .rules
-            .iter_mut()
-            .filter_map(|rule| rule.judge(&asked))
-            .collect();
+        let verdicts: Vec<Option<Fault>> = self.rules.iter_mut().map(|rule| rule.judge(&asked)).collect();
         self.counts.count(kind);
-        let fault = verdicts.first().copied();
+        if verdicts.first().is_some_and(Option::is_some) {
+            self.first_rule_fired = self.first_rule_fired.or(Some(number));
+        }
+        let fault = verdicts.into_iter().flatten().next();
         self.counts.injected += u64::from(fault.is_some());
         fault
     }

@@ -13,7 +13,7 @@ use bfdb::{
 };
 
 use super::{
-    action::{Action, Name},
+    action::{Action, Name, Operation},
     disk::{Disk, normalized},
     faults::{Condition, Counts, FaultRule, OperationKind},
     file::{SimulatedFile, info_of},
@@ -126,13 +126,38 @@ impl SimulatedStorage {
 
     /// Returns everything that happened since the disk was made, for crashing it anywhere in there.
     pub fn timeline(&self) -> Timeline {
+        self.timeline_until(u64::MAX)
+    }
+
+    /// Returns the timeline up to an operation, without what came later.
+    pub fn timeline_until(&self, last: u64) -> Timeline {
         let state = self.shared.state();
+        let count = state.log.len().min(usize::try_from(last).unwrap_or(usize::MAX));
+        let is_in_it = |marker: &&Marker| marker.after_operation <= last;
         Timeline::new(
             state.initial.clone(),
-            state.log.clone(),
-            state.markers.clone(),
+            state.log[..count].to_vec(),
+            state.markers.iter().filter(is_in_it).cloned().collect(),
             state.capacity_bytes,
         )
+    }
+
+    /// Returns the operations behind one: cheap, where no image is wanted.
+    pub fn operations_since(&self, number: u64) -> Vec<Operation> {
+        let state = self.shared.state();
+        let first = usize::try_from(number).unwrap_or(usize::MAX);
+        state.log.get(first..).unwrap_or_default().to_vec()
+    }
+
+    /// Returns the first operation that the rule which was added first has spoiled: its number, or that of the last one
+    /// before it where it has none.
+    pub fn first_rule_fired(&self) -> Option<u64> {
+        self.shared.state().first_rule_fired
+    }
+
+    /// Returns how many bytes all files take.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.shared.state().live.allocated_bytes()
     }
 
     /// Returns a new disk with everything that readers see here, durable: the same files with an empty timeline, without

@@ -1,6 +1,6 @@
 //! Everything that happened to a disk, and the images that a crash anywhere in there can leave.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use super::{
     action::{Form, Operation, Outcome},
@@ -143,6 +143,21 @@ impl Timeline {
         variant.apply(&mut disk, &self.log, &pending);
         disk.drop_nameless();
         SimulatedStorage::mount(disk, self.capacity_bytes)
+    }
+
+    /// Returns the path of the write that a variant tears, or whose sector it fills with noise.
+    ///
+    /// # Panics
+    /// When the boundary is not one of this timeline.
+    pub fn torn_path(&self, point: CrashPoint, variant: &CrashVariant) -> Option<&Path> {
+        let (CrashVariant::TornWrite { write, .. } | CrashVariant::GarbageInTornSector { write, .. }) =
+            variant
+        else {
+            return None;
+        };
+        let (_, pending) = self.state_at(point);
+        let torn = pending.get(*write)?;
+        Some(self.log[torn.index].path())
     }
 
     fn state_at(&self, point: CrashPoint) -> (&Disk, Vec<Pending>) {

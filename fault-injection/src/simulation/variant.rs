@@ -30,7 +30,7 @@ pub enum CrashVariant {
     Prefix(usize),
     /// Some, chosen by a seed: each with a chance of a quarter, a half or three quarters.
     Random(u64),
-    /// A part of one write, and nothing newer.
+    /// A part of one write.
     TornWrite {
         /// Which write.
         write: usize,
@@ -38,10 +38,11 @@ pub enum CrashVariant {
         at: u64,
         /// Which side survives.
         part: TornPart,
-        /// What becomes of what is older.
-        older: Older,
+        /// What becomes of the other changes.
+        beside: Beside,
     },
-    /// The bytes of one write before a sector, noise in all of that sector, whoever its bytes are, and nothing newer.
+    /// The bytes of one write before a sector, and noise in all of that sector, whoever its bytes are; what comes later and
+    /// writes to the sector makes it whole.
     GarbageInTornSector {
         /// Which write.
         write: usize,
@@ -49,8 +50,8 @@ pub enum CrashVariant {
         sector: (u64, u64),
         /// What the noise follows from.
         seed: u64,
-        /// What becomes of what is older.
-        older: Older,
+        /// What becomes of the other changes.
+        beside: Beside,
     },
     /// All of them, but writes without their bytes: length and blocks, and zeros behind the old end.
     SizeBeforeData(LateBytes),
@@ -75,13 +76,30 @@ pub enum TornPart {
     Tail,
 }
 
-/// What becomes of the pending changes before a torn write.
+/// Which pending changes survive beside a torn write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Older {
-    /// They survive.
-    Kept,
-    /// They are lost.
-    Lost,
+pub enum Beside {
+    /// None.
+    Nothing,
+    /// Those before it.
+    Older,
+    /// Those behind it.
+    Newer,
+    /// All.
+    All,
+}
+
+impl Beside {
+    /// All of them.
+    pub const EACH: [Self; 4] = [Self::Nothing, Self::Older, Self::Newer, Self::All];
+
+    const fn keeps_older(self) -> bool {
+        matches!(self, Self::Older | Self::All)
+    }
+
+    const fn keeps_newer(self) -> bool {
+        matches!(self, Self::Newer | Self::All)
+    }
 }
 
 /// Whose bytes are late.
@@ -193,9 +211,13 @@ impl CrashVariant {
             }
         }
         if let Self::GarbageInTornSector {
-            write, sector, seed, ..
+            write,
+            sector,
+            seed,
+            beside,
         } = *self
             && let Some(inode) = log[pending[write].index].action.changed_file()
+            && !(beside.keeps_newer() && is_replaced(log, &pending[write..], &(sector.0..sector.1)))
         {
             // The sector is on its way as a whole: the file reaches as far as the write would have made it.
             let written = intersection(&log[pending[write].index].action.range(), &(sector.0..sector.1));
@@ -225,8 +247,12 @@ impl CrashVariant {
                 TornPart::Tail => at..u64::MAX,
             }),
             Self::GarbageInTornSector { write, sector, .. } if index == write => Fate::Torn(0..sector.0),
-            Self::TornWrite { write, older, .. } | Self::GarbageInTornSector { write, older, .. } => {
-                kept_if(index < write && older == Older::Kept)
+            Self::TornWrite { write, beside, .. } | Self::GarbageInTornSector { write, beside, .. } => {
+                kept_if(if index < write {
+                    beside.keeps_older()
+                } else {
+                    beside.keeps_newer()
+                })
             }
             Self::SizeBeforeData(_) if late.has(action) => Fate::Survives(Form::SizeOnly),
             Self::LostDirectoryEntry(lost) if index == lost => match (action, change.form) {
@@ -263,6 +289,19 @@ impl CrashVariant {
             | Self::UndoneRename { .. } => Late::None,
         }
     }
+}
+
+/// Says whether a change behind the first of `pending` writes to a sector of its file, or cuts the file.
+fn is_replaced(log: &[Operation], pending: &[Pending], sector: &Range<u64>) -> bool {
+    let action = |pending: &Pending| &log[pending.index].action;
+    let Some((written, newer)) = pending.split_first() else {
+        return false;
+    };
+    let inode = action(written).changed_file();
+    newer.iter().map(action).any(|newer| {
+        let touches = newer.range().start < sector.end && sector.start < newer.range().end;
+        newer.changed_file() == inode && (touches || matches!(newer, Action::SetLen { .. }))
+    })
 }
 
 /// What becomes of one pending change.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use bfdb::storage::{Replace, Storage as _};
 use bfdb_fault_injection::{
     Seeded, SimulatedStorage,
-    simulation::{CrashClass, CrashVariant, LateBytes, Limits, Older, RenameShape, Timeline, TornPart},
+    simulation::{Beside, CrashClass, CrashVariant, LateBytes, Limits, RenameShape, Timeline, TornPart},
 };
 
 use super::{bytes_of, line};
@@ -177,7 +177,7 @@ fn a_write_is_torn_at_sectors_pages_and_any_byte() {
     assert!(of(CrashClass::TornAtByte).contains("/f=3584-+1x+1023-".replace("1x", "x").as_str()));
     file.write_all_at(0, &[b'y'; 1024]).unwrap();
     let both = disk.timeline();
-    let torn = |older, part| {
+    let torn = |beside, part| {
         let at = 512;
         left(
             &both,
@@ -185,20 +185,20 @@ fn a_write_is_torn_at_sectors_pages_and_any_byte() {
                 write: 1,
                 at,
                 part,
-                older,
+                beside,
             },
         )
     };
-    assert_eq!(torn(Older::Lost, TornPart::Head), "/f=512y+4096-");
-    assert_eq!(torn(Older::Lost, TornPart::Tail), "/f=512-+512y+3584-");
-    assert_eq!(torn(Older::Kept, TornPart::Head), "/f=512y+3072-+1024x");
-    for older in [Older::Lost, Older::Kept] {
+    assert_eq!(torn(Beside::Nothing, TornPart::Head), "/f=512y+4096-");
+    assert_eq!(torn(Beside::Nothing, TornPart::Tail), "/f=512-+512y+3584-");
+    assert_eq!(torn(Beside::Older, TornPart::Head), "/f=512y+3072-+1024x");
+    for beside in [Beside::Nothing, Beside::Older] {
         let (write, at, part) = (0, 4096, TornPart::Head);
         let variant = CrashVariant::TornWrite {
             write,
             at,
             part,
-            older,
+            beside,
         };
         assert_eq!(
             left(&both, &variant),

@@ -138,7 +138,7 @@ fn equal_images_have_equal_fingerprints_and_others_do_not() {
     let mut by_content = BTreeMap::new();
     let mut count = 0;
     for point in timeline.boundaries() {
-        for variant in timeline.variants_at(point, &mut seeded, &Limits::new(4)) {
+        for variant in timeline.variants_at(point, &mut seeded, &Limits::new(8)) {
             let image = timeline.image(point, &variant);
             // Blocks and shared names count, beside the bytes.
             let files = dump(&image).into_iter().map(|(name, bytes)| {

@@ -23,10 +23,11 @@ use super::Moments;
 use crate::{
     Seeded, SimulatedStorage,
     crashes::{
-        check::{Promise, Violation, guarded},
-        scenario::{Level, Record, Scenario, State, Verdict},
+        image::{Half, Image},
+        scenario::{Ground, Level, Record, Recovery, Scenario, State, Verdict},
         setting::explained,
         sources::Sources,
+        violation::{Promise, Violation, guarded},
     },
 };
 
@@ -61,7 +62,8 @@ impl Scenario for CatalogAlone {
         Level::Below
     }
 
-    fn play(&self, disk: &SimulatedStorage, _: &Sources, seed: u64) -> io::Result<Box<dyn Record>> {
+    fn play(&self, ground: &Ground, _: &Sources, seed: u64) -> io::Result<Box<dyn Record>> {
+        let disk = &ground.disk;
         let mut moments = Moments::new(disk, Committed { may_be: Vec::new() });
         // With an error injected it ends where it is: whoever uses a catalog opens it anew, which opening the image does.
         match transactions(disk, &mut moments, seed) {
@@ -192,18 +194,20 @@ fn dump(reader: &CatalogReader) -> Result<Dump, CatalogError> {
 }
 
 impl Committed {
-    /// Opens, judges, and returns what was found.
-    fn judge(&self, storage: &Arc<dyn Storage>, access: Access) -> Result<Dump, Violation> {
+    /// Judges what a catalog holds, and returns it.
+    fn judge(&self, catalog: &Catalog) -> Result<Dump, Violation> {
         let opens = |error: CatalogError| Promise::Opens.broken(explained(&error));
-        let catalog = open(storage, access).map_err(opens)?;
         let found = catalog.read().and_then(|reader| dump(&reader)).map_err(opens)?;
-        catalog.close().map_err(opens)?;
         if self.may_be.contains(&found) {
             return Ok(found);
         }
         let ahead = self.may_be.iter().map(|one| one[0].clone());
         let allowed: Vec<String> = ahead.collect();
         Err(Promise::Content.broken(format!("{}; allowed: {}", found[0], allowed.join(", or "))))
+    }
+
+    fn exactly(dump: Dump) -> Self {
+        Self { may_be: vec![dump] }
     }
 }
 
@@ -214,36 +218,38 @@ impl State for Committed {
         hasher.finish()
     }
 
-    fn check(&self, image: &dyn Fn() -> SimulatedStorage, _: u64) -> Result<Verdict, Violation> {
+    fn check(&self, image: &Image, _: u64) -> Result<Verdict, Violation> {
         if self.may_be.is_empty() {
             return Ok(Verdict::default());
         }
         guarded(|| {
-            let disk = image();
+            let disk = image.fork();
             let storage: Arc<dyn Storage> = Arc::new(disk.clone());
+            let opens = |error: CatalogError| Promise::Opens.broken(explained(&error));
+            let fails = |error: CatalogError| Promise::Writable.broken(explained(&error));
+            let mut allowed = self.clone();
             // A reader repairs what a crash left, a writer does.
-            let first = if disk.fingerprint() & 1 == 0 {
-                Access::Read
-            } else {
-                Access::Write
-            };
-            let found = self.judge(&storage, first)?;
-            let recovery = disk.timeline();
-            let exactly = Self {
-                may_be: vec![found.clone()],
-            };
-            exactly.judge(&storage, Access::Write)?;
-            let opens = |error: CatalogError| Promise::Writable.broken(explained(&error));
+            let mut recovery = None;
+            if image.is_of(Half::ReaderFirst) {
+                let catalog = open(&storage, Access::Read).map_err(opens)?;
+                allowed = Self::exactly(allowed.judge(&catalog)?);
+                catalog.close().map_err(opens)?;
+                recovery = Some(Recovery::until_now(&disk, Box::new(allowed.clone())));
+            }
             let catalog = open(&storage, Access::Write).map_err(opens)?;
-            let mut writer = catalog.write().map_err(opens)?;
-            change(&mut writer, &mut Seeded::new(1)).map_err(opens)?;
-            let next = dump(&writer).map_err(opens)?;
-            writer.commit().map_err(opens)?;
+            let found = Self::exactly(allowed.judge(&catalog)?);
+            let recovery = recovery.unwrap_or_else(|| Recovery::until_now(&disk, Box::new(found)));
+            let mut writer = catalog.write().map_err(fails)?;
+            change(&mut writer, &mut Seeded::new(1)).map_err(fails)?;
+            let next = dump(&writer).map_err(fails)?;
+            writer.commit().map_err(fails)?;
+            catalog.close().map_err(fails)?;
+            let catalog = open(&storage, Access::Read).map_err(opens)?;
+            Self::exactly(next).judge(&catalog)?;
             catalog.close().map_err(opens)?;
-            Self { may_be: vec![next] }.judge(&storage, Access::Read)?;
             Ok(Verdict {
                 minor: Vec::new(),
-                recovery: Some((recovery, Box::new(exactly))),
+                recovery: Some(recovery),
             })
         })
     }

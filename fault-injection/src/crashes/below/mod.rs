@@ -9,8 +9,8 @@ mod sessions;
 mod volume;
 
 use super::{
-    check::Violation,
     scenario::{Record, Scenario, State},
+    violation::Violation,
 };
 use crate::{SimulatedStorage, simulation::Marker};
 

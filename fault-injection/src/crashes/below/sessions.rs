@@ -16,12 +16,13 @@ use bfdb::{
 
 use super::Moments;
 use crate::{
-    Seeded, SimulatedStorage,
+    Seeded,
     crashes::{
-        check::{Promise, Violation, guarded},
-        scenario::{Level, Record, Scenario, State, Verdict},
+        image::Image,
+        scenario::{Ground, Level, Record, Recovery, Scenario, State, Verdict},
         setting::explained,
         sources::Sources,
+        violation::{Promise, Violation, guarded},
     },
 };
 
@@ -47,7 +48,8 @@ impl Scenario for SessionsAlone {
         Level::Below
     }
 
-    fn play(&self, disk: &SimulatedStorage, _: &Sources, seed: u64) -> io::Result<Box<dyn Record>> {
+    fn play(&self, ground: &Ground, _: &Sources, seed: u64) -> io::Result<Box<dyn Record>> {
+        let disk = &ground.disk;
         let mut moments = Moments::new(disk, Begun::default());
         let directory = Path::new(DIRECTORY);
         let made = disk
@@ -138,20 +140,20 @@ impl State for Begun {
         hasher.finish()
     }
 
-    fn check(&self, image: &dyn Fn() -> SimulatedStorage, seed: u64) -> Result<Verdict, Violation> {
+    fn check(&self, image: &Image, seed: u64) -> Result<Verdict, Violation> {
         if !self.has_directory {
             return Ok(Verdict::default());
         }
         guarded(|| {
-            let disk = image();
+            let disk = image.fork();
             let machine = disk.machine(seed ^ 0x5EED_0005);
             self.bury(&machine)?;
-            let recovery = disk.timeline();
             let perhaps = self.is_certain.keys().map(|id| (*id, false)).collect();
             let buried = Self {
                 is_certain: perhaps,
                 has_directory: true,
             };
+            let recovery = Recovery::until_now(&disk, Box::new(buried));
             let left = glance_at_sessions(&machine, Path::new(DIRECTORY));
             let left = left.map_err(|error| Promise::Opens.broken(explained(&error)))?;
             if let Some(left) = left.first() {
@@ -159,7 +161,7 @@ impl State for Begun {
             }
             Ok(Verdict {
                 minor: Vec::new(),
-                recovery: Some((recovery, Box::new(buried))),
+                recovery: Some(recovery),
             })
         })
     }

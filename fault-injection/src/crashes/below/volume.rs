@@ -17,12 +17,13 @@ use bfdb::{
 
 use super::Moments;
 use crate::{
-    Seeded, SimulatedStorage,
+    Seeded,
     crashes::{
-        check::{Promise, Violation, guarded},
-        scenario::{Level, Record, Scenario, State, Verdict},
+        image::Image,
+        scenario::{Ground, Level, Record, Recovery, Scenario, State, Verdict},
         setting::explained,
         sources::Sources,
+        violation::{Promise, Violation, guarded},
     },
 };
 
@@ -68,7 +69,8 @@ impl Scenario for VolumeAlone {
         Level::Below
     }
 
-    fn play(&self, disk: &SimulatedStorage, _: &Sources, seed: u64) -> io::Result<Box<dyn Record>> {
+    fn play(&self, ground: &Ground, _: &Sources, seed: u64) -> io::Result<Box<dyn Record>> {
+        let disk = &ground.disk;
         let mut player = Player {
             moments: Moments::new(disk, Held::default()),
             held: Held::default(),
@@ -288,9 +290,9 @@ impl State for Held {
         hasher.finish()
     }
 
-    fn check(&self, image: &dyn Fn() -> SimulatedStorage, _: u64) -> Result<Verdict, Violation> {
+    fn check(&self, image: &Image, _: u64) -> Result<Verdict, Violation> {
         guarded(|| {
-            let disk = image();
+            let disk = image.fork();
             let storage: Arc<dyn Storage> = Arc::new(disk.clone());
             let fails = |error: VolumeError| Promise::Writable.broken(explained(&error));
             if !self.is_made {
@@ -313,7 +315,7 @@ impl State for Held {
                     writer.sync().map_err(fails)?;
                 }
             }
-            let recovery = disk.timeline();
+            let recovery = Recovery::until_now(&disk, Box::new(cut.clone()));
             cut.judge(&volume)?;
             volume
                 .create_extent(ExtentId::new(1 << 20), &[1; HEADER_LEN], 0)
@@ -322,7 +324,7 @@ impl State for Held {
             cut.judge(&volume)?;
             Ok(Verdict {
                 minor: Vec::new(),
-                recovery: Some((recovery, Box::new(cut))),
+                recovery: Some(recovery),
             })
         })
     }

@@ -13,6 +13,7 @@ const fn workload(name: &'static str, about: &'static str, play: fn(&mut Stage<'
         name,
         about,
         group: Group::Lives,
+        begins_with_nothing: false,
         play,
     }
 }

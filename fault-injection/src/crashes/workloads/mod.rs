@@ -26,6 +26,8 @@ pub struct Workload {
     pub about: &'static str,
     /// Where it belongs.
     pub group: Group,
+    /// Whether the making of the archive is a part of it; else it begins with one that was made and closed.
+    pub begins_with_nothing: bool,
     /// Plays it.
     pub play: fn(&mut Stage<'_>),
 }

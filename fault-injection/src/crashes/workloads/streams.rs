@@ -8,22 +8,33 @@ const fn workload(name: &'static str, about: &'static str, play: fn(&mut Stage<'
         name,
         about,
         group: Group::Streams,
+        begins_with_nothing: false,
         play,
     }
 }
 
 pub(super) const LIST: &[Workload] = &[
-    workload("creation", "an archive is made and closed", |stage| {
-        stage.create();
-        stage.close();
-    }),
-    workload("tiny", "two tiny files and an empty one by stream", |stage| {
-        stage.create();
-        stage.commit(What::file("tiny", 1, 1500));
-        stage.commit(What::file("empty", 1, 0));
-        stage.commit(What::file("one-leaf", 1, 700));
-        stage.close();
-    }),
+    Workload {
+        begins_with_nothing: true,
+        ..workload("creation", "an archive is made and closed", |stage| {
+            stage.create();
+            stage.close();
+        })
+    },
+    Workload {
+        begins_with_nothing: true,
+        ..workload(
+            "tiny",
+            "an archive is made, and takes two tiny files and an empty one by stream",
+            |stage| {
+                stage.create();
+                stage.commit(What::file("tiny", 1, 1500));
+                stage.commit(What::file("empty", 1, 0));
+                stage.commit(What::file("one-leaf", 1, 700));
+                stage.close();
+            },
+        )
+    },
     workload(
         "segmented",
         "a file of three replicated segments by stream",

@@ -10,6 +10,7 @@ const fn workload(name: &'static str, about: &'static str, play: fn(&mut Stage<'
         name,
         about,
         group: Group::Trees,
+        begins_with_nothing: false,
         play,
     }
 }

@@ -1,0 +1,90 @@
+//! A disk as it was found, of which every check gets copies of its own.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::{Path, PathBuf},
+};
+
+use super::case::Case;
+use crate::{
+    SimulatedStorage,
+    simulation::{CrashPoint, CrashVariant, Timeline},
+};
+
+/// A disk that is to be checked. It is made once, and copies cost next to nothing.
+#[derive(Debug)]
+pub struct Image {
+    disk: SimulatedStorage,
+    fingerprint: u128,
+    /// What halves follow from: the name of the image, so that it gets the same check when it is seen again, although
+    /// sources that were made anew have other times.
+    lot: u64,
+    torn: Option<PathBuf>,
+}
+
+/// What is done to one half of all images and not to the other; which half follows from the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Half {
+    /// Readers get a disk that takes no writes.
+    ReadOnly,
+    /// Everything is verified in the order of the disk, else by names.
+    Scrubbed,
+    /// The writer finds what the reader has left, else the image.
+    WriterFollows,
+    /// What waits is rolled back, else resumed.
+    RolledBack,
+    /// A database is opened for reading first.
+    ReaderFirst,
+}
+
+impl Image {
+    /// Takes a disk, under the name of a case.
+    pub fn new(disk: SimulatedStorage, case: &Case) -> Self {
+        let mut hasher = DefaultHasher::new();
+        case.to_string().hash(&mut hasher);
+        Self {
+            fingerprint: disk.fingerprint(),
+            lot: hasher.finish(),
+            disk,
+            torn: None,
+        }
+    }
+
+    /// Makes what a crash leaves, the last one of a case.
+    ///
+    /// # Panics
+    /// As [`Timeline::image`].
+    pub fn after_crash(
+        timeline: &Timeline,
+        (point, variant): (CrashPoint, &CrashVariant),
+        case: &Case,
+    ) -> Self {
+        Self {
+            torn: timeline.torn_path(point, variant).map(Path::to_path_buf),
+            ..Self::new(timeline.image(point, variant), case)
+        }
+    }
+
+    /// Returns a disk of the same content that nobody else uses. Whoever would wait there for ever is refused.
+    #[must_use]
+    pub fn fork(&self) -> SimulatedStorage {
+        let disk = self.disk.settled();
+        disk.refuse_waits();
+        disk
+    }
+
+    /// Returns the hash of the disk.
+    pub const fn fingerprint(&self) -> u128 {
+        self.fingerprint
+    }
+
+    /// Returns the path of the write that was torn or spoiled by the crash.
+    pub fn torn(&self) -> Option<&Path> {
+        self.torn.as_deref()
+    }
+
+    /// Says whether the image is of a half.
+    pub const fn is_of(&self, half: Half) -> bool {
+        self.lot >> (half as u32) & 1 == 0
+    }
+}

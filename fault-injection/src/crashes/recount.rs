@@ -1,0 +1,142 @@
+//! Whether every byte on a disk has exactly one owner (O5) and sums are right (O8): the catalog against the files, both ways.
+//!
+//! Looks at a disk that nobody has open, through the names of the layout alone.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use bfdb::{
+    catalog::{ExtentRecord, ExtentState},
+    error::FileKind,
+    storage::Storage as _,
+    units::ExtentId,
+};
+
+use super::{
+    books::{Books, Frame},
+    setting::{ROOT, explained},
+};
+use crate::SimulatedStorage;
+
+/// Names of an archive at rest, below its directory, that are always there or may be.
+const NAMES: [&str; 8] = [
+    "ballast",
+    "catalog.redb",
+    "sessions",
+    "volumes",
+    "volumes/v0",
+    "volumes/v0/extents",
+    "volumes/v0/volume.bfv",
+    "lost+found",
+];
+
+/// Compares a catalog with what is on its disk; nothing waits there any more.
+///
+/// Returns a sentence for each thing that belongs to nobody, is not there, or was counted wrong.
+///
+/// # Errors
+/// When the disk cannot be read.
+pub fn find_leaks(disk: &SimulatedStorage, books: &Books) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    walk(disk, Path::new(ROOT), &mut found)?;
+    let mut rows: BTreeMap<PathBuf, &ExtentRecord> = books
+        .extents
+        .iter()
+        .map(|extent| (path_of(extent.id), extent))
+        .collect();
+    let mut leaks = Vec::new();
+    for (path, len_bytes) in &found {
+        let below = path.strip_prefix(ROOT).unwrap_or(path);
+        match rows.remove(path) {
+            Some(extent) => leaks.extend(has_its_length(extent, *len_bytes).err()),
+            None if NAMES.iter().any(|known| Path::new(known) == below) || is_of_journal(below) => {}
+            None => leaks.push(format!("{} belongs to nobody", below.display())),
+        }
+    }
+    let missing = rows.iter();
+    leaks.extend(
+        missing.map(|(path, extent)| format!("there is no {}, but a row: {extent:?}", path.display())),
+    );
+    let left = books.intents.iter();
+    leaks.extend(left.map(|intent| format!("nobody works, but an intent is left: {intent:?}")));
+    leaks.extend(
+        books
+            .extents
+            .iter()
+            .filter_map(|extent| recount(extent, &books.frames)),
+    );
+    leaks.extend(books.wrong_sums.iter().cloned());
+    Ok(leaks)
+}
+
+/// Says whether a name is that of the journal, one of its copies, or a segment; old segments stay.
+fn is_of_journal(below: &Path) -> bool {
+    let Ok(name) = below.strip_prefix("volumes/v0/journal") else {
+        return false;
+    };
+    let parts: Vec<&str> = name.iter().filter_map(|part| part.to_str()).collect();
+    let is_copy = |copy: &str| ["c0", "c1", "c2", "c3"].contains(&copy);
+    let is_segment = |name: &str| {
+        let digits = name.strip_suffix(".bfj").unwrap_or_default();
+        digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    match parts[..] {
+        [] => true,
+        [copy] => is_copy(copy),
+        [copy, segment] => is_copy(copy) && is_segment(segment),
+        _ => false,
+    }
+}
+
+fn path_of(extent: ExtentId) -> PathBuf {
+    Path::new(ROOT).join(format!("volumes/v0/extents/{:08}.bfx", extent.get()))
+}
+
+fn has_its_length(extent: &ExtentRecord, len_bytes: u64) -> Result<(), String> {
+    if extent.owner.is_some() {
+        return Err(format!("nobody works, but an extent has an owner: {extent:?}"));
+    }
+    // What cannot be cut back is sealed and left as it is: nobody's bytes behind its end are the price of a failed disk.
+    let is_right = match extent.state {
+        ExtentState::Open => len_bytes == extent.end_bytes,
+        ExtentState::Sealed | ExtentState::Abandoned => len_bytes >= extent.end_bytes,
+    };
+    if is_right {
+        Ok(())
+    } else {
+        Err(format!("the file has {len_bytes} bytes: {extent:?}"))
+    }
+}
+
+/// Adds the frames of an extent up: they lie below its end, none in another.
+fn recount(extent: &ExtentRecord, frames: &[Frame]) -> Option<String> {
+    let (mut count, mut bytes, mut end) = (0, 0, 0);
+    for frame in frames.iter().filter(|frame| frame.extent == extent.id) {
+        if frame.offset < end {
+            return Some(format!("{frame:?} begins inside another: {extent:?}"));
+        }
+        end = frame.offset + frame.len_bytes;
+        count += 1;
+        bytes += frame.len_bytes;
+    }
+    if end > extent.end_bytes {
+        return Some(format!("frames reach to {end}: {extent:?}"));
+    }
+    let is_right = (count, bytes) == (extent.live_shards, extent.live_bytes);
+    (!is_right).then(|| format!("{count} frames of {bytes} bytes: {extent:?}"))
+}
+
+/// Lists everything below a directory, with its length.
+fn walk(disk: &SimulatedStorage, directory: &Path, found: &mut Vec<(PathBuf, u64)>) -> Result<(), String> {
+    for name in disk.list(directory).map_err(|error| explained(&error))? {
+        let path = directory.join(name);
+        let info = disk.inspect(&path).map_err(|error| explained(&error))?;
+        found.push((path.clone(), info.len_bytes));
+        if info.kind == FileKind::Directory {
+            walk(disk, &path, found)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Commits that wait after a recovery (O4): each can be ended in either way.
+
+use bfdb::{
+    Archive,
+    error::CommitError,
+    units::{CommitId, FileName},
+};
+
+use super::{
+    image::{Half, Image},
+    oracle::{Allowed, Seen},
+    setting::explained,
+    view::see,
+    violation::{Promise, Violation},
+};
+
+/// Ends everything that waits: on half of the images it is rolled back, on the others resumed. Says whether anything was.
+///
+/// # Errors
+/// What may not be: a commit that can be ended in neither way, or content that nobody asked for.
+pub(super) fn end_waiting(
+    archive: &Archive,
+    image: &Image,
+    (allowed, seen): (&Allowed, &Seen),
+) -> Result<bool, Violation> {
+    let refused = |error: CommitError| Promise::Ends.broken(explained(&error));
+    let waiting = archive.unfinished().map_err(refused)?;
+    let mut resumed = Vec::new();
+    for commit in &waiting {
+        if commit.is_running {
+            return Err(Promise::Ends.broken(format!("nobody works, but somebody does: {commit:?}")));
+        }
+        if resumed.contains(&commit.name.to_string()) {
+            // Whoever stores a name gives back what else waits under it.
+            continue;
+        }
+        if image.is_of(Half::RolledBack) || !resume(archive, (commit.commit, &commit.name), seen)? {
+            archive.roll_back(commit.commit).map_err(refused)?;
+        } else {
+            resumed.push(commit.name.to_string());
+        }
+    }
+    if let Some(left) = archive.unfinished().map_err(refused)?.first() {
+        return Err(Promise::Ends.broken(format!("ended, and waits still: {left:?}")));
+    }
+    if !waiting.is_empty() {
+        let wrong = |wrong| Promise::Content.broken(format!("what waited was ended: {wrong}"));
+        allowed
+            .judge_resumed(seen, &see(archive)?, &resumed)
+            .map_err(wrong)?;
+    }
+    Ok(!waiting.is_empty())
+}
+
+/// Goes on with a commit whose source is still there; says whether it is stored. It need not be where the name was taken
+/// meanwhile.
+fn resume(archive: &Archive, (commit, name): (CommitId, &FileName), seen: &Seen) -> Result<bool, Violation> {
+    match archive.resume(commit, &()) {
+        Ok(_) => Ok(true),
+        Err(CommitError::NameTaken { .. } | CommitError::KindTaken { .. })
+            if seen.contains_key(&name.to_string()) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(Promise::Ends.broken(format!("{commit} of {name}: {}", explained(&error)))),
+    }
+}
