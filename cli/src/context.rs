@@ -17,7 +17,7 @@ use bfdb::{
 };
 
 use crate::{
-    arguments::{ARCHIVE_VARIABLE, DEFAULT_ARCHIVE, Global, IoChoice},
+    arguments::{ARCHIVE_VARIABLE, Command, DEFAULT_ARCHIVE, Global, IoChoice},
     exit,
     failure::{Failure, Meaning, catalog_error, close_error, open_error},
     interrupt::Interrupt,
@@ -35,6 +35,8 @@ pub(crate) struct Context<'a> {
     is_catalog_incomplete: AtomicBool,
     /// Set when opening has settled something.
     has_settled: AtomicBool,
+    /// Whether the command is `recover` itself.
+    is_recovering: bool,
     pub(crate) output: &'a Output,
     pub(crate) interrupt: &'a Interrupt,
 }
@@ -56,17 +58,24 @@ impl<'a> Context<'a> {
             resources,
             is_catalog_incomplete: AtomicBool::new(false),
             has_settled: AtomicBool::new(false),
+            is_recovering: false,
             output,
             interrupt,
         }
     }
 
-    /// Lets commits note how far they have come each time so many bytes are done.
-    pub(crate) fn noting_progress_after(mut self, progress_bytes: Option<u64>) -> Self {
-        if let Some(bytes) = progress_bytes {
+    /// Adds what a command says of itself.
+    pub(crate) fn for_command(mut self, command: &Command) -> Self {
+        if let Some(bytes) = command.progress_bytes() {
             self.resources.progress_bytes = bytes;
         }
+        self.is_recovering = matches!(command, Command::Recover(_));
         self
+    }
+
+    /// Says whether the command is the one that others suggest where something is to be settled.
+    pub(crate) const fn is_recovering(&self) -> bool {
+        self.is_recovering
     }
 
     /// Returns the directory of the archive.

@@ -48,8 +48,7 @@ pub fn run() -> ExitCode {
 }
 
 fn execute(arguments: Arguments, output: &Output, interrupt: &Interrupt) -> u8 {
-    let context = Context::new(arguments.global, output, interrupt)
-        .noting_progress_after(arguments.command.progress_bytes());
+    let context = Context::new(arguments.global, output, interrupt).for_command(&arguments.command);
     let code = commands::run(&arguments.command, &context).unwrap_or_else(|failure| {
         output.failure(&failure);
         failure.code

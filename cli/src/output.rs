@@ -249,7 +249,11 @@ impl Output {
             Form::Json => {}
             Form::People => {
                 let (done, whole) = (text::size(done_bytes), text::size(len_bytes));
-                self.note(&format!("{name}: going on at {done} of {whole}"));
+                self.note(&if done_bytes == 0 {
+                    format!("{name}: starting again, nothing of its {whole} was done")
+                } else {
+                    format!("{name}: going on at {done} of {whole}")
+                });
             }
         }
     }

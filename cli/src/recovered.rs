@@ -16,6 +16,8 @@ pub(crate) struct Recovered {
     waiting: u64,
     /// Faults of copies of the journal, which are whole again.
     journal_findings: u64,
+    /// A publication that may have been made and is lost.
+    lost_epoch: Option<u64>,
     pub(crate) suggest: Vec<String>,
 }
 
@@ -23,7 +25,7 @@ impl Recovered {
     /// Returns nothing where there was nothing to settle: that commits wait is told when they begin to.
     pub(crate) fn of(report: &RecoveryReport, context: &Context) -> Option<Self> {
         let message = message(report)?;
-        let suggest = if report.commits_waiting > 0 {
+        let suggest = if report.commits_waiting > 0 && !context.is_recovering() {
             vec![context.command("recover", &[])]
         } else {
             Vec::new()
@@ -34,6 +36,7 @@ impl Recovered {
             rolled_back: report.commits_rolled_back,
             waiting: report.commits_waiting,
             journal_findings: report.journal_findings,
+            lost_epoch: report.lost_epoch.map(bfdb::units::Epoch::get),
             suggest,
         })
     }
@@ -63,12 +66,15 @@ fn message(report: &RecoveryReport) -> Option<String> {
     if is_news && parts.is_empty() {
         parts.push("a writer that was interrupted had nothing unfinished".to_owned());
     }
-    is_news.then(|| {
-        format!(
-            "recovered: {}; nothing that was committed is lost",
-            parts.join(", ")
-        )
-    })
+    let outcome = match report.lost_epoch {
+        None => "nothing that was committed is lost".to_owned(),
+        Some(epoch) => {
+            format!(
+                "what was committed last, in epoch {epoch}, is lost unless another copy of the journal has it"
+            )
+        }
+    };
+    is_news.then(|| format!("recovered: {}; {outcome}", parts.join(", ")))
 }
 
 #[cfg(test)]
@@ -92,6 +98,17 @@ mod tests {
             message(&idle).as_deref(),
             Some(
                 "recovered: a writer that was interrupted had nothing unfinished; nothing that was committed is lost"
+            )
+        );
+        let lost = RecoveryReport {
+            journal_findings: 4,
+            lost_epoch: Some(bfdb::units::Epoch::new(5)),
+            ..RecoveryReport::default()
+        };
+        assert_eq!(
+            message(&lost).as_deref(),
+            Some(
+                "recovered: 4 faults of the journal mended; what was committed last, in epoch 5, is lost unless another copy of the journal has it"
             )
         );
         let everything = RecoveryReport {

@@ -235,6 +235,16 @@ impl Archive {
         intents::give_back(&self.shared, commit)
     }
 
+    /// Reads the whole journal and makes each copy whole from the others, durably; returns how many faults that were.
+    ///
+    /// Opening for writing does the same for the ends of the copies.
+    ///
+    /// # Errors
+    /// [`CommitError`] when the archive cannot be written, or when the journal went another way than the catalog.
+    pub fn mend_journal(&self) -> Result<u64, CommitError> {
+        recovery::mend_journal(&self.shared)
+    }
+
     /// Takes a view of what is stored.
     ///
     /// # Errors

@@ -104,6 +104,8 @@ pub(super) fn publish(
     let Publishing {
         mut writer, journal, ..
     } = publishing;
+    // Whoever sees the record before the catalog has it is to see that somebody lives who brings it there.
+    shared.session()?;
     let body = publication.encode();
     let journal = shared.journal.prepare(&journal, body.len())?;
     let epoch = writer.apply(publication, entries)?;

@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{
     catalog::{CatalogWriter, ExtentRecord, ExtentState, IntentRecord, NextIds, TransactionSize},
-    error::{ChainHead, HostError, JournalError, OpenError, PublicationError},
+    error::{ChainHead, CommitError, HostError, JournalError, OpenError, PublicationError},
     format::JournalState,
     host::{ArchiveLayout, DeadSession, SessionLife, SessionState, glance_at_sessions, sessions},
     journal::Head,
-    units::{BlockId, CommitId, ExtentId, FileId, SessionId, to_u64},
+    units::{BlockId, CommitId, Epoch, ExtentId, FileId, SessionId, to_u64},
 };
 
 /// What opening an archive for writing has settled.
@@ -34,6 +34,9 @@ pub struct RecoveryReport {
     pub records_rolled_forward: u64,
     /// What was wrong with copies of the journal; they were made whole from the others.
     pub journal_findings: u64,
+    /// Copies of the journal were faulty, and a volume has heard of a publication behind the last one that they have, although
+    /// no writer has died: if it was made, it is lost, and this is its epoch.
+    pub lost_epoch: Option<Epoch>,
     /// Extents on the volumes that the catalog does not know, looked for when it was an old one: what was reserved since, and
     /// never published. They are left alone.
     pub unknown_extents: u64,
@@ -58,6 +61,9 @@ pub(super) fn has_dead_session(layout: &ArchiveLayout) -> Result<bool, HostError
 pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
     // Where nothing is free even that needs the ballast.
     let mut report = again_with_room(&shared.layout, || bring_forward(shared))?;
+    if report.journal_findings > 0 && has_no_session(shared) {
+        report.lost_epoch = announced_epoch(shared)?;
+    }
     let reader = shared.catalog.read()?;
     let (extents, intents) = (reader.extents()?, reader.intents()?);
     drop(reader);
@@ -88,7 +94,7 @@ pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
 /// reason not to read.
 pub(super) fn look(shared: &Shared) -> RecoveryReport {
     let mut report = RecoveryReport::default();
-    let behind = || -> Result<u64, OpenError> {
+    let behind = || -> Result<(u64, bool), OpenError> {
         // The slots first, the catalog once more at the end: a writer may publish all the while.
         let slots = slots_of(shared)?;
         let reader = shared.catalog.read()?;
@@ -102,15 +108,18 @@ pub(super) fn look(shared: &Shared) -> RecoveryReport {
         // A volume has seen what the journal brings an old catalog forward to.
         let head = tail.ahead.last().map_or(Head::of(&state), |entry| entry.head);
         check_slots(&slots, head)?;
-        Ok(head
-            .epoch
-            .get()
-            .saturating_sub(shared.catalog.read()?.epoch()?.get()))
+        // Before the catalog is read again: whoever ends between has brought it there.
+        let is_quiet = has_no_session(shared);
+        let catalog = shared.catalog.read()?.epoch()?;
+        Ok((head.epoch.get().saturating_sub(catalog.get()), is_quiet))
     };
     // Beside a writer copies, slots and catalog are read at different moments: what contradicts itself is looked at again.
     match behind().or_else(|_| behind()) {
-        // One ahead is a publication that ends just now, or was cut short: the next writer applies it.
-        Ok(behind) => report.is_catalog_old = behind > 1,
+        Ok((0, _)) => {}
+        // One ahead is a publication that ends just now, or was cut short, and the next writer applies it. Where no writer is
+        // and none has died, it is an old catalog.
+        Ok((1, is_quiet)) => report.is_catalog_old = is_quiet,
+        Ok(_) => report.is_catalog_old = true,
         Err(OpenError::Forked { .. }) => report.is_forked = true,
         Err(OpenError::Journal { source }) => {
             report.is_catalog_old = matches!(*source, PublicationError::Gap { .. });
@@ -120,8 +129,33 @@ pub(super) fn look(shared: &Shared) -> RecoveryReport {
     report
 }
 
+/// Says whether nobody writes, and nobody has died writing.
+fn has_no_session(shared: &Shared) -> bool {
+    // What cannot be told is no ground for a warning.
+    glance_at_sessions(shared.machine(), &shared.layout.sessions()).is_ok_and(|seen| seen.is_empty())
+}
+
 /// Times that the journal is looked at again because more of it could be read than before.
 const LOOKS: u32 = 3;
+
+/// Reads the whole journal and makes its copies whole; returns how many faults were mended. Opening looks at the ends of the
+/// copies only, so what is damaged further back shows here.
+pub(super) fn mend_journal(shared: &Shared) -> Result<u64, CommitError> {
+    let Publishing {
+        mut writer, journal, ..
+    } = publication::begin(shared)?;
+    let scan = shared.journal.scan()?;
+    let faults = to_u64(scan.lacking().count());
+    if faults == 0 {
+        return Ok(0);
+    }
+    let healed = shared.journal.heal(&scan, &journal)?;
+    if healed.epoch == journal.epoch {
+        writer.set_journal(&healed.encode())?;
+        writer.commit()?;
+    }
+    Ok(faults)
+}
 
 /// Applies what the journal has and the catalog has not, and makes the copies of the journal whole.
 fn bring_forward(shared: &Shared) -> Result<RecoveryReport, OpenError> {
@@ -158,6 +192,13 @@ fn bring_forward(shared: &Shared) -> Result<RecoveryReport, OpenError> {
     let catalog = shared.catalog.read()?.epoch()?;
     let journal = catalog.next();
     Err(PublicationError::Gap { catalog, journal }.into())
+}
+
+/// Returns the epoch that a volume has heard of and the catalog has not come to.
+fn announced_epoch(shared: &Shared) -> Result<Option<Epoch>, OpenError> {
+    let epoch = shared.catalog.read()?.epoch()?;
+    let announced = slots_of(shared)?.into_iter().map(|slots| slots.newest.epoch);
+    Ok(announced.filter(|announced| *announced > epoch).max())
 }
 
 /// Reads what volumes have seen; one without a valid slot says nothing.

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     catalog::{Catalog, CatalogOptions, ShardOwner},
     error::{CatalogDamage, CatalogError, CatalogTable, ScrubError},
+    journal::JournalFinding,
     units::{ExtentId, FileName},
 };
 
@@ -33,6 +34,10 @@ pub struct ScrubReport {
     /// Files with damage, in the order of names; those that have lost bytes say which. What a commit has written about its
     /// files stands here as `descriptor of commit <id>`.
     pub damage: Vec<FileDamage>,
+    /// Records that copies of the journal lack and others have; what a scrub finds, [`Archive::mend_journal`] mends.
+    ///
+    /// [`Archive::mend_journal`]: super::Archive::mend_journal
+    pub journal: Vec<JournalFinding>,
 }
 
 impl ScrubReport {
@@ -44,6 +49,7 @@ impl ScrubReport {
             bytes_read: inspection.bytes_read,
             damaged_shards: damage.iter().map(|file| file.damaged_shards).sum(),
             damage,
+            journal: Vec::new(),
         }
     }
 
@@ -54,6 +60,7 @@ impl ScrubReport {
         self.bytes_read += other.bytes_read;
         self.damaged_shards += other.damaged_shards;
         self.damage.extend(other.damage);
+        self.journal.extend(other.journal);
     }
 
     /// Returns the number of files that are damaged and can be decoded completely.
@@ -89,7 +96,16 @@ pub(super) fn scrub(shared: &Arc<Shared>, observer: &dyn Observer) -> Result<Scr
         is_done: false,
     };
     let inspection = inspect(shared, feed, observer)?;
-    Ok(ScrubReport::new(files, inspection, observer))
+    let report = ScrubReport::new(files, inspection, observer);
+    // What cannot be read at all is no reason to keep the rest back.
+    let journal = shared
+        .journal
+        .scan()
+        .map(|scan| scan.lacking().cloned().collect());
+    Ok(ScrubReport {
+        journal: journal.unwrap_or_default(),
+        ..report
+    })
 }
 
 /// Verifies the catalog itself: a row that nobody asks for would hide its damage until somebody does.

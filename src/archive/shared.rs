@@ -154,7 +154,15 @@ impl Shared {
         let machine = self.machine();
         let id = SessionId::new(u64::from_le_bytes(machine.random_bytes()?));
         let about = SessionInfo::of_this_process("write", machine.clock.as_ref());
-        Session::create(machine, &self.layout.sessions(), id, &about)
+        let create = || Session::create(machine, &self.layout.sessions(), id, &about);
+        match create() {
+            // Who copies an archive may leave out directories that are empty.
+            Err(error) if error.is_not_found() => {
+                self.layout.create_directories()?;
+                create()
+            }
+            made => made,
+        }
     }
 
     /// Says whether copies of the journal are to be mended once more.

@@ -69,7 +69,7 @@ pub enum HostError {
         found_len: u64,
     },
     /// A source is not what it was when it was opened: what was read of it may be a mix of two contents.
-    #[error("{} changed while it was read: {change}", Shown(.path))]
+    #[error("{} is not what it was when it was opened for this commit: {change}", Shown(.path))]
     SourceChanged {
         /// The source.
         path: PathBuf,
@@ -274,7 +274,7 @@ impl fmt::Display for SourceChange {
         match self {
             Self::Length { before, after } => write!(f, "it had {before} bytes and has {after}"),
             Self::ModificationTime => f.write_str("it was written"),
-            Self::StatusTime => f.write_str("its status changed"),
+            Self::StatusTime => f.write_str("it was renamed, linked, or given other permissions"),
             Self::Replaced => f.write_str("another file has its name"),
             Self::Removed => f.write_str("its name is gone"),
         }

@@ -39,6 +39,12 @@ impl Scan {
         &self.chain
     }
 
+    /// Returns which records of the chain are not on every copy: what can be mended from the others.
+    pub fn lacking(&self) -> impl Iterator<Item = &JournalFinding> {
+        let is_lack = |finding: &&JournalFinding| matches!(finding.fault, JournalFault::Lacks { .. });
+        self.findings.iter().filter(is_lack)
+    }
+
     /// Returns the record of an epoch.
     pub fn entry(&self, epoch: Epoch) -> Option<&RecordEntry> {
         let first = self.first_epoch?.get();

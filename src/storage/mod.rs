@@ -82,8 +82,8 @@ pub trait Storage: Debug + Send + Sync {
     /// `NotFound` when nothing has it.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
-    /// Returns how many bytes an ordinary user may still write to the file system that a path is on; `u64::MAX` where it
-    /// does not count.
+    /// Returns how many bytes this process may still write to the file system that a path is on; `u64::MAX` where it does not
+    /// count.
     ///
     /// # Errors
     /// `NotFound` when nothing stands there.

@@ -86,6 +86,8 @@ struct Summary {
     damaged_shards: u64,
     files_degraded: u64,
     files_lost: u64,
+    /// Runs of records that a copy of the journal lacks and others have.
+    journal_faults: u64,
     repaired_shards: u64,
     complete: bool,
     suggest: Vec<String>,
@@ -183,6 +185,7 @@ impl<'a> Inspection<'a> {
             damaged_shards: report.damaged_shards,
             files_degraded: as_u64(degraded),
             files_lost: as_u64(lost),
+            journal_faults: as_u64(report.journal.len()),
             repaired_shards: 0,
             complete: code == exit::SUCCESS,
             suggest: suggest.clone(),
@@ -200,7 +203,7 @@ impl<'a> Inspection<'a> {
         for command in &suggest {
             output.summary(&format!("  try: {command}"));
         }
-        let found = match (report.damaged_shards, lost) {
+        let found = match (report.damaged_shards + as_u64(report.journal.len()), lost) {
             (0, 0) => exit::SUCCESS,
             (_, 0) => exit::DAMAGED,
             _ => exit::LOST,
@@ -218,6 +221,7 @@ impl Outcome {
         report.bytes_read += other.bytes_read;
         report.damaged_shards += other.damaged_shards;
         report.damage.extend(other.damage);
+        report.journal.extend(other.journal);
     }
 }
 
@@ -231,10 +235,17 @@ fn stored_bytes(snapshot: &Snapshot, names: &[&FileName]) -> Result<u64, Catalog
 }
 
 fn found_text(report: &ScrubReport) -> String {
-    if report.damaged_shards == 0 {
+    if report.damaged_shards == 0 && report.journal.is_empty() {
         return "no damage".to_owned();
     }
-    let mut found = vec![text::count(report.damaged_shards, "damaged shard")];
+    let mut found = Vec::new();
+    if report.damaged_shards > 0 {
+        found.push(text::count(report.damaged_shards, "damaged shard"));
+    }
+    if !report.journal.is_empty() {
+        let faults = text::count(as_u64(report.journal.len()), "fault");
+        found.push(format!("{faults} in copies of the journal, whole in others"));
+    }
     let (degraded, lost) = (as_u64(report.files_degraded()), as_u64(report.files_lost()));
     if degraded > 0 {
         let files = text::count(degraded, "file");
@@ -270,5 +281,6 @@ fn suggestions(report: &ScrubReport, context: &Context) -> Vec<String> {
         context.command(&format!("cat --range {range}"), &[&file.name])
     };
     let files = report.damage.iter().filter(|file| file.descriptor.is_none());
-    files.take(SUGGESTED_FILES).map(suggest).collect()
+    let mend = (!report.journal.is_empty()).then(|| context.command("recover", &[]));
+    files.take(SUGGESTED_FILES).map(suggest).chain(mend).collect()
 }

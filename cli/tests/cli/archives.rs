@@ -392,7 +392,7 @@ fn what_an_interrupted_writer_left_is_rolled_back_and_told() {
     fs::write(&file, bytes).expect("a directory that is there");
     let answer = place.run(["--json", "commit", "a"]).expect_code(0);
     let note = json!({
-        "type": "recovered", "records": 0, "rolled_back": 0, "waiting": 0, "journal_findings": 0, "suggest": [],
+        "type": "recovered", "records": 0, "rolled_back": 0, "waiting": 0, "journal_findings": 0, "lost_epoch": null, "suggest": [],
         "message": "recovered: a writer that was interrupted had nothing unfinished; nothing that was committed is lost",
     });
     assert_eq!(answer.json_errors(), [note]);

@@ -245,7 +245,7 @@ fn interrupted_commits_are_listed_with_how_far_they_are_and_status_shows_them() 
         let begin = format!("commit {number}  waiting  8.0 MiB of 20.0 MiB (40 %)  since 2");
         assert!(text.starts_with(&begin), "{text}");
         let end = format!(
-            "Z  big, from {place_of_source}\nnext: bfdb recover --resume\nnext: bfdb recover --rollback NAME\n"
+            "Z  big, from {place_of_source}\nnext: bfdb recover --resume\nnext: bfdb recover --rollback big\n"
         );
         assert!(text.ends_with(&end), "{text}");
     }
@@ -260,7 +260,7 @@ fn interrupted_commits_are_listed_with_how_far_they_are_and_status_shows_them() 
     assert_eq!(lines[1]["waiting"], 1);
     assert_eq!(
         lines[1]["suggest"],
-        json!(["bfdb recover --resume", "bfdb recover --rollback NAME"])
+        json!(["bfdb recover --resume", "bfdb recover --rollback big"])
     );
 
     let answer = place.run(["status"]).expect_code(0);
@@ -376,12 +376,12 @@ fn a_source_that_changed_is_refused_and_its_commit_waits_on() {
     place.write("big", &new);
     let answer = place.run(["recover", "--resume"]).expect_code(3);
     let headline = format!(
-        "error: big was not stored; commit {} waits on\n  caused by: ",
+        "error: big was not stored; commit {} still waits\n  caused by: ",
         numbers[0]
     );
     assert!(answer.stderr.starts_with(&headline), "{}", answer.stderr);
     assert!(
-        answer.stderr.contains(" changed") && answer.stderr.contains("  try: bfdb recover --rollback big\n"),
+        answer.stderr.contains(" is not what it was ") && answer.stderr.contains("  try: bfdb recover --rollback big\n"),
         "{}",
         answer.stderr
     );

@@ -208,6 +208,10 @@ impl Committer<'_, '_> {
                 }
             }
             Ok(Decision::Alone) => {
+                // What would wait for a long file is stored before it. Others do not break a batch.
+                if is_long(&source, self.shared.progress_bytes) {
+                    self.launch()?;
+                }
                 // One commit at a time, so that they go on in the same extents.
                 self.settle()?;
                 let result = commit_large(self.shared, &source, self.options.name_conflict, self.observer);
@@ -262,6 +266,14 @@ impl Committer<'_, '_> {
             }
         }
     }
+}
+
+/// Says whether a source takes so long that others should not wait for it.
+fn is_long(source: &Source, len_bytes: u64) -> bool {
+    source
+        .place
+        .inspect()
+        .is_ok_and(|(_, identity)| identity.len_bytes >= len_bytes)
 }
 
 /// Says whether others may be stored all the same.

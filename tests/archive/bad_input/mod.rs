@@ -4,6 +4,7 @@
 mod archives;
 mod full_disk;
 mod journal;
+mod journal_truth;
 mod old_copies;
 
 use std::{

@@ -16,7 +16,7 @@ use std::{
 use bfdb::{
     archive::{
         Archive, CommitAllOptions, CommitObserver, CommitOptions, CommitOutcome, Event, NameConflict,
-        Observer, Source,
+        Observer, Resources, Source,
     },
     catalog::{Access, EntryKind},
     error::CommitError,
@@ -363,4 +363,34 @@ fn files_near_the_limit_of_a_batch_are_all_stored() {
     for index in 0..64 {
         assert!(store.get(&format!("f{index}")).unwrap() == painted(lengths[index % 8], index as u64));
     }
+}
+
+/// A small file that was given first waited until the long one behind it was stored, and was not there when that died.
+#[test]
+fn what_comes_before_a_long_file_is_stored_before_it() {
+    struct Order(Mutex<Vec<String>>);
+    impl Observer for Order {
+        fn event(&self, _: Event<'_>) {}
+    }
+    impl CommitObserver for Order {
+        fn source_done(&self, source: &Source, result: Result<CommitOutcome, CommitError>) {
+            drop(result.unwrap());
+            self.0.lock().unwrap().push(source.name.to_string());
+        }
+    }
+    let resources = Resources {
+        progress_bytes: 200_000,
+        ..Resources::default()
+    };
+    let store = Store::with(small_policy(), resources);
+    let names = ["small", "long", "last"];
+    let lens = [300, 400_000, 500];
+    let mut sources = names.iter().zip(lens).map(|(file, len)| Source {
+        name: name(file),
+        place: Place::of_path(store.source(file, &painted(len, len))),
+    });
+    let order = Order(Mutex::default());
+    let options = CommitAllOptions::default();
+    store.archive.commit_all(&mut sources, &options, &order).unwrap();
+    assert_eq!(order.0.into_inner().unwrap(), names);
 }

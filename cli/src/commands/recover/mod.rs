@@ -124,6 +124,9 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
         Access::Write
     };
     context.with_archive(access, |archive| {
+        if !arguments.dry_run {
+            mend_journal(archive, context)?;
+        }
         let unfinished = unfinished(archive, context)?;
         let mut work = Work::new(archive, arguments, context);
         match action {
@@ -136,6 +139,19 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
         }
         Ok(exit::worst(work.finish(action)?, context.catalog_code()))
     })
+}
+
+/// Mends what opening has not looked at, and says so.
+fn mend_journal(archive: &Archive, context: &Context) -> Result<(), Failure> {
+    let mended = archive.mend_journal();
+    let mended = mended.map_err(|error| context.failure(&error, commit_error(&error)))?;
+    if mended > 0 {
+        let faults = text::count(mended, "fault");
+        context.output.note(&format!(
+            "{faults} of copies of the journal mended from the others"
+        ));
+    }
+    Ok(())
 }
 
 fn suggest_names(failure: Failure, context: &Context) -> Failure {

@@ -178,7 +178,10 @@ impl<'a> Work<'a> {
         if self.summary.waiting > 0 && action == Action::List {
             self.summary.suggest = vec![
                 self.context.command("recover --resume", &[]),
-                self.context.command("recover --rollback NAME", &[]),
+                match &left.iter().find(|commit| !commit.is_running) {
+                    Some(commit) => self.context.command("recover --rollback", &[&commit.name]),
+                    None => self.context.command("recover --rollback --all", &[]),
+                },
             ];
         }
         self.summary.seconds = self.stopwatch.seconds();
@@ -212,10 +215,7 @@ impl<'a> Work<'a> {
                 (_, true) => vec![format!("would resume {}", commits(resumed))],
                 (_, false) => {
                     let bytes = text::size(self.summary.bytes);
-                    vec![format!(
-                        "{} resumed, {bytes} stored in {elapsed}",
-                        commits(resumed)
-                    )]
+                    vec![format!("{} resumed, {bytes} in {elapsed}", commits(resumed))]
                 }
             };
             if failed > 0 {
@@ -306,7 +306,7 @@ impl<'a> Work<'a> {
         let (number, name) = (commit.commit, &commit.name);
         let left = unfinished(self.archive, self.context)?;
         if left.iter().any(|left| left.commit == number) {
-            let headline = format!("{name} was not stored; commit {number} waits on");
+            let headline = format!("{name} was not stored; commit {number} still waits");
             let rollback = self.context.command("recover --rollback", &[name]);
             return Ok(self
                 .context
