@@ -23,7 +23,7 @@ const SEED: u64 = 1;
 
 /// More seeds of workloads in which a process is killed: somewhere else with each. Of these only what needs no class of crash
 /// of its own is tried.
-const MORE_SEEDS_OF_KILLED: [u64; 2] = [2, 3];
+const MORE_SEEDS_OF_KILLED: [u64; 1] = [2];
 
 /// What a part of the workloads has to reach at least.
 struct Floor {
@@ -33,24 +33,24 @@ struct Floor {
 
 const STREAMS: Floor = Floor {
     images: 6000,
-    errors: 2400,
+    errors: 2300,
 };
 const TREES: Floor = Floor {
     images: 6000,
-    errors: 600,
+    errors: 480,
 };
 const LIVES: Floor = Floor {
     images: 9000,
-    errors: 1250,
+    errors: 1650,
 };
 const BELOW: Floor = Floor {
-    images: 3000,
+    images: 4000,
     errors: 750,
 };
 
 /// Errors that are tried of each workload, most of them with an effect; of the creation, which can leave the strangest things,
 /// all are.
-const ERRORS: usize = 130;
+const ERRORS: usize = 100;
 
 /// Known defects are about noise.
 const CLASSES_WITHOUT_NOISE: [CrashClass; 12] = [
@@ -67,6 +67,9 @@ const CLASSES_WITHOUT_NOISE: [CrashClass; 12] = [
     CrashClass::LostDirectoryEntry,
     CrashClass::UndoneRename,
 ];
+
+/// The known defect that every error in the creation meets, and crashes without an error do not.
+const NEEDS_AN_ERROR: &str = "half a creation";
 
 /// One scenario, and what its randomness follows from.
 struct Job {
@@ -147,7 +150,8 @@ fn crash(jobs: &[Job], floor: &Floor) {
     assert!(findings.deepest() >= DEPTH, "only {} deep", findings.deepest());
 }
 
-fn fail(jobs: &[Job], floor: &Floor) {
+/// Lets operations fail; returns the names of the known defects that were met.
+fn fail(jobs: &[Job], floor: &Floor) -> Vec<&'static str> {
     let findings = Findings::default();
     on_all_processors(jobs, |job| {
         if job.seed != SEED && job.scenario.level() == Level::Engine {
@@ -162,6 +166,7 @@ fn fail(jobs: &[Job], floor: &Floor) {
     });
     holds(&findings);
     assert!(findings.errors() >= floor.errors, "{} errors", findings.errors());
+    findings.known().into_keys().collect()
 }
 
 fn holds(findings: &Findings) {
@@ -191,23 +196,27 @@ fn processes_that_come_and_go_survive_every_crash() {
 
 #[test]
 fn streams_survive_every_error() {
-    fail(&of_group(Group::Streams), &STREAMS);
+    let met = fail(&of_group(Group::Streams), &STREAMS);
+    assert!(
+        met.contains(&NEEDS_AN_ERROR),
+        "mended, so take it off the list: {NEEDS_AN_ERROR}"
+    );
 }
 
 #[test]
 fn trees_survive_every_error() {
-    fail(&of_group(Group::Trees), &TREES);
+    drop(fail(&of_group(Group::Trees), &TREES));
 }
 
 #[test]
 fn processes_that_come_and_go_survive_every_error() {
-    fail(&of_group(Group::Lives), &LIVES);
+    drop(fail(&of_group(Group::Lives), &LIVES));
 }
 
 #[test]
 fn single_floors_survive_every_crash_and_every_error() {
     crash(&below(), &BELOW);
-    fail(&below(), &BELOW);
+    drop(fail(&below(), &BELOW));
 }
 
 #[test]
@@ -216,7 +225,7 @@ fn there_are_as_many_images_errors_and_workloads_as_the_documentation_says() {
     assert!(floors.iter().map(|floor| floor.images).sum::<u64>() >= 20_000);
     assert!(floors.iter().map(|floor| floor.errors).sum::<u64>() >= 5_000);
     let mut names: Vec<&str> = scenario::all().iter().map(|scenario| scenario.name()).collect();
-    assert!(names.len() >= 12 + 3);
+    assert!(names.len() >= 12 + 4);
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), scenario::all().len(), "two of one name");
@@ -232,20 +241,26 @@ fn what_is_known_to_be_wrong_is_still_wrong() {
         stop: count,
         ..Effort::to_the_end(noise.clone(), 1000, 1)
     };
+    let all = Effort::to_the_end(Limits::new(1), 1000, 1);
     let efforts = [
-        ("tiny", until_met(|findings| !findings.known().is_empty())),
+        ("tiny", 2, until_met(|findings| !findings.known().is_empty())),
         (
             "killed-and-changed",
-            until_met(|findings| findings.known().len() == KNOWN.len()),
+            2,
+            until_met(|findings| findings.known().len() > 1),
         ),
+        ("below-journal", 23, all.clone()),
+        ("below-journal", 32, all),
     ];
-    for (name, effort) in efforts {
-        let workload = workloads::named(name).expect("it is in the list");
-        explore(&workload, SEED + 1, &effort, &findings).expect("the host takes the sources");
+    let scenarios = scenario::all();
+    for (name, seed, effort) in efforts {
+        let mut named = scenarios.iter().filter(|scenario| scenario.name() == name);
+        let scenario = named.next().expect("it is in the list");
+        explore(scenario.as_ref(), seed, &effort, &findings).expect("the host takes the sources");
     }
     holds(&findings);
     let met = findings.known();
-    for known in KNOWN {
+    for known in KNOWN.iter().filter(|known| known.name != NEEDS_AN_ERROR) {
         assert!(
             met.contains_key(known.name),
             "mended, so take it off the list: {}",

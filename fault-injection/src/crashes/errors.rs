@@ -87,19 +87,16 @@ fn crash(
         judge(case, state.as_ref(), &image, findings);
     }
     let later = failed + seeded.below(last + 1 - failed);
-    let random = CrashVariant::Random(seeded.next_u64());
     let any = |at: u64, seeded: &mut Seeded| {
         let point = CrashPoint { after_operation: at };
         let variants: Vec<CrashVariant> = timeline.variants_at(point, seeded, &Limits::new(1)).collect();
-        variants[seeded.index(variants.len())]
+        (at, variants[seeded.index(variants.len())])
     };
     let crashes = [
-        (failed, CrashVariant::Nothing),
-        (failed, any(failed, seeded)),
-        (later, any(later, seeded)),
+        any(failed, seeded),
+        any(later, seeded),
         (last, CrashVariant::Nothing),
-        (last, CrashVariant::Everything),
-        (last, random),
+        (last, CrashVariant::Random(seeded.next_u64())),
     ];
     for (at, variant) in crashes {
         let point = CrashPoint { after_operation: at };

@@ -1,6 +1,14 @@
 //! What may go wrong with calls, and when.
 
-use std::{fmt, io, ops::Range, path::Path};
+use std::{
+    fmt, io,
+    ops::Range,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use crate::Seeded;
 
@@ -222,6 +230,13 @@ impl FaultRule {
     pub fn on_paths(mut self, is_meant: impl Fn(&Path) -> bool + Send + 'static) -> Self {
         self.paths = Some(Box::new(is_meant));
         self
+    }
+
+    /// Spoils nothing while the flag is down. Numbers count on all the same.
+    #[must_use]
+    pub fn while_true(self, is_up: Arc<AtomicBool>) -> Self {
+        let mut inner = self;
+        Self::from_fn(move |asked| inner.judge(asked).filter(|_| is_up.load(Ordering::Relaxed)))
     }
 
     /// Goes on once it has fired: it spoils every later operation that its fault applies to, on the same paths.

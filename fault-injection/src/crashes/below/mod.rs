@@ -1,10 +1,10 @@
 //! One floor of the engine alone on a simulated disk: images that cost little, for numbers and for depth.
 //!
 //! Each scenario does random things and notes, before and after each, what a crash may leave from then on. What is checked
-//! is the contract of that floor alone, not what others make of it. The list is short of the journal, which is no floor of
-//! the engine yet.
+//! is the contract of that floor alone, not what others make of it.
 
 mod catalog;
+mod journal;
 mod sessions;
 mod volume;
 
@@ -18,6 +18,7 @@ use crate::{SimulatedStorage, simulation::Marker};
 pub fn all() -> Vec<Box<dyn Scenario>> {
     vec![
         Box::new(catalog::CatalogAlone),
+        Box::new(journal::JournalAlone),
         Box::new(volume::VolumeAlone),
         Box::new(sessions::SessionsAlone),
     ]

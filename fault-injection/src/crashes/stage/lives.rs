@@ -21,7 +21,7 @@ impl Stage<'_> {
     /// Kills the process of the archive after so many more operations of the disk.
     pub fn kill_within(&mut self, operations: u64) {
         let number = self.disk.counts().mutating() + 1 + operations;
-        self.well_until = number - 1;
+        self.well_until = (self.surprises.len(), number - 1);
         self.is_doomed.store(true, Ordering::Relaxed);
         let is_doomed = Arc::clone(&self.is_doomed);
         self.disk.add_rule(FaultRule::from_fn(move |asked| {
@@ -40,15 +40,22 @@ impl Stage<'_> {
         self.forgive();
     }
 
-    /// Adds a rule to the disk.
+    /// Adds a rule to the disk, which holds until the disk is calmed.
     pub fn spoil(&mut self, rule: FaultRule) {
-        self.well_until = self.disk.counts().mutating();
-        self.disk.add_rule(rule);
+        self.well_until = (self.surprises.len(), 0);
+        self.is_spoiled.store(true, Ordering::Relaxed);
+        let is_spoiled = Arc::clone(&self.is_spoiled);
+        self.disk.add_rule(rule.while_true(is_spoiled));
+    }
+
+    /// Lets the disk work again: what was added last goes on no more.
+    pub fn calm(&mut self) {
+        self.is_spoiled.store(false, Ordering::Relaxed);
     }
 
     /// Leaves the disk so much room and no more, or as much as there is.
     pub fn leave_room(&mut self, free_bytes: Option<u64>) {
-        self.well_until = self.disk.counts().mutating();
+        self.well_until = (self.surprises.len(), 0);
         let used_bytes = self.disk.allocated_bytes();
         self.disk
             .set_capacity(free_bytes.map(|free_bytes| used_bytes + free_bytes));
@@ -56,8 +63,27 @@ impl Stage<'_> {
 
     /// Expects that the last steps failed since the disk was spoiled, as they should have.
     pub fn forgive(&mut self) {
-        let well_until = self.well_until;
-        self.surprises.retain(|(after, _)| *after <= well_until);
+        let (count, last) = self.well_until;
+        let mut index = 0;
+        self.surprises.retain(|(after, _)| {
+            index += 1;
+            index <= count || *after <= last
+        });
+    }
+
+    /// Loses the newest segment of a copy of the journal; nobody has the archive open.
+    pub fn lose_journal_copy(&mut self, copy: u64) {
+        let directory = Path::new(ROOT).join(format!("volumes/v0/journal/c{copy}"));
+        let newest = self
+            .disk
+            .list(&directory)
+            .ok()
+            .and_then(|names| names.last().cloned());
+        let removed = newest.map_or(Ok(()), |name| self.disk.remove_file(&directory.join(name)));
+        match removed.and_then(|()| self.disk.sync_directory(&directory)) {
+            // Where it could not be lost it is there.
+            Ok(()) | Err(_) => {}
+        }
     }
 
     /// Copies the catalog to another place, as somebody does who keeps one; nobody has it open.

@@ -51,8 +51,11 @@ pub struct Stage<'a> {
     other: Option<Archive>,
     /// Whether the process is still to be killed.
     is_doomed: Arc<AtomicBool>,
-    /// The last operation before something was meant to go wrong.
-    well_until: u64,
+    /// Whether the rules of the workload hold.
+    is_spoiled: Arc<AtomicBool>,
+    /// What was no surprise on purpose: so many come from before something was meant to go wrong, and others that came before
+    /// the operation of this number was over.
+    well_until: (usize, u64),
     kept_catalog: Option<Vec<u8>>,
     is_catalog_old: bool,
     /// Whether the archive is there already.
@@ -91,7 +94,8 @@ impl<'a> Stage<'a> {
             archive: None,
             other: None,
             is_doomed: Arc::default(),
-            well_until: 0,
+            is_spoiled: Arc::default(),
+            well_until: (0, 0),
             kept_catalog: None,
             is_catalog_old: false,
             has_archive: ground.has_archive,

@@ -3,10 +3,7 @@
 use bfdb::NameConflict;
 
 use super::{Group, Workload};
-use crate::{
-    crashes::{stage::Stage, what::What},
-    simulation::{AfterDrop, Fault, FaultRule, OperationKind},
-};
+use crate::crashes::{stage::Stage, what::What};
 
 const fn workload(name: &'static str, about: &'static str, play: fn(&mut Stage<'_>)) -> Workload {
     Workload {
@@ -136,37 +133,39 @@ pub(super) const LIST: &[Workload] = &[
         },
     ),
     workload(
-        "failed-sync",
-        "a sync fails in the middle of a commit and drops its bytes; the next commit goes elsewhere",
+        "killed-and-resumed-beside",
+        "a process that dies anywhere in a commit of a long file; one that was open all the time goes on with it",
         |stage| {
             stage.create();
+            stage.open_other();
             stage.commit(What::file("before", 1, 1000));
-            let view = [AfterDrop::AtOnce, AfterDrop::UntilForgotten][usize::from(stage.choose(2) == 1)];
-            let dropped = Fault::SyncDropsBytes { view };
-            let is_extent = |path: &std::path::Path| path.extension().is_some_and(|found| found == "bfx");
-            stage.spoil(FaultRule::first_of(OperationKind::SyncFile, dropped).on_paths(is_extent));
-            stage.commit(What::file("failing", 1, 5000));
-            stage.forgive();
-            stage.commit(What::file("after", 1, 5000));
-            stage.close();
-            stage.open();
-            stage.commit(What::file("last", 1, 2000));
+            let operations = stage.choose(230);
+            stage.kill_within(operations);
+            stage.commit_path(What::file("long", 1, 20_000));
+            stage.come_after_the_killed();
+            stage.take_turns();
+            stage.resume(What::file("long", 1, 20_000));
+            stage.commit(What::file("after", 1, 2000));
             stage.close();
         },
     ),
     workload(
-        "catalog-sync",
-        "a sync of the catalog fails in the middle of a commit; the process goes on",
+        "killed-and-given-back-beside",
+        "a process that dies anywhere in a commit of a long file; one that was open all the time rolls it back",
         |stage| {
             stage.create();
+            stage.open_other();
             stage.commit(What::file("before", 1, 1000));
-            let view = [AfterDrop::AtOnce, AfterDrop::UntilForgotten][usize::from(stage.choose(2) == 1)];
-            let dropped = Fault::SyncDropsBytes { view };
-            let is_catalog = |path: &std::path::Path| path.ends_with("catalog.redb");
-            stage.spoil(FaultRule::first_of(OperationKind::SyncFile, dropped).on_paths(is_catalog));
-            stage.commit(What::file("failing", 1, 2000));
-            stage.forgive();
-            stage.commit(What::file("after", 1, 1500));
+            let operations = stage.choose(230);
+            stage.kill_within(operations);
+            stage.commit_path(What::file("long", 1, 20_000));
+            stage.come_after_the_killed();
+            stage.take_turns();
+            stage.roll_back("long");
+            stage.commit(What::file("after", 1, 2000));
+            stage.close();
+            stage.open();
+            stage.commit(What::file("last", 1, 200));
             stage.close();
         },
     ),

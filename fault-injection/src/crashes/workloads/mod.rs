@@ -1,6 +1,7 @@
 //! What is done to an archive while its disk is watched: one list.
 
 mod lives;
+mod mishaps;
 mod streams;
 mod trees;
 
@@ -34,7 +35,7 @@ pub struct Workload {
 
 /// Returns all workloads.
 pub fn all() -> Vec<Workload> {
-    [streams::LIST, trees::LIST, lives::LIST].concat()
+    [streams::LIST, trees::LIST, lives::LIST, mishaps::LIST].concat()
 }
 
 /// Returns the workload of a name.
