@@ -1,7 +1,7 @@
 //! What every operation of one open archive shares.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU32, Ordering},
 };
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
@@ -52,8 +52,8 @@ pub(super) struct Shared {
     /// Memory of callers, who wait for workers and for slow streams while they hold it; so nobody waits for it.
     staging: BufferPool,
     pub(super) workers: rayon::ThreadPool,
-    /// Few threads for what keeps processors busy with small files: each keeps memory of its own.
-    pub(super) batch_workers: rayon::ThreadPool,
+    /// Few threads for what keeps processors busy with small files: each keeps memory of its own. Started by the first batch.
+    batch_workers: OnceLock<Option<rayon::ThreadPool>>,
     /// Made by the first commit.
     session: OwnSession,
     /// Commits of this process that wait for somebody to end them.
@@ -86,8 +86,6 @@ impl Shared {
         let budget_bytes = parts.resources.memory_bytes.max(strip);
         // A worker without a buffer would only wait for one.
         let threads = threads.min(budget_bytes / strip).max(1);
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let batch_threads = threads.min(processors).min(MAX_BATCH_THREADS);
         Ok(Self {
             layout: parts.layout,
             session: OwnSession::none(&catalog),
@@ -99,7 +97,7 @@ impl Shared {
             pool: BufferPool::new(budget_bytes),
             staging: BufferPool::new(to_usize(STAGING_LEN_BYTES * STAGING_BUFFERS)),
             workers: thread_pool("worker", threads)?,
-            batch_workers: thread_pool("batch", batch_threads)?,
+            batch_workers: OnceLock::new(),
             left: Arc::default(),
             mends: AtomicU32::new(MAX_MENDS),
         })
@@ -163,6 +161,24 @@ impl Shared {
             }
             made => made,
         }
+    }
+
+    /// Returns the threads for batches.
+    pub(super) fn batch_workers(&self) -> &rayon::ThreadPool {
+        let start = || {
+            let threads = self.workers.current_num_threads();
+            let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+            let threads = match threads {
+                1 => 1,
+                threads => threads.min(processors()).min(MAX_BATCH_THREADS),
+            };
+            thread_pool("batch", threads).ok()
+        };
+        // Where the system has no more threads, the other workers serve.
+        self.batch_workers
+            .get_or_init(start)
+            .as_ref()
+            .unwrap_or(&self.workers)
     }
 
     /// Says whether copies of the journal are to be mended once more.

@@ -23,7 +23,7 @@ use super::{
     ballast::Ballast,
     directory::directory_of,
     files::{create_directory, list_directory, open_file, sync_directory},
-    lock::{Claim, LockedFile, contents_of, glance},
+    lock::{Claim, LockedFile, contents_of, glance, says},
 };
 use crate::{
     error::{HostError, HostOperation},
@@ -318,7 +318,7 @@ impl ArchiveLayout {
         let contents = contents_of(seen.file.as_ref(), &path)?;
         Ok([Building::Creation, Building::Rebuild]
             .into_iter()
-            .find(|building| building.mark() == contents))
+            .find(|building| says(&contents, building.mark())))
     }
 
     fn storage(&self) -> &dyn Storage {

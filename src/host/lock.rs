@@ -24,6 +24,8 @@ use crate::{
 
 /// The most that is read of a lock file.
 const MAX_CONTENTS_LEN_BYTES: usize = 16 * 1024;
+/// What a disk writes at once at most.
+const SECTOR_LEN_BYTES: usize = 4096;
 /// How often the creation of a lock file is tried while others clear its temporary name away.
 const MAX_CREATE_TRIES: u32 = 16;
 /// How often a lock is tried that only lookers hold; each holds it for a few microseconds.
@@ -105,7 +107,7 @@ impl LockedFile {
         if !self.file.try_lock(Lock::Exclusive).map_err(failed)? {
             return Ok(false);
         }
-        self.write(contents)?;
+        self.write(0, contents)?;
         match rename_into_place(self.storage.as_ref(), &self.path, path, Existing::Refuse) {
             Ok(()) => Ok(true),
             Err(error) if error.is_not_found() => Ok(false),
@@ -148,20 +150,25 @@ impl LockedFile {
         })
     }
 
-    /// Replaces the contents, durably but not in one step: a crash may leave an empty file, unless it says that already.
+    /// Makes the file say something, durably but not in one step: a crash may leave an empty file, unless it says that already.
+    ///
+    /// Then it says so once more, in a sector of its own: its writer may have failed to sync the first, so that the disk does
+    /// not have it, and if it does, nothing may spoil it.
     pub(super) fn rewrite(&self, contents: &[u8]) -> Result<(), HostError> {
-        if self.contents()? == contents {
-            return Ok(());
+        let found = self.contents()?;
+        if says(&found, contents) {
+            let next = found.len().next_multiple_of(SECTOR_LEN_BYTES);
+            return self.write(next % MAX_CONTENTS_LEN_BYTES, contents);
         }
         self.file
             .set_len(0)
             .map_err(HostError::io(HostOperation::Write, &self.path))?;
-        self.write(contents)
+        self.write(0, contents)
     }
 
-    fn write(&self, contents: &[u8]) -> Result<(), HostError> {
+    fn write(&self, offset: usize, contents: &[u8]) -> Result<(), HostError> {
         self.file
-            .write_all_at(0, contents)
+            .write_all_at(to_u64(offset), contents)
             .map_err(HostError::io(HostOperation::Write, &self.path))?;
         self.file
             .sync_all()
@@ -200,6 +207,15 @@ impl LockedFile {
             Err(error) => Err(HostError::io(HostOperation::Inspect, &self.path)(error)),
         }
     }
+}
+
+/// Says whether the contents of a lock file are these, in any of its sectors.
+pub(super) fn says(found: &[u8], contents: &[u8]) -> bool {
+    let is_said = |sector: &[u8]| {
+        let (said, rest) = sector.split_at(contents.len().min(sector.len()));
+        said == contents && rest.iter().all(|byte| *byte == 0)
+    };
+    found.chunks(SECTOR_LEN_BYTES).any(is_said)
 }
 
 /// Says whether somebody works under the lock of the file at `path`, without disturbing anyone, and returns the file;

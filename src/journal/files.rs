@@ -1,6 +1,6 @@
 //! Segments as files: opened, looked at, made new, and closed for good.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use super::{
     ALLOCATION_STEP_BYTES, Journal,
@@ -224,13 +224,17 @@ impl Journal {
         })
     }
 
-    /// Returns a number above that of every segment that there is, or that this process has closed.
+    /// Returns a number above that of every segment that there is, that this process has closed, or that a state has named.
     fn next_number(&self, index: usize, above: u32) -> Result<u32, JournalError> {
         let directory = &self.places[index].directory;
         let listed =
             list_segments(&*self.storage, directory).map_err(failed(HostOperation::List, directory))?;
-        let closed = self.remembered(|open| open.closed.get(&index).copied());
-        let last = listed.last().copied().max(closed).max(Some(above)).unwrap_or(0);
+        let (closed, named) = self.remembered(|open| {
+            let of = |numbers: &BTreeMap<usize, u32>| numbers.get(&index).copied();
+            (of(&open.closed), of(&open.named))
+        });
+        let known = closed.max(named).max(Some(above));
+        let last = listed.last().copied().max(known).unwrap_or(0);
         last.checked_add(1).ok_or_else(|| JournalError::NoNumber {
             directory: directory.clone(),
         })

@@ -1,10 +1,12 @@
 //! Copies that are missing, damaged or behind, made whole again.
 
+use std::collections::BTreeSet;
+
 use super::{
     CopyPosition, Head, Journal, JournalState, SEGMENT_LEN_BYTES, Scan,
     files::FIRST_RECORD_BYTES,
     layout::{Missing, failed, make_directories},
-    record::RecordEntry,
+    record::{RecordEntry, Spot},
 };
 use crate::{
     error::{HostOperation, JournalError},
@@ -75,21 +77,43 @@ impl Journal {
     ) -> Result<CopyPosition, JournalError> {
         let place = &self.places[index];
         let known = state.position(place.volume, place.copy);
-        let known_segment = known.map_or(0, |position| position.segment);
+        let Some(known) = known else {
+            make_directories(&*self.storage, &place.directory, Missing::Two)?;
+            return self.write_lacking(index, 0, &self.not_for_certain_on(index, scan));
+        };
         let lacking: Vec<&RecordEntry> = self.missing_on(index, scan.chain()).collect();
         if lacking.is_empty()
             && let Some(end) = scan.ends.get(&index)
-            && end.segment >= known_segment
+            && end.segment >= known.segment
             && !self.is_closed(index, end.segment)
-        {
-            let known_end = known.filter(|known| known.segment == end.segment);
             // A segment that is shorter than it was is not gone on with.
-            if known_end.is_none_or(|known| known.end_bytes <= end.end_bytes) {
-                return Ok(*end);
-            }
+            && (known.segment != end.segment || known.end_bytes <= end.end_bytes)
+        {
+            return Ok(*end);
         }
         make_directories(&*self.storage, &place.directory, Missing::Two)?;
-        self.write_lacking(index, known_segment, &lacking)
+        self.write_lacking(index, known.segment, &lacking)
+    }
+
+    /// Returns the records of the chain that a copy without a place may lack, whatever is read there: it lost its place by a
+    /// write or sync that failed, perhaps in another process, and what that left may be in the memory of the system only.
+    ///
+    /// A segment that is long was left because it is; every record before was synced.
+    fn not_for_certain_on<'a>(&self, index: usize, scan: &'a Scan) -> Vec<&'a RecordEntry> {
+        let place = &self.places[index];
+        let is_here = |spot: &&Spot| (spot.place.volume, spot.place.copy) == (place.volume, place.copy);
+        let spots = scan.chain().iter().flat_map(|entry| &entry.spots);
+        let long: BTreeSet<u32> = spots
+            .filter(is_here)
+            .filter(|spot| spot.offset >= SEGMENT_LEN_BYTES / 2)
+            .map(|spot| spot.place.segment)
+            .collect();
+        let is_certain = |entry: &RecordEntry| {
+            let mut spots = entry.spots.iter().filter(is_here);
+            spots.any(|spot| long.contains(&spot.place.segment))
+        };
+        let chain = scan.chain().iter();
+        chain.filter(|entry| !is_certain(entry)).collect()
     }
 
     /// Writes records into new segments, each synced before the next begins.

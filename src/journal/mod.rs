@@ -93,6 +93,8 @@ struct Open {
     closed: BTreeMap<usize, u32>,
     /// The last segment of each copy without a position, as it was when all of them were read: nothing new appears in those.
     looked_through: BTreeMap<usize, u32>,
+    /// The highest segment of each copy that a state has named: no other gets its number, also where its file is gone.
+    named: BTreeMap<usize, u32>,
     /// Whether an append has an unknown outcome.
     is_poisoned: bool,
 }

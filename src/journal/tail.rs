@@ -56,6 +56,7 @@ impl Journal {
     /// [`JournalError::Forked`] when two records follow the state and neither was abandoned knowingly; the error of
     /// [`Self::load`] when the next record was whole and cannot be read any more.
     pub fn tail(&self, state: &JournalState) -> Result<Tail, JournalError> {
+        self.remember_names(state);
         let mut gathered = self.look_behind_all(state);
         if gathered.copies.is_empty() && !gathered.skipped.is_empty() {
             // What the others would say is not known, so nothing is skipped.
@@ -80,6 +81,19 @@ impl Journal {
             ahead,
             findings: gathered.findings,
         })
+    }
+
+    /// Notes which segments the catalog names. A new one of such a number, half written, would be taken for the one that is
+    /// gone.
+    fn remember_names(&self, state: &JournalState) {
+        for position in &state.copies {
+            if let Some(index) = self.index_of(position.volume, position.copy) {
+                self.remembered(|open| {
+                    let named = open.named.entry(index).or_default();
+                    *named = position.segment.max(*named);
+                });
+            }
+        }
     }
 
     fn look_behind_all(&self, state: &JournalState) -> Gathered {

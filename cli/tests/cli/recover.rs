@@ -381,7 +381,8 @@ fn a_source_that_changed_is_refused_and_its_commit_waits_on() {
     );
     assert!(answer.stderr.starts_with(&headline), "{}", answer.stderr);
     assert!(
-        answer.stderr.contains(" is not what it was ") && answer.stderr.contains("  try: bfdb recover --rollback big\n"),
+        answer.stderr.contains(" is not what it was ")
+            && answer.stderr.contains("  try: bfdb recover --rollback big\n"),
         "{}",
         answer.stderr
     );

@@ -54,28 +54,6 @@ pub const KNOWN: &[Known] = &[
                     .is_some_and(|path| path.extension().is_some_and(|found| found == "bfx"))
         },
     },
-    Known {
-        name: "healed segment of a number in use",
-        about: "a copy of the journal of which no segment is left gets a new one of the number that the catalog still names: \
-                a crash while it is written leaves a copy that lacks records, and nothing that looks behind the end notices",
-        is_met: |case, _, violation| {
-            let loses_a_copy = ["below-journal", "lost-copy"].contains(&case.workload.as_str());
-            violation.promise == Promise::Journal && loses_a_copy && violation.detail.contains("fault: Lacks")
-        },
-    },
-    Known {
-        name: "half a creation",
-        about: "a creation that failed and was tried again is cut off where lengths outlive bytes: what it leaves is taken for an \
-                archive that lost its catalog, and nothing can be made in its place",
-        is_met: |case, _, violation| {
-            let is_late = |crash: &Crash| matches!(crash.variant, CrashVariant::SizeBeforeData(_));
-            violation.promise == Promise::Opens
-                && violation.detail.contains("is missing, its volumes are there")
-                && ["creation", "tiny"].contains(&case.workload.as_str())
-                && case.fault.is_some()
-                && case.crashes.last().is_some_and(is_late)
-        },
-    },
 ];
 
 /// Returns the name of the known defect that a violation shows, if any.

@@ -272,7 +272,7 @@ impl<'a> BatchWriter<'a> {
 
     /// Writes every run; one result for each file, `None` for those without bytes.
     fn write(self, observer: &dyn Observer) -> Result<Vec<Option<WrittenSmall>>, CommitError> {
-        let results = self.shared.batch_workers.broadcast(|_| self.work(observer));
+        let results = self.shared.batch_workers().broadcast(|_| self.work(observer));
         results.into_iter().collect::<Result<(), CommitError>>()?;
         Ok(self.written.into_inner().unwrap_or_else(PoisonError::into_inner))
     }

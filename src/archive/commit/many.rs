@@ -77,7 +77,7 @@ pub(in crate::archive) fn commit_all(
     observer: &dyn CommitObserver,
 ) -> Result<(), CommitError> {
     let own = shared.own_directories()?;
-    shared.batch_workers.in_place_scope(|scope| {
+    shared.batch_workers().in_place_scope(|scope| {
         let mut committer = Committer {
             shared,
             options,
@@ -147,7 +147,7 @@ impl Committer<'_, '_> {
     fn store_window(&mut self, window: Vec<Source>) -> Result<Vec<Source>, CommitError> {
         let preparation = Preparation::new(self.shared, &self.own, WINDOW_LEN_BYTES);
         let prepare = |run: &[Source]| preparation.prepare_run(run);
-        let prepared: Vec<_> = (self.shared.batch_workers)
+        let prepared: Vec<_> = (self.shared.batch_workers())
             .install(|| window.par_chunks(RUN_LEN).flat_map_iter(prepare).collect());
         let names: Vec<&FileName> = window.iter().map(|source| &source.name).collect();
         let is_repeated = self.find_repeated(&names);
