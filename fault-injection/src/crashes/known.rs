@@ -21,40 +21,23 @@ pub struct Known {
 }
 
 /// All of them.
-pub const KNOWN: &[Known] = &[
-    Known {
-        name: "torn catalog header",
-        about: "noise in the sector of the header of catalog.redb, which each commit writes, makes an archive that nobody \
+pub const KNOWN: &[Known] = &[Known {
+    name: "torn catalog header",
+    about: "noise in the sector of the header of catalog.redb, which each commit writes, makes an archive that nobody \
                 can open: both slots of the database lie in one sector",
-        is_met: |case, image, violation| {
-            let is_header = |crash: &Crash| {
-                matches!(
-                    crash.variant,
-                    CrashVariant::GarbageInTornSector { sector: (0, _), .. }
-                )
-            };
-            violation.promise == Promise::Opens
-                && violation.detail.contains("magic number mismatch")
-                && case.crashes.last().is_some_and(is_header)
-                && image.torn().is_some_and(|path| path.ends_with("catalog.redb"))
-        },
+    is_met: |case, image, violation| {
+        let is_header = |crash: &Crash| {
+            matches!(
+                crash.variant,
+                CrashVariant::GarbageInTornSector { sector: (0, _), .. }
+            )
+        };
+        violation.promise == Promise::Opens
+            && violation.detail.contains("magic number mismatch")
+            && case.crashes.last().is_some_and(is_header)
+            && image.torn().is_some_and(|path| path.ends_with("catalog.redb"))
     },
-    Known {
-        name: "torn sector under a point of progress",
-        about: "a commit that waits goes on in the sector that its last synced frame ends in: noise there costs a shard of what \
-                was synced, and resuming looks at no more than its header",
-        is_met: |case, image, violation| {
-            let is_noise = |crash: &Crash| matches!(crash.variant, CrashVariant::GarbageInTornSector { .. });
-            violation.promise == Promise::Whole
-                && violation.detail.contains("damaged_shards: 1, lost: []")
-                && case.workload.starts_with("killed")
-                && case.crashes.last().is_some_and(is_noise)
-                && image
-                    .torn()
-                    .is_some_and(|path| path.extension().is_some_and(|found| found == "bfx"))
-        },
-    },
-];
+}];
 
 /// Returns the name of the known defect that a violation shows, if any.
 pub fn known(case: &Case, image: &Image, violation: &Violation) -> Option<&'static str> {

@@ -25,10 +25,10 @@ use crate::{
         ShardRecord,
     },
     error::{CatalogError, CommitError},
-    format::{ClaimedFrame, FRAME_HEADER_LEN_BYTES, FrameIdentity, FrameLayout},
+    format::{ClaimedFrame, FRAME_HEADER_LEN_BYTES, FrameFooter, FrameIdentity, FrameLayout},
     merkle::RootFolder,
     plan::{LanePosition, Placement},
-    units::{BlockId, BlockIndex, CommitId, ShardIndex, to_u64},
+    units::{BlockId, BlockIndex, CommitId, ShardIndex, to_u64, to_usize},
     volume::Volume,
 };
 
@@ -158,7 +158,8 @@ impl Ground<'_> {
         Some(blocks)
     }
 
-    /// Reads the header of a frame, which says what digest its shard has.
+    /// Reads the header of a frame, which says what digest its shard has, and its footer: an extent that ends inside its last
+    /// frame cannot be gone on with, and what was written behind it since may have torn the sector that it ends in.
     fn shard(
         &self,
         block: BlockId,
@@ -168,9 +169,15 @@ impl Ground<'_> {
         let volume = self.shared.volumes.of_extent(place.extent);
         let mut head = [0; FRAME_HEADER_LEN_BYTES];
         volume.read_at(place.extent, place.offset, &mut head).ok()?;
-        // An extent that ends inside its last frame cannot be gone on with.
-        let end = place.offset + frame.total_len_bytes();
-        volume.read_at(place.extent, end - 1, &mut [0]).ok()?;
+        let footer = frame.footer();
+        let mut tail = vec![0; to_usize(frame.total_len_bytes() - footer.start())];
+        volume
+            .read_at(place.extent, place.offset + footer.start(), &mut tail)
+            .ok()?;
+        let ends = FrameFooter::parse(&tail).ok()?;
+        if (ends.block(), ends.shard()) != (block, shard) {
+            return None;
+        }
         let identity = FrameIdentity {
             archive: self.shared.archive_id(),
             volume: volume.id(),
