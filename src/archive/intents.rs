@@ -12,7 +12,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{ballast::with_room, left_behind::LeftBehind, publication, shared::Shared};
+use super::{
+    ballast::with_room,
+    left_behind::{LeftBehind, UnderWay},
+    publication,
+    shared::Shared,
+};
 use crate::{
     catalog::{
         CatalogWriter, ExtentRecord, ExtentState, IntentRecord, Replaces, ResumableRecord, TransactionSize,
@@ -117,7 +122,7 @@ pub(super) fn find(shared: &Shared, commit: CommitId) -> Result<IntentRecord, Co
 }
 
 /// Takes over a commit that nobody works on: from the end of this transaction it is ours alone.
-pub(super) fn claim(shared: &Shared, commit: CommitId, replaces: Replaces) -> Result<(), CommitError> {
+pub(super) fn claim(shared: &Shared, commit: CommitId, replaces: Replaces) -> Result<UnderWay, CommitError> {
     let session = shared.session()?;
     // P6: its process may have died behind its record, and then it is published.
     let mut writer = publication::begin(shared)?.writer;
@@ -135,18 +140,30 @@ pub(super) fn claim(shared: &Shared, commit: CommitId, replaces: Replaces) -> Re
     writer.put_intent(&intent)?;
     // Taken out before anybody else can begin a transaction, so that nobody ends it under us.
     let was_left = shared.left.take(commit);
-    writer.commit().map(drop).map_err(|error| {
-        if was_left {
-            shared.left.add(commit);
+    match writer.commit() {
+        Ok(_) => Ok(UnderWay::new(&shared.left, commit)),
+        Err(error) => {
+            if was_left {
+                shared.left.add(commit);
+            }
+            Err(error.into())
         }
-        error.into()
-    })
+    }
+}
+
+/// Who ends a commit of this session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ender {
+    /// Whoever works on it, and holds its [`UnderWay`].
+    Worker,
+    /// Somebody who has found it left behind.
+    Finder,
 }
 
 /// Lets a commit of this session wait for a later attempt; returns how many bytes are done.
-pub(super) fn let_wait(shared: &Shared, commit: CommitId) -> Result<u64, CommitError> {
+pub(super) fn let_wait(shared: &Shared, commit: CommitId, ender: Ender) -> Result<u64, CommitError> {
     let room_bytes = TransactionSize::default().room_bytes();
-    end_own(shared, (commit, room_bytes), |writer, mut intent| {
+    end_own(shared, (commit, room_bytes), ender, |writer, mut intent| {
         intent.session = None;
         writer.put_intent(&intent)?;
         Ok(intent.resumable.as_ref().map_or(0, done_bytes))
@@ -154,9 +171,9 @@ pub(super) fn let_wait(shared: &Shared, commit: CommitId) -> Result<u64, CommitE
 }
 
 /// Gives back everything that a commit of this session has taken: it has failed.
-pub(super) fn give_up(shared: &Shared, commit: CommitId) -> Result<(), CommitError> {
+pub(super) fn give_up(shared: &Shared, commit: CommitId, ender: Ender) -> Result<(), CommitError> {
     let room_bytes = room_to_release(shared)?;
-    let ended = end_own(shared, (commit, room_bytes), |writer, _| {
+    let ended = end_own(shared, (commit, room_bytes), ender, |writer, _| {
         roll_back(shared, writer, commit, Afterwards::GoOn)?;
         Ok(())
     });
@@ -167,28 +184,28 @@ pub(super) fn give_up(shared: &Shared, commit: CommitId) -> Result<(), CommitErr
     }
 }
 
-/// Ends the work of this session on a commit, in one transaction. Where that fails the commit is left behind.
+/// Ends the work of this session on a commit, in one transaction.
 fn end_own<T>(
     shared: &Shared,
     (commit, room_bytes): (CommitId, u64),
+    ender: Ender,
     end: impl FnOnce(&mut CatalogWriter, IntentRecord) -> Result<T, CommitError>,
 ) -> Result<T, CommitError> {
-    shared.left.add(commit);
     let session = shared.session()?;
     // What it has failed of may be a full disk.
     with_room(shared, room_bytes, || {
         let mut writer = shared.catalog.write()?;
-        // Another thread may have taken it up, and then it is that one's.
-        let is_left = shared.left.take(commit);
+        // Under the lock: whoever takes it up or ends it meanwhile has taken it out.
+        let is_mine = ender == Ender::Worker || shared.left.take(commit);
         let intent = writer.intent(commit)?;
-        let Some(intent) = intent.filter(|intent| is_left && intent.session == Some(session)) else {
+        let Some(intent) = intent.filter(|intent| is_mine && intent.session == Some(session)) else {
             return Err(CommitError::OwnershipLost { commit });
         };
         let ended = end(&mut writer, intent).and_then(|ended| {
             writer.commit()?;
             Ok(ended)
         });
-        if ended.is_err() {
+        if ended.is_err() && ender == Ender::Finder {
             shared.left.add(commit);
         }
         ended
@@ -197,23 +214,18 @@ fn end_own<T>(
 
 /// Ends what this process has left behind. What still cannot be ended is tried again the next time.
 pub(super) fn end_left_behind(shared: &Shared) {
-    let mut failed = Vec::new();
-    while let Some(commit) = shared.left.take_any() {
-        let has_progress = shared
-            .catalog
-            .read()
-            .and_then(|reader| reader.intent(commit))
-            .is_ok_and(|intent| intent.is_some_and(|intent| has_progress(&intent)));
-        let ended = if has_progress {
-            let_wait(shared, commit).map(drop)
+    for commit in shared.left.all() {
+        let intent = shared.catalog.read().and_then(|reader| reader.intent(commit));
+        let may_go_on = intent.is_ok_and(|intent| intent.is_some_and(|intent| has_progress(&intent)));
+        let ended = if may_go_on {
+            let_wait(shared, commit, Ender::Finder).map(drop)
         } else {
-            give_up(shared, commit)
+            give_up(shared, commit, Ender::Finder)
         };
-        if ended.is_err() && shared.left.take(commit) {
-            failed.push(commit);
+        match ended {
+            Ok(()) | Err(_) => {}
         }
     }
-    failed.into_iter().for_each(|commit| shared.left.add(commit));
 }
 
 /// Says whether something of a commit is done that a later attempt need not write again.

@@ -3,7 +3,8 @@
 //! Their intents name a session that lives, so no other process may touch them. Whoever commits next in this process ends
 //! them; where that does not work, the session stays behind and the next writing open does.
 //!
-//! Invariant: a commit is taken out of here by whoever ends it or goes on with it, so that only one does.
+//! Invariant: a commit that somebody works on is not here. One is taken out under the write lock of the catalog by whoever ends
+//! it or goes on with it, so that only one does.
 
 use std::{
     collections::BTreeSet,
@@ -26,9 +27,9 @@ impl LeftBehind {
         self.lock().remove(&commit)
     }
 
-    /// Takes any one out.
-    pub(super) fn take_any(&self) -> Option<CommitId> {
-        self.lock().pop_first()
+    /// Returns all of them; they stay until somebody takes them out.
+    pub(super) fn all(&self) -> Vec<CommitId> {
+        self.lock().iter().copied().collect()
     }
 
     /// Says whether a commit is left behind.

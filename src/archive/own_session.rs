@@ -4,23 +4,35 @@
 //! it. Otherwise its file stays without a lock, as after a death, and the next writing open settles what is left: a long
 //! commit waits then, where a session without a file would have it thrown away.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use crate::{catalog::Catalog, error::HostError, host::Session, units::SessionId};
 
 /// The session, when there is one yet.
 #[derive(Debug)]
 pub(super) struct OwnSession {
-    catalog: Arc<Catalog>,
+    /// Until it is dropped.
+    catalog: Option<Arc<Catalog>>,
     slot: Mutex<Option<Session>>,
+    /// Whether something was published that the catalog may not have.
+    has_unknown: AtomicBool,
 }
 
 impl OwnSession {
     pub(super) fn none(catalog: &Arc<Catalog>) -> Self {
         Self {
-            catalog: Arc::clone(catalog),
+            catalog: Some(Arc::clone(catalog)),
             slot: Mutex::new(None),
+            has_unknown: AtomicBool::new(false),
         }
+    }
+
+    /// Lets the session stay when the archive is closed: the next writing open is to bring the catalog up.
+    pub(super) fn keep(&self) {
+        self.has_unknown.store(true, Ordering::Relaxed);
     }
 
     /// Returns the session; the first call makes it, and so does one that finds its file gone: that protects nothing which is
@@ -45,8 +57,11 @@ impl OwnSession {
     /// of it.
     pub(super) fn take_settled(&self) -> Option<Session> {
         let session = self.lock().take()?;
+        if self.has_unknown.load(Ordering::Relaxed) {
+            return None;
+        }
         // What cannot be read may name it.
-        let intents = self.catalog.read().and_then(|reader| reader.intents());
+        let intents = self.catalog.as_ref()?.read().and_then(|reader| reader.intents());
         let is_settled = intents.is_ok_and(|intents| {
             let mut sessions = intents.iter().filter_map(|intent| intent.session);
             sessions.all(|named| named != session.id())
@@ -61,7 +76,10 @@ impl OwnSession {
 
 impl Drop for OwnSession {
     fn drop(&mut self) {
+        let settled = self.take_settled();
+        // While the session is there, a catalog that was not closed is verified by the next writer.
+        drop(self.catalog.take());
         // Nobody is left to tell; a file that stays is recovered like that of a dead process.
-        self.take_settled().map(Session::end);
+        settled.map(Session::end);
     }
 }

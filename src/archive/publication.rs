@@ -55,7 +55,7 @@ pub(super) fn begin(shared: &Shared) -> Result<Publishing, PublicationError> {
             }
             return Ok(Publishing {
                 writer,
-                journal: mend(shared, tail.state),
+                journal: tail.state,
                 findings: tail.findings,
                 applied,
             });
@@ -75,7 +75,12 @@ fn mend(shared: &Shared, state: JournalState) -> JournalState {
         .scan()
         .and_then(|scan| shared.journal.heal(&scan, &state));
     match healed {
-        Ok(healed) if (healed.epoch, healed.hash) == (state.epoch, state.hash) => healed,
+        Ok(healed)
+            if (healed.epoch, healed.hash) == (state.epoch, state.hash)
+                && healed.copies.len() > state.copies.len() =>
+        {
+            healed
+        }
         // What else is wrong is told where it stops somebody.
         Ok(_) | Err(_) => state,
     }
@@ -106,6 +111,7 @@ pub(super) fn publish(
     } = publishing;
     // Whoever sees the record before the catalog has it is to see that somebody lives who brings it there.
     shared.session()?;
+    let journal = mend(shared, journal);
     let body = publication.encode();
     let journal = shared.journal.prepare(&journal, body.len())?;
     let epoch = writer.apply(publication, entries)?;
@@ -113,7 +119,10 @@ pub(super) fn publish(
     let journal = match shared.journal.append(&journal, &body) {
         Ok(journal) => journal,
         Err(AppendError::NothingWritten { source }) => return Err(source.into()),
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            shared.keep_session();
+            return Err(error.into());
+        }
     };
     // From here on the change is made; what follows can only be late.
     let committed = writer
@@ -121,10 +130,11 @@ pub(super) fn publish(
         .and_then(|()| writer.commit().map(drop));
     let Err(cause) = committed else { return Ok(()) };
     // A new handle looks at what is on disk, and applies the record where it is missing.
-    match catch_up(shared, epoch) {
-        Ok(()) => Ok(()),
-        Err(_) => Err(CommitError::NotVisibleYet { epoch, source: cause }),
+    if catch_up(shared, epoch).is_err() {
+        shared.keep_session();
+        return Err(CommitError::NotVisibleYet { epoch, source: cause });
     }
+    Ok(())
 }
 
 /// Makes sure that the catalog has come to an epoch that the journal has.

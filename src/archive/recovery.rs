@@ -14,7 +14,7 @@ use crate::{
     error::{ChainHead, CommitError, HostError, JournalError, OpenError, PublicationError},
     format::JournalState,
     host::{ArchiveLayout, DeadSession, SessionLife, SessionState, glance_at_sessions, sessions},
-    journal::Head,
+    journal::{Head, JournalFinding},
     units::{BlockId, CommitId, Epoch, ExtentId, FileId, SessionId, to_u64},
 };
 
@@ -34,8 +34,8 @@ pub struct RecoveryReport {
     pub records_rolled_forward: u64,
     /// What was wrong with copies of the journal; they were made whole from the others.
     pub journal_findings: u64,
-    /// Copies of the journal were faulty, and a volume has heard of a publication behind the last one that they have, although
-    /// no writer has died: if it was made, it is lost, and this is its epoch.
+    /// All copies of the journal were faulty, and a volume has heard of a publication behind the last one that they have,
+    /// although no writer has died: if it was made, it is lost, and this is its epoch.
     pub lost_epoch: Option<Epoch>,
     /// Extents on the volumes that the catalog does not know, looked for when it was an old one: what was reserved since, and
     /// never published. They are left alone.
@@ -61,9 +61,6 @@ pub(super) fn has_dead_session(layout: &ArchiveLayout) -> Result<bool, HostError
 pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
     // Where nothing is free even that needs the ballast.
     let mut report = again_with_room(&shared.layout, || bring_forward(shared))?;
-    if report.journal_findings > 0 && has_no_session(shared) {
-        report.lost_epoch = announced_epoch(shared)?;
-    }
     let reader = shared.catalog.read()?;
     let (extents, intents) = (reader.extents()?, reader.intents()?);
     drop(reader);
@@ -145,7 +142,8 @@ pub(super) fn mend_journal(shared: &Shared) -> Result<u64, CommitError> {
         mut writer, journal, ..
     } = publication::begin(shared)?;
     let scan = shared.journal.scan()?;
-    let faults = to_u64(scan.lacking().count());
+    let without_place = shared.journal.copy_count() - journal.copies.len();
+    let faults = to_u64(scan.lacking().count().max(without_place));
     if faults == 0 {
         return Ok(0);
     }
@@ -168,7 +166,10 @@ fn bring_forward(shared: &Shared) -> Result<RecoveryReport, OpenError> {
             applied,
         } = publication::begin(shared)?;
         report.records_rolled_forward += applied;
-        check_slots(&slots_of(shared)?, Head::of(&journal))?;
+        // Nobody publishes meanwhile: this is the write lock.
+        let slots = slots_of(shared)?;
+        check_slots(&slots, Head::of(&journal))?;
+        report.lost_epoch = lost_epoch(shared, (&slots, &findings), journal.epoch)?;
         let was_old = report.records_rolled_forward > 1;
         if was_old {
             // What was given out since, and never published, is not in the journal: no id is given twice.
@@ -194,10 +195,19 @@ fn bring_forward(shared: &Shared) -> Result<RecoveryReport, OpenError> {
     Err(PublicationError::Gap { catalog, journal }.into())
 }
 
-/// Returns the epoch that a volume has heard of and the catalog has not come to.
-fn announced_epoch(shared: &Shared) -> Result<Option<Epoch>, OpenError> {
-    let epoch = shared.catalog.read()?.epoch()?;
-    let announced = slots_of(shared)?.into_iter().map(|slots| slots.newest.epoch);
+/// Returns the publication that a volume has heard of and that a journal does not have which is faulty on every copy, unless a
+/// writer has died before it was made.
+fn lost_epoch(
+    shared: &Shared,
+    (slots, findings): (&[SlotState], &[JournalFinding]),
+    epoch: Epoch,
+) -> Result<Option<Epoch>, OpenError> {
+    let places = findings.iter().map(|finding| (finding.volume, finding.copy));
+    let faulty: BTreeSet<(u16, u8)> = places.collect();
+    if faulty.len() < shared.journal.copy_count() || has_dead_session(&shared.layout)? {
+        return Ok(None);
+    }
+    let announced = slots.iter().map(|slots| slots.newest.epoch);
     Ok(announced.filter(|announced| *announced > epoch).max())
 }
 

@@ -45,7 +45,8 @@ pub(super) fn remove_many(shared: &Shared, names: &[FileName]) -> Result<Vec<Opt
     let needed_bytes = size_of(stored.iter().flatten()).room_bytes();
     with_room(shared, needed_bytes, || {
         let free_bytes = shared.layout.free_bytes()?;
-        if free_bytes < needed_bytes {
+        // What is kept for the superuser is for days like this.
+        if free_bytes.saturating_add(shared.layout.reserved_bytes()) < needed_bytes {
             return Err(CommitError::Full {
                 name: first.name.clone(),
                 others: to_u64(stored.iter().flatten().count()) - 1,

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     catalog::{Catalog, CatalogOptions, ShardOwner},
     error::{CatalogDamage, CatalogError, CatalogTable, ScrubError},
-    journal::JournalFinding,
+    journal::{JournalFault, JournalFinding},
     units::{ExtentId, FileName},
 };
 
@@ -34,7 +34,7 @@ pub struct ScrubReport {
     /// Files with damage, in the order of names; those that have lost bytes say which. What a commit has written about its
     /// files stands here as `descriptor of commit <id>`.
     pub damage: Vec<FileDamage>,
-    /// Records that copies of the journal lack and others have; what a scrub finds, [`Archive::mend_journal`] mends.
+    /// Copies of the journal that are gone, and records that copies lack and others have; what a scrub finds, [`Archive::mend_journal`] mends.
     ///
     /// [`Archive::mend_journal`]: super::Archive::mend_journal
     pub journal: Vec<JournalFinding>,
@@ -97,15 +97,20 @@ pub(super) fn scrub(shared: &Arc<Shared>, observer: &dyn Observer) -> Result<Scr
     };
     let inspection = inspect(shared, feed, observer)?;
     let report = ScrubReport::new(files, inspection, observer);
+    // Read before the journal: what is published meanwhile may stand on some copies only when they are read.
+    let epoch = shared.catalog.read()?.epoch()?;
+    let is_fault = |finding: &JournalFinding| {
+        let is_lack = matches!(finding.fault, JournalFault::Lacks { first, .. } if first <= epoch);
+        let is_gone = matches!(
+            finding.fault,
+            JournalFault::NoDirectory | JournalFault::Unlistable { .. }
+        );
+        is_lack || is_gone
+    };
     // What cannot be read at all is no reason to keep the rest back.
-    let journal = shared
-        .journal
-        .scan()
-        .map(|scan| scan.lacking().cloned().collect());
-    Ok(ScrubReport {
-        journal: journal.unwrap_or_default(),
-        ..report
-    })
+    let mut journal = (shared.journal.scan().map(|scan| scan.findings)).unwrap_or_default();
+    journal.retain(is_fault);
+    Ok(ScrubReport { journal, ..report })
 }
 
 /// Verifies the catalog itself: a row that nobody asks for would hide its damage until somebody does.

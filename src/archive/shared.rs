@@ -181,6 +181,11 @@ impl Shared {
             .unwrap_or(&self.workers)
     }
 
+    /// Notes that something was published that the catalog may not have.
+    pub(super) fn keep_session(&self) {
+        self.session.keep();
+    }
+
     /// Says whether copies of the journal are to be mended once more.
     pub(super) fn takes_a_mend(&self) -> bool {
         self.mends

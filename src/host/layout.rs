@@ -141,6 +141,12 @@ impl ArchiveLayout {
         free.map_err(HostError::io(HostOperation::MeasureSpace, &self.root))
     }
 
+    /// Returns how many bytes more this process may write there than are free for an ordinary user; none where that cannot be
+    /// told.
+    pub fn reserved_bytes(&self) -> u64 {
+        self.storage().reserved_bytes(&self.root).unwrap_or(0)
+    }
+
     /// Returns the length of the catalog in bytes.
     ///
     /// # Errors

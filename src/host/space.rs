@@ -6,14 +6,12 @@ use std::{
     path::Path,
 };
 
-use rustix::{
-    fs::{StatVfs, fstatvfs},
-    process::geteuid,
-};
+use rustix::fs::{StatVfs, fstatvfs};
 
 use crate::error::{HostError, HostOperation};
 
-/// Returns how many bytes this process may still write to the file system that a file is on; `path` is for the message only. A file system that does not count has `u64::MAX`.
+/// Returns how many bytes an ordinary user may still write to the file system that a file is on; `path` is for the message
+/// only. A file system that does not count has `u64::MAX`.
 pub(super) fn free_bytes_of(file: impl AsFd, path: &Path) -> Result<u64, HostError> {
     let found = fstatvfs(file).map_err(HostError::io(HostOperation::MeasureSpace, path))?;
     Ok(free_bytes_in(&found))
@@ -24,13 +22,7 @@ fn free_bytes_in(found: &StatVfs) -> u64 {
     if found.f_blocks == 0 {
         u64::MAX
     } else {
-        // What is kept for the superuser counts for the superuser: on a disk that is full but for that, removals work.
-        let blocks = if geteuid().is_root() {
-            found.f_bfree
-        } else {
-            found.f_bavail
-        };
-        blocks.saturating_mul(found.f_frsize)
+        found.f_bavail.saturating_mul(found.f_frsize)
     }
 }
 

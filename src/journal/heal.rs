@@ -1,6 +1,6 @@
 //! Copies that are missing, damaged or behind, made whole again.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::{
     CopyPosition, Head, Journal, JournalState, SEGMENT_LEN_BYTES, Scan,
@@ -98,22 +98,21 @@ impl Journal {
     /// Returns the records of the chain that a copy without a place may lack, whatever is read there: it lost its place by a
     /// write or sync that failed, perhaps in another process, and what that left may be in the memory of the system only.
     ///
-    /// A segment that is long was left because it is; every record before was synced.
+    /// A segment that is long was filled record by record, and each was synced before the next; the last may be what failed.
     fn not_for_certain_on<'a>(&self, index: usize, scan: &'a Scan) -> Vec<&'a RecordEntry> {
         let place = &self.places[index];
         let is_here = |spot: &&Spot| (spot.place.volume, spot.place.copy) == (place.volume, place.copy);
-        let spots = scan.chain().iter().flat_map(|entry| &entry.spots);
-        let long: BTreeSet<u32> = spots
-            .filter(is_here)
-            .filter(|spot| spot.offset >= SEGMENT_LEN_BYTES / 2)
-            .map(|spot| spot.place.segment)
-            .collect();
-        let is_certain = |entry: &RecordEntry| {
-            let mut spots = entry.spots.iter().filter(is_here);
-            spots.any(|spot| long.contains(&spot.place.segment))
+        let mut last: BTreeMap<u32, u64> = BTreeMap::new();
+        for spot in scan.chain().iter().flat_map(|entry| &entry.spots).filter(is_here) {
+            let offset = last.entry(spot.place.segment).or_default();
+            *offset = spot.offset.max(*offset);
+        }
+        let is_certain = |spot: &Spot| {
+            let last = last.get(&spot.place.segment).copied().unwrap_or(0);
+            last >= SEGMENT_LEN_BYTES / 2 && spot.offset < last
         };
-        let chain = scan.chain().iter();
-        chain.filter(|entry| !is_certain(entry)).collect()
+        let is_doubtful = |entry: &&RecordEntry| !entry.spots.iter().filter(is_here).any(is_certain);
+        scan.chain().iter().filter(is_doubtful).collect()
     }
 
     /// Writes records into new segments, each synced before the next begins.

@@ -135,6 +135,15 @@ impl Storage for HostStorage {
         Ok(free_bytes_in(&statvfs(path)?))
     }
 
+    fn reserved_bytes(&self, path: &Path) -> io::Result<u64> {
+        if !geteuid().is_root() {
+            return Ok(0);
+        }
+        let found = statvfs(path)?;
+        let kept = found.f_bfree.saturating_sub(found.f_bavail);
+        Ok(kept.saturating_mul(found.f_frsize))
+    }
+
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
         fs::canonicalize(path)
     }
@@ -305,13 +314,7 @@ fn free_bytes_in(found: &StatVfs) -> u64 {
     if found.f_blocks == 0 {
         u64::MAX
     } else {
-        // What is kept for the superuser counts for the superuser: on a disk that is full but for that, removals work.
-        let blocks = if geteuid().is_root() {
-            found.f_bfree
-        } else {
-            found.f_bavail
-        };
-        blocks.saturating_mul(found.f_frsize)
+        found.f_bavail.saturating_mul(found.f_frsize)
     }
 }
 

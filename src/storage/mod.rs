@@ -82,12 +82,22 @@ pub trait Storage: Debug + Send + Sync {
     /// `NotFound` when nothing has it.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
-    /// Returns how many bytes this process may still write to the file system that a path is on; `u64::MAX` where it does not
-    /// count.
+    /// Returns how many bytes an ordinary user may still write to the file system that a path is on; `u64::MAX` where it
+    /// does not count.
     ///
     /// # Errors
     /// `NotFound` when nothing stands there.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+
+    /// Returns how many bytes more this process may write there, because it is the superuser and the file system keeps some for
+    /// such: they count as free for nobody.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing stands there.
+    fn reserved_bytes(&self, path: &Path) -> io::Result<u64> {
+        let _ = path;
+        Ok(0)
+    }
 
     /// Returns the path without links and dots, where the storage knows such; the path itself otherwise.
     ///

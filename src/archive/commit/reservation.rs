@@ -22,7 +22,12 @@ use super::{
     room::{RoomNeed, check_room},
 };
 use crate::{
-    archive::{ballast::settle, intents, left_behind::UnderWay, shared::Shared},
+    archive::{
+        ballast::settle,
+        intents::{self, Ender},
+        left_behind::UnderWay,
+        shared::Shared,
+    },
     catalog::{
         CatalogWriter, EntryKind, ExtentRecord, ExtentState, FileRecord, IntentRecord, PublishedExtent,
         Replaces, ResumableRecord, SourceRecord,
@@ -66,8 +71,9 @@ pub(super) struct Reservation {
     /// What this leg fills: the extents that it writes.
     pub(super) written: Filled,
     pub(super) writers: BTreeMap<ExtentId, Arc<dyn ExtentWriter>>,
-    /// Dropped without an end, as by a panic, the commit is left to whoever commits next.
-    pub(super) under_way: UnderWay,
+    /// Dropped without an end, as by a panic, the commit is left to whoever commits next. `None` while whoever goes on from one
+    /// reservation to the next holds it.
+    pub(super) under_way: Option<UnderWay>,
 }
 
 impl Reservation {
@@ -144,7 +150,7 @@ impl Reservation {
             written: filled.clone(),
             filled,
             writers: BTreeMap::new(),
-            under_way: UnderWay::new(&shared.left, commit),
+            under_way: Some(UnderWay::new(&shared.left, commit)),
         })
     }
 
@@ -262,14 +268,18 @@ impl Reservation {
 
     /// Ends it: it is published, or may be.
     pub(super) fn end(self) {
-        self.under_way.end();
+        if let Some(under_way) = self.under_way {
+            under_way.end();
+        }
     }
 
     /// Gives everything back after a failure: files are cut, ownership and intent end. Where that fails it is left behind.
-    pub(super) fn give_back(self, shared: &Shared) -> Result<(), CommitError> {
-        let commit = self.commit;
-        drop(self);
-        intents::give_up(shared, commit)
+    pub(super) fn give_back(mut self, shared: &Shared) -> Result<(), CommitError> {
+        // Nobody writes any more.
+        self.writers.clear();
+        intents::give_up(shared, self.commit, Ender::Worker)?;
+        self.end();
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use super::{
     CommitOutcome, NameConflict,
     columns::{Done, write_file},
+    find_file,
     large::{Subject, changes, only, reserve},
     prepare::of_source,
     progress::ProgressLog,
@@ -14,7 +15,8 @@ use super::{
 };
 use crate::{
     archive::{
-        intents,
+        intents::{self, Ender},
+        left_behind::UnderWay,
         observer::{Event, Observer},
         shared::Shared,
     },
@@ -75,9 +77,16 @@ pub(super) fn store_resumably(
         }
     }
     let resumable = Resumable { source, replaces };
-    let reservation = reserve(shared, subject, Some(&resumable))?;
+    let mut reservation = reserve(shared, subject, Some(&resumable))?;
+    let under_way = reservation.under_way.take().expect("a new one holds it");
     let done = Done::nothing(&reservation.files()[0].record.geometry);
-    run(shared, (reservation, done), file, subject.conflict, observer)
+    run(
+        shared,
+        (under_way, reservation, done),
+        file,
+        subject.conflict,
+        observer,
+    )
 }
 
 /// Goes on with the commit of an intent that nobody works on, on the terms that it began with.
@@ -87,12 +96,17 @@ pub(in crate::archive) fn resume(
     file: &SourceFile,
     observer: &dyn Observer,
 ) -> Result<CommitOutcome, CommitError> {
+    let commit = intent.commit;
     let Some(resumable) = &intent.resumable else {
-        return Err(CommitError::NotResumable {
-            commit: intent.commit,
-        });
+        return Err(CommitError::NotResumable { commit });
     };
-    resume_as(shared, intent.commit, file, resumable.replaces, observer)
+    // A later commit of the name ends it, also where its process died before it could say so.
+    let stored = find_file(shared, &intent.name)?;
+    if stored.is_some_and(|stored| stored.commit > commit) {
+        intents::give_back(shared, commit)?;
+        return Err(CommitError::NoSuchCommit { commit });
+    }
+    resume_as(shared, commit, file, resumable.replaces, observer)
 }
 
 fn resume_as(
@@ -102,25 +116,28 @@ fn resume_as(
     replaces: Replaces,
     observer: &dyn Observer,
 ) -> Result<CommitOutcome, CommitError> {
-    intents::claim(shared, commit, replaces)?;
+    let under_way = intents::claim(shared, commit, replaces)?;
     let conflict = match replaces {
         Replaces::Nothing => NameConflict::Refuse,
         Replaces::Existing => NameConflict::Replace,
     };
     match go_on(shared, commit) {
-        Ok(begun) => {
-            let record = &begun.0.files()[0].record;
+        Ok((reservation, done)) => {
+            let record = &reservation.files()[0].record;
             observer.event(Event::GoingOn {
                 name: &record.name,
-                done_bytes: intents::bytes_before(&record.geometry, to_u64(begun.1.blocks.len())),
+                done_bytes: intents::bytes_before(&record.geometry, to_u64(done.blocks.len())),
                 len_bytes: record.geometry.len_bytes(),
             });
-            run(shared, begun, file, conflict, observer)
+            run(shared, (under_way, reservation, done), file, conflict, observer)
         }
         // It waits for the next attempt, as it did before this one.
-        Err(error) => match intents::let_wait(shared, commit) {
-            Ok(_) | Err(_) => Err(error),
-        },
+        Err(error) => {
+            if intents::let_wait(shared, commit, Ender::Worker).is_ok() {
+                under_way.end();
+            }
+            Err(error)
+        }
     }
 }
 
@@ -149,13 +166,13 @@ pub(in crate::archive) fn open_source(intent: &IntentRecord) -> Result<SourceFil
 /// it.
 fn run(
     shared: &Shared,
-    begun: (Reservation, Done),
+    (under_way, reservation, done): (UnderWay, Reservation, Done),
     file: &SourceFile,
     conflict: NameConflict,
     observer: &dyn Observer,
 ) -> Result<CommitOutcome, CommitError> {
-    let commit = begun.0.commit();
-    let mut begun = Ok(begun);
+    let commit = reservation.commit();
+    let mut begun = Ok((reservation, done));
     let (mut furthest, mut failures) = (0, 0);
     loop {
         let (outcome, reservation) = match begun {
@@ -178,7 +195,8 @@ fn run(
             Err(CommitError::Cancelled) => {
                 drop(reservation);
                 let name = intents::find(shared, commit)?.name;
-                let done_bytes = intents::let_wait(shared, commit)?;
+                let done_bytes = intents::let_wait(shared, commit, Ender::Worker)?;
+                under_way.end();
                 return Err(CommitError::Interrupted {
                     name,
                     commit,
@@ -188,18 +206,21 @@ fn run(
             Err(error) if may_wait(shared, commit, &error) => {
                 drop(reservation);
                 // The error that counts is the first; where this fails too, it stays behind.
-                return match intents::let_wait(shared, commit) {
-                    Ok(_) | Err(_) => Err(error),
-                };
-            }
-            outcome => match reservation {
-                Some(reservation) => return only(settle(shared, reservation, outcome)?),
-                None => {
-                    return match intents::give_up(shared, commit) {
-                        Ok(()) | Err(_) => Err(outcome.err().expect("nothing was attempted")),
-                    };
+                if intents::let_wait(shared, commit, Ender::Worker).is_ok() {
+                    under_way.end();
                 }
-            },
+                return Err(error);
+            }
+            outcome => {
+                let Some(mut reservation) = reservation else {
+                    if intents::give_up(shared, commit, Ender::Worker).is_ok() {
+                        under_way.end();
+                    }
+                    return Err(outcome.err().expect("nothing was attempted"));
+                };
+                reservation.under_way = Some(under_way);
+                return only(settle(shared, reservation, outcome)?);
+            }
         }
     }
 }

@@ -16,7 +16,6 @@ use super::{
 use crate::{
     archive::{
         intents::{self, Afterwards, release},
-        left_behind::UnderWay,
         read::BlockReader,
         shared::Shared,
     },
@@ -32,7 +31,8 @@ use crate::{
     volume::Volume,
 };
 
-/// Goes on with a commit whose intent belongs to this session already, from the last point that holds.
+/// Goes on with a commit whose intent belongs to this session already, from the last point that holds. The caller holds that it
+/// is under way.
 pub(super) fn go_on(shared: &Shared, commit: CommitId) -> Result<(Reservation, Done), CommitError> {
     let session = shared.session()?;
     let intent = shared.catalog.read()?.intent(commit)?;
@@ -277,7 +277,7 @@ fn plan_leg(
         filled,
         written,
         writers: std::collections::BTreeMap::new(),
-        under_way: UnderWay::new(&shared.left, intent.commit),
+        under_way: None,
     })
 }
 

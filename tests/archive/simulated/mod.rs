@@ -58,9 +58,16 @@ impl Bench {
     }
 
     fn open(&self) -> (Archive, RecoveryReport) {
+        self.open_with(1)
+    }
+
+    fn open_with(&self, threads: usize) -> (Archive, RecoveryReport) {
         let options = OpenOptions {
             access: Access::Write,
-            resources: resources(),
+            resources: Resources {
+                threads,
+                ..resources()
+            },
         };
         Archive::open_on(&self.machine, Path::new(ROOT), &options).unwrap()
     }
