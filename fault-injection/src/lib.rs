@@ -2,13 +2,14 @@
 //!
 //! Stands beside the engine and uses its public traits only: a suite that every volume must pass, a volume that fails
 //! when it is told to, a disk in memory whose crashes
-//! can be enumerated, and tools that damage real archives on disk. Everything random comes from a seed, so whatever
+//! can be enumerated, processes that die at a chosen call, and tools that damage real archives on disk. Everything random comes from a seed, so whatever
 //! was found can be found again.
 
 pub mod conformance;
 pub mod crashes;
 pub mod damage;
 pub mod faulty;
+pub mod killing;
 mod seeded;
 pub mod simulation;
 

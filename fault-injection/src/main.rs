@@ -8,6 +8,8 @@
     reason = "a program for people at a terminal"
 )]
 
+mod dying;
+
 use std::{
     env,
     process::ExitCode,
@@ -16,19 +18,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bfdb_fault_injection::crashes::{
-    campaign::{self, Part, Plan},
-    case::Case,
-    explore::{Findings, replay},
+use bfdb_fault_injection::{
+    crashes::{
+        campaign::{self, Part, Plan},
+        case::Case,
+        explore::{Findings, replay},
+    },
+    killing::{self, Chain},
 };
 
 const USAGE: &str = "\
-usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--level crash|error|below] [--replay CASE]
+usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--level crash|error|below|kill] [--replay CASE]
 
   --minutes M    go on for so long
   --states N     go on until so many different images were checked, a quarter of them through the whole engine
   --seed S       what everything random follows from (1)
-  --level L      crashes of the engine, errors in it, or crashes of single floors; all of them without this
+  --level L      crashes of the engine, errors in it, crashes of single floors, or real processes that are killed; all of them
+                 without this
   --replay CASE  check one image again, as a violation names it
 
 Without an end it goes on for one minute.";
@@ -38,6 +44,9 @@ const PROGRESS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
+    if let Some(code) = dying::run(&arguments) {
+        return code;
+    }
     let Some(wanted) = parse(&arguments) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
@@ -46,6 +55,13 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let findings = Findings::default();
     let done = match &wanted.replay {
+        // Where it dies follows from the seed; whoever is killed from outside may get a little further.
+        Some(case) if case.workload.starts_with(killing::WORKLOAD) => {
+            env::current_exe().and_then(|program| {
+                let seed = case.seed;
+                killing::run(&Chain { program, seed }, &findings)
+            })
+        }
         Some(case) => replay(case, &findings),
         None => explore(&wanted, &findings),
     };
@@ -61,10 +77,11 @@ fn main() -> ExitCode {
     }
     let violations = findings.violations().len();
     println!(
-        "{{\"type\":\"summary\",\"states\":{},\"engine_states\":{},\"errors\":{},\"violations\":{violations},\"seed\":{}}}",
+        "{{\"type\":\"summary\",\"states\":{},\"engine_states\":{},\"errors\":{},\"kills\":{},\"violations\":{violations},\"seed\":{}}}",
         findings.images(),
         findings.engine_images(),
         findings.errors(),
+        findings.kills(),
         wanted.seed,
     );
     if violations == 0 {
@@ -128,6 +145,7 @@ fn part_of(name: &str) -> Option<Part> {
         "crash" => Part::Crash,
         "error" => Part::Error,
         "below" => Part::Below,
+        "kill" => Part::Kill,
         _ => return None,
     })
 }
@@ -137,6 +155,7 @@ fn explore(wanted: &Wanted, findings: &Findings) -> std::io::Result<()> {
         seed: wanted.seed,
         parts: wanted.parts.clone(),
         threads: thread::available_parallelism().map_or(1, usize::from),
+        program: Some(env::current_exe()?),
     };
     let began = now();
     let (ended, waiting) = channel::<()>();
@@ -144,12 +163,13 @@ fn explore(wanted: &Wanted, findings: &Findings) -> std::io::Result<()> {
         scope.spawn(move || {
             while waiting.recv_timeout(PROGRESS) == Err(RecvTimeoutError::Timeout) {
                 eprintln!(
-                    "{:4} s: {} images, {} of the engine, {} in recoveries, {} errors, {} violations",
+                    "{:4} s: {} images, {} of the engine, {} in recoveries, {} errors, {} kills, {} violations",
                     began.elapsed().as_secs(),
                     findings.images(),
                     findings.engine_images(),
                     findings.nested_images(),
                     findings.errors(),
+                    findings.kills(),
                     findings.violations().len(),
                 );
             }

@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -17,7 +18,10 @@ use super::{
     explore::{Effort, Findings, explore},
     scenario::{self, Level, Scenario},
 };
-use crate::simulation::Limits;
+use crate::{
+    killing::{self, Chain},
+    simulation::Limits,
+};
 
 /// What a campaign is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub enum Part {
     Error,
     /// Crashes of single floors.
     Below,
+    /// Real processes that are killed.
+    Kill,
 }
 
 /// What a campaign does.
@@ -39,6 +45,8 @@ pub struct Plan {
     pub parts: Vec<Part>,
     /// The threads; at least one.
     pub threads: usize,
+    /// A program that understands `die`; without one no process is killed.
+    pub program: Option<PathBuf>,
 }
 
 /// Errors that a round injects into each workload. With the floors below they make a round of some 250 000 images, of which a
@@ -49,11 +57,21 @@ const ERRORS: usize = 1200;
 const SEEDS: u64 = 12;
 const FLOOR_JOBS: u64 = 4;
 
+/// Archives of a round in which process after process is killed.
+const CHAINS: u64 = 40;
+
 /// One thing to do.
 struct Job<'a> {
     part: Part,
-    scenario: &'a dyn Scenario,
+    work: Work<'a>,
     seeds: std::ops::Range<u64>,
+}
+
+/// With what.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Scenario(&'a dyn Scenario),
+    Program(&'a Path),
 }
 
 /// Goes on until `is_enough` says so; it is asked before each job.
@@ -88,7 +106,7 @@ pub fn run(plan: &Plan, findings: &Findings, is_enough: &(dyn Fn() -> bool + Syn
 }
 
 /// Returns the jobs of a round, those of different kinds by turns.
-fn round<'a>(plan: &Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<Job<'a>> {
+fn round<'a>(plan: &'a Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<Job<'a>> {
     let is_wanted = |part| plan.parts.is_empty() || plan.parts.contains(&part);
     let seed = plan.seed.wrapping_mul(1_000_003).wrapping_add(number);
     let of_level = |level| {
@@ -105,10 +123,21 @@ fn round<'a>(plan: &Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<Job<
         for scenario in of_level(Level::Below) {
             below.push(Job {
                 part: Part::Below,
-                scenario,
+                work: Work::Scenario(scenario),
                 seeds: first..first.saturating_add(SEEDS),
             });
         }
+    }
+    for seed in 0..plan.program.as_ref().map_or(0, |_| CHAINS) {
+        let seed = plan
+            .seed
+            .wrapping_mul(1_000_003)
+            .wrapping_add(number * CHAINS + seed);
+        below.extend(plan.program.iter().map(|program| Job {
+            part: Part::Kill,
+            work: Work::Program(program),
+            seeds: seed..seed.saturating_add(1),
+        }));
     }
     let engine: Vec<_> = of_level(Level::Engine).collect();
     let (rounds, per_round) = (engine.len(), below.len());
@@ -118,7 +147,7 @@ fn round<'a>(plan: &Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<Job<
         for part in [Part::Crash, Part::Error] {
             jobs.push(Job {
                 part,
-                scenario,
+                work: Work::Scenario(scenario),
                 seeds: seed..seed.saturating_add(1),
             });
         }
@@ -134,9 +163,13 @@ impl Job<'_> {
     fn do_it(&self, findings: &Findings) -> io::Result<()> {
         let effort = Effort::to_the_end(Limits::new(1), 8, 4);
         for seed in self.seeds.clone() {
-            match self.part {
-                Part::Crash | Part::Below => explore(self.scenario, seed, &effort, findings)?,
-                Part::Error => inject(self.scenario, seed, ERRORS, findings)?,
+            match (self.work, self.part) {
+                (Work::Scenario(scenario), Part::Error) => inject(scenario, seed, ERRORS, findings)?,
+                (Work::Scenario(scenario), _) => explore(scenario, seed, &effort, findings)?,
+                (Work::Program(program), _) => {
+                    let program = program.to_path_buf();
+                    killing::run(&Chain { program, seed }, findings)?;
+                }
             }
         }
         Ok(())

@@ -35,6 +35,7 @@ pub struct Findings {
     nested_images: AtomicU64,
     deepest: AtomicUsize,
     errors: AtomicU64,
+    kills: AtomicU64,
     known: Mutex<BTreeMap<&'static str, u64>>,
     violations: Mutex<Vec<Found>>,
     is_over: AtomicBool,
@@ -112,6 +113,15 @@ impl Findings {
         self.is_over.load(Ordering::Relaxed)
     }
 
+    /// Returns how many real processes were killed.
+    pub fn kills(&self) -> u64 {
+        self.kills.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_kill(&self) {
+        self.kills.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn count_error(&self) {
         self.errors.fetch_add(1, Ordering::Relaxed);
     }
@@ -146,7 +156,7 @@ impl Findings {
     }
 
     /// Notes a violation.
-    pub(super) fn report(&self, case: &Case, violation: Violation) {
+    pub(crate) fn report(&self, case: &Case, violation: Violation) {
         let mut violations = self.violations.lock().unwrap_or_else(PoisonError::into_inner);
         violations.push(Found {
             case: case.clone(),
@@ -421,7 +431,7 @@ pub fn replay(case: &Case, findings: &Findings) -> io::Result<()> {
 }
 
 /// Checks an image and reports everything about it; returns its recovery if the check came so far.
-pub(super) fn judge(case: &Case, state: &dyn State, image: &Image, findings: &Findings) -> Option<Recovery> {
+pub(crate) fn judge(case: &Case, state: &dyn State, image: &Image, findings: &Findings) -> Option<Recovery> {
     match state.check(image, case.seed) {
         Err(violation) => {
             findings.report_of(case, image, violation);

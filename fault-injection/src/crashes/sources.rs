@@ -15,7 +15,9 @@ use super::oracle::{Entry, Kind};
 /// at once too.
 #[derive(Debug)]
 pub struct Sources {
-    directory: tempfile::TempDir,
+    directory: PathBuf,
+    /// Removes the directory in the end, where it was made for this.
+    owned: Option<tempfile::TempDir>,
     made: Mutex<BTreeSet<PathBuf>>,
 }
 
@@ -25,10 +27,26 @@ impl Sources {
     /// # Errors
     /// When the host has no room for a directory.
     pub fn new() -> io::Result<Self> {
+        let owned = tempfile::tempdir()?;
         Ok(Self {
-            directory: tempfile::tempdir()?,
+            directory: owned.path().to_path_buf(),
+            owned: Some(owned),
             made: Mutex::default(),
         })
+    }
+
+    /// Uses those that another process has made.
+    pub fn of_another_process(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_path_buf(),
+            owned: None,
+            made: Mutex::default(),
+        }
+    }
+
+    /// Returns the directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Returns where a source is, and makes it unless that was done before.
@@ -38,11 +56,10 @@ impl Sources {
     pub fn path(&self, name: &str, version: u64, entry: &Entry) -> PathBuf {
         let path = self
             .directory
-            .path()
             .join(format!("{version}"))
             .join(name.replace('/', "-"));
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if made.insert(path.clone()) {
+        if self.owned.is_some() && made.insert(path.clone()) {
             make(&path, entry).expect("the host takes a small file");
         }
         path

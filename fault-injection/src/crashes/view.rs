@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Reads everything: names, kinds, every byte.
-pub(super) fn see(archive: &Archive) -> Result<Seen, Violation> {
+pub(crate) fn see(archive: &Archive) -> Result<Seen, Violation> {
     let refused = |error: &dyn std::error::Error| Promise::Content.broken(explained(error));
     let snapshot = archive.snapshot().map_err(|error| refused(&error))?;
     let mut seen = Seen::new();

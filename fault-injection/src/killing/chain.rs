@@ -1,0 +1,219 @@
+//! One archive, and one process after another that dies in it.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use bfdb::{Access, Archive, OpenOptions};
+
+use super::{
+    copied::copied,
+    script::Script,
+    storage::{Death, Moment},
+};
+use crate::{
+    Seeded,
+    crashes::{
+        case::Case,
+        explore::{Findings, judge},
+        image::Image,
+        oracle::{Allowed, Existence, Viewer},
+        setting::{explained, resources},
+        sources::Sources,
+        view::see,
+        violation::{Promise, Violation},
+    },
+    simulation::Marker,
+};
+
+/// What cases of killed processes begin with; behind it stands which process it was.
+pub const WORKLOAD: &str = "process";
+
+/// Acts of one script.
+const ACTS: usize = 14;
+
+/// Deaths of one chain at most; then the script is played to its end.
+const DEATHS: u64 = 12;
+
+/// What is to be killed.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    /// A program that understands `die`: `bfdb-fault-injection`.
+    pub program: PathBuf,
+    /// What the script and the deaths follow from.
+    pub seed: u64,
+}
+
+/// Kills process after process in one archive until the script is at its end.
+///
+/// # Errors
+/// When the host cannot take the archive, or the program cannot be started.
+pub fn run(chain: &Chain, findings: &Findings) -> io::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let sources = Sources::new()?;
+    let script = Script::new(chain.seed, ACTS);
+    let items = script.acts.iter().flat_map(|act| &act.items);
+    items.for_each(|item| drop(item.source(&sources)));
+    let mut playing = Playing {
+        chain,
+        root: directory.path().join("a.bfdb"),
+        sources: &sources,
+        markers: Vec::new(),
+        next: 0,
+    };
+    let mut seeded = Seeded::new(chain.seed ^ 0xDEAD);
+    for number in 0.. {
+        let end = (number < DEATHS).then(|| End::choose(&mut seeded));
+        let is_over = match playing.one_process(end)? {
+            Ok(is_over) => is_over,
+            Err(violation) => {
+                findings.report(&playing.case(number), violation);
+                return Ok(());
+            }
+        };
+        if !is_over {
+            findings.count_kill();
+        }
+        let allowed = Allowed::after(&script.effects, &playing.markers);
+        if allowed.existence != Existence::Absent {
+            let case = playing.case(number);
+            let image = Image::new(copied(&playing.root)?, &case);
+            judge(&case, &allowed, &image, findings);
+        }
+        if is_over {
+            if let Err(violation) = playing.look(&allowed) {
+                findings.report(&playing.case(number), violation);
+            }
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// How a process ends before its script does.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// At a call of its own.
+    At(Death),
+    /// Some time after it has said so many lines.
+    AfterLines(u64),
+}
+
+impl End {
+    fn choose(seeded: &mut Seeded) -> Self {
+        if seeded.below(4) == 0 {
+            return Self::AfterLines(1 + seeded.below(12));
+        }
+        // Most are early: what a process does first is to settle what the one before has left.
+        let reach = [40, 150, 600][seeded.index(3)];
+        Self::At(Death {
+            call: 1 + seeded.below(reach),
+            moment: [Moment::Before, Moment::Within, Moment::Behind][seeded.index(3)],
+        })
+    }
+}
+
+struct Playing<'a> {
+    chain: &'a Chain,
+    root: PathBuf,
+    sources: &'a Sources,
+    markers: Vec<Marker>,
+    /// The act that the next process begins with.
+    next: usize,
+}
+
+impl Playing<'_> {
+    fn case(&self, number: u64) -> Case {
+        Case {
+            workload: format!("{WORKLOAD}-{number}"),
+            seed: self.chain.seed,
+            fault: None,
+            crashes: Vec::new(),
+        }
+    }
+
+    /// Starts a process and waits for its end; says whether it came to the end of the script.
+    fn one_process(&mut self, end: Option<End>) -> io::Result<Result<bool, Violation>> {
+        let mut child = self.start(end)?;
+        let out = child.stdout.take().expect("it is a pipe");
+        let mut lines_left = match end {
+            Some(End::AfterLines(lines)) => lines,
+            Some(End::At(_)) | None => u64::MAX,
+        };
+        for line in BufReader::new(out).lines() {
+            let line = line?;
+            match line.strip_prefix("act ").map(str::parse::<usize>) {
+                Some(Ok(act)) => self.next = act + 1,
+                Some(Err(_)) => {}
+                None => self.markers.push(Marker {
+                    after_operation: 0,
+                    tag: line,
+                }),
+            }
+            // What it has said before its death is read to the end.
+            if lines_left == 1 {
+                child.kill()?;
+            }
+            lines_left = lines_left.saturating_sub(1);
+        }
+        let mut said = String::new();
+        if let Some(mut errors) = child.stderr.take() {
+            errors.read_to_string(&mut said)?;
+        }
+        let status = child.wait()?;
+        // No code at all: a signal, and nobody else sends any.
+        Ok(match status.code() {
+            None => Ok(false),
+            Some(0) => Ok(true),
+            Some(code) => Err(Promise::Answers.broken(format!("exit status {code}: {}", said.trim()))),
+        })
+    }
+
+    fn start(&self, end: Option<End>) -> io::Result<Child> {
+        let mut command = Command::new(&self.chain.program);
+        command
+            .args(["die", "--acts", &ACTS.to_string()])
+            .args(["--seed", &self.chain.seed.to_string()])
+            .args(["--from", &self.next.to_string()])
+            .arg("--root")
+            .arg(&self.root)
+            .arg("--sources")
+            .arg(self.sources.directory());
+        if let Some(End::At(death)) = end {
+            command.args(["--at", &death.to_string()]);
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+    }
+
+    /// Opens the archive itself, where it lies, and reads everything.
+    fn look(&self, allowed: &Allowed) -> Result<(), Violation> {
+        let archive = open(&self.root)?;
+        let seen = see(&archive)?;
+        let wrong = |wrong| Promise::Content.broken(format!("at the end: {wrong}"));
+        drop(allowed.judge(&seen, Viewer::Writer).map_err(wrong)?);
+        let scrub = archive.scrub(&());
+        let scrub = scrub.map_err(|error| Promise::Whole.broken(explained(&error)))?;
+        if !scrub.damage.is_empty() || !scrub.journal.is_empty() {
+            return Err(Promise::Whole.broken(format!("at the end: {scrub:?}")));
+        }
+        archive
+            .close()
+            .map_err(|error| Promise::Writable.broken(explained(&error)))
+    }
+}
+
+fn open(root: &Path) -> Result<Archive, Violation> {
+    let options = OpenOptions {
+        access: Access::Write,
+        resources: resources(),
+    };
+    let opened = Archive::open(root, &options);
+    let opened = opened.map_err(|error| Promise::Opens.broken(explained(&error)))?;
+    Ok(opened.0)
+}
