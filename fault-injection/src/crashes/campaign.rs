@@ -128,20 +128,24 @@ fn round<'a>(plan: &'a Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<J
             });
         }
     }
-    for seed in 0..plan.program.as_ref().map_or(0, |_| CHAINS) {
+    let kill = |seed| {
         let seed = plan
             .seed
             .wrapping_mul(1_000_003)
             .wrapping_add(number * CHAINS + seed);
-        below.extend(plan.program.iter().map(|program| Job {
+        plan.program.as_ref().map(|program| Job {
             part: Part::Kill,
             work: Work::Program(program),
             seeds: seed..seed.saturating_add(1),
-        }));
-    }
+        })
+    };
+    let kills: Vec<Job<'_>> = (0..CHAINS).filter_map(kill).collect();
     let engine: Vec<_> = of_level(Level::Engine).collect();
-    let (rounds, per_round) = (engine.len(), below.len());
-    let mut below = below.into_iter();
+    let rounds = engine.len();
+    // As many at a time as make the shares even at any time: a campaign that ends early is mixed like a long one.
+    let due = |all: usize, index: usize| all * (index + 1) / rounds - all * index / rounds;
+    let (floor_count, kill_count) = (below.len(), kills.len());
+    let (mut below, mut kills) = (below.into_iter(), kills.into_iter());
     let mut jobs = Vec::new();
     for (index, scenario) in engine.into_iter().enumerate() {
         for part in [Part::Crash, Part::Error] {
@@ -151,9 +155,8 @@ fn round<'a>(plan: &'a Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<J
                 seeds: seed..seed.saturating_add(1),
             });
         }
-        // As many as make the shares even at any time: a campaign that ends early is mixed like a long one.
-        let due = per_round * (index + 1) / rounds - per_round * index / rounds;
-        jobs.extend(below.by_ref().take(due));
+        jobs.extend(below.by_ref().take(due(floor_count, index)));
+        jobs.extend(kills.by_ref().take(due(kill_count, index)));
     }
     jobs.retain(|job| is_wanted(job.part));
     jobs

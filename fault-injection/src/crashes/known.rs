@@ -21,23 +21,41 @@ pub struct Known {
 }
 
 /// All of them.
-pub const KNOWN: &[Known] = &[Known {
-    name: "torn catalog header",
-    about: "noise in the sector of the header of catalog.redb, which each commit writes, makes an archive that nobody \
+pub const KNOWN: &[Known] = &[
+    Known {
+        name: "torn catalog header",
+        about: "noise in the sector of the header of catalog.redb, which each commit writes, makes an archive that nobody \
                 can open: both slots of the database lie in one sector",
-    is_met: |case, image, violation| {
-        let is_header = |crash: &Crash| {
-            matches!(
-                crash.variant,
-                CrashVariant::GarbageInTornSector { sector: (0, _), .. }
-            )
-        };
-        violation.promise == Promise::Opens
-            && violation.detail.contains("magic number mismatch")
-            && case.crashes.last().is_some_and(is_header)
-            && image.torn().is_some_and(|path| path.ends_with("catalog.redb"))
+        is_met: |case, image, violation| {
+            let is_header = |crash: &Crash| {
+                matches!(
+                    crash.variant,
+                    CrashVariant::GarbageInTornSector { sector: (0, _), .. }
+                )
+            };
+            violation.promise == Promise::Opens
+                && violation.detail.contains("magic number mismatch")
+                && case.crashes.last().is_some_and(is_header)
+                && image.torn().is_some_and(|path| path.ends_with("catalog.redb"))
+        },
     },
-}];
+    Known {
+        name: "torn sector of an abandoned extent",
+        about: "a commit that goes on away from an extent that has failed keeps the frames that were synced there; what was \
+                written behind them and never synced may tear the sector that the last of them ends in. Frames of 64 KiB and \
+                more end with their sector, so this is about short ones",
+        is_met: |case, image, violation| {
+            let is_noise = |crash: &Crash| matches!(crash.variant, CrashVariant::GarbageInTornSector { .. });
+            violation.promise == Promise::Whole
+                && violation.detail.contains("damaged_shards: 1, lost: []")
+                && case.fault.is_some()
+                && case.crashes.last().is_some_and(is_noise)
+                && image
+                    .torn()
+                    .is_some_and(|path| path.extension().is_some_and(|found| found == "bfx"))
+        },
+    },
+];
 
 /// Returns the name of the known defect that a violation shows, if any.
 pub fn known(case: &Case, image: &Image, violation: &Violation) -> Option<&'static str> {

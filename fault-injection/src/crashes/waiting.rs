@@ -34,10 +34,15 @@ pub(super) fn end_waiting(
             // Whoever stores a name gives back what else waits under it.
             continue;
         }
-        if image.is_of(Half::RolledBack) || !resume(archive, (commit.commit, &commit.name), seen)? {
-            archive.roll_back(commit.commit).map_err(refused)?;
+        let ended = if image.is_of(Half::RolledBack) {
+            Ended::NotYet
         } else {
-            resumed.push(commit.name.to_string());
+            resume(archive, (commit.commit, &commit.name), seen)?
+        };
+        match ended {
+            Ended::Stored => resumed.push(commit.name.to_string()),
+            Ended::Outdated => {}
+            Ended::NotYet => archive.roll_back(commit.commit).map_err(refused)?,
         }
     }
     if let Some(left) = archive.unfinished().map_err(refused)?.first() {
@@ -52,15 +57,25 @@ pub(super) fn end_waiting(
     Ok(!waiting.is_empty())
 }
 
-/// Goes on with a commit whose source is still there; says whether it is stored. It need not be where the name was taken
-/// meanwhile.
-fn resume(archive: &Archive, (commit, name): (CommitId, &FileName), seen: &Seen) -> Result<bool, Violation> {
+/// What an attempt to go on has come to.
+enum Ended {
+    /// It is stored.
+    Stored,
+    /// A later commit of its name was there, and it was given back.
+    Outdated,
+    /// The name was taken meanwhile, or nobody has tried.
+    NotYet,
+}
+
+/// Goes on with a commit whose source is still there.
+fn resume(archive: &Archive, (commit, name): (CommitId, &FileName), seen: &Seen) -> Result<Ended, Violation> {
     match archive.resume(commit, &()) {
-        Ok(_) => Ok(true),
+        Ok(_) => Ok(Ended::Stored),
+        Err(CommitError::NoSuchCommit { .. }) if seen.contains_key(&name.to_string()) => Ok(Ended::Outdated),
         Err(CommitError::NameTaken { .. } | CommitError::KindTaken { .. })
             if seen.contains_key(&name.to_string()) =>
         {
-            Ok(false)
+            Ok(Ended::NotYet)
         }
         Err(error) => Err(Promise::Ends.broken(format!("{commit} of {name}: {}", explained(&error)))),
     }
