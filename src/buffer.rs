@@ -13,11 +13,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use memmap2::MmapMut;
 
 use crate::error::BufferError;
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Alignment and granularity of buffers in bytes: one page, and what direct I/O needs on every disk in use.
 pub const BUFFER_ALIGN_BYTES: usize = 4096;
@@ -79,22 +79,54 @@ impl BufferPool {
     /// [`BufferError::OverBudget`] at once when the budget could never allow it, [`BufferError::Map`] when the host has
     /// no memory.
     pub fn take(&self, len: usize) -> Result<AlignedBuffer, BufferError> {
+        let taken = self.take_while(len, || true)?;
+        Ok(taken.expect("it is wanted for ever"))
+    }
+
+    /// Does the same as long as it is wanted, and returns `None` once it is not. `is_wanted` is asked before each wait, under
+    /// the lock of the pool; whoever changes what it answers calls [`wake`](Self::wake) behind that.
+    ///
+    /// # Errors
+    /// The same as [`take`](Self::take).
+    pub fn take_while(
+        &self,
+        len: usize,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<Option<AlignedBuffer>, BufferError> {
         let map_bytes = self.map_bytes(len)?;
         let mut state = self.shared.locked();
         let ticket = state.next_ticket;
         state.next_ticket += 1;
         state.queue.push_back(ticket);
-        while state.queue.front() != Some(&ticket) || !self.fits(&state, map_bytes) {
+        let is_ours = loop {
+            if !is_wanted() {
+                break false;
+            }
+            if state.queue.front() == Some(&ticket) && self.fits(&state, map_bytes) {
+                break true;
+            }
             state = self
                 .shared
                 .returned
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
-        }
-        state.queue.pop_front();
+        };
+        state.queue.retain(|waiting| *waiting != ticket);
         // What is left may be enough for the next in line, and nobody else would wake it.
         self.shared.returned.notify_all();
-        self.lend(state, map_bytes, len)
+        if is_ours {
+            self.lend(state, map_bytes, len).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Lets everybody who waits ask again whether the buffer is still wanted.
+    pub fn wake(&self) {
+        // Under the lock, so that nobody is between asking and waiting.
+        let state = self.shared.locked();
+        self.shared.returned.notify_all();
+        drop(state);
     }
 
     /// Returns a buffer of `len` bytes if there is one without waiting, ahead of nobody who waits.

@@ -58,6 +58,7 @@ pub mod journal;
 pub mod merkle;
 pub mod plan;
 pub mod storage;
+mod sync;
 pub mod units;
 pub mod volume;
 

@@ -17,21 +17,22 @@ use source::{Source, all_sources, closing, is_name, root, tokens};
 const MODULES: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("error", &["units"]),
+    ("sync", &[]),
     ("geometry", &["units"]),
     ("codec", &["units"]),
     ("merkle", &["units"]),
     ("format", &["units", "geometry", "merkle"]),
     ("plan", &["units", "geometry", "merkle", "codec"]),
     ("storage", &["units"]),
-    ("volume", &["units", "format", "storage"]),
+    ("volume", &["sync", "units", "format", "storage"]),
     ("journal", &["units", "format", "merkle", "storage"]),
-    ("buffer", &["units"]),
+    ("buffer", &["sync", "units"]),
     ("host", &["units", "storage"]),
     ("catalog", &["units", "geometry", "merkle", "storage"]),
     (
         "archive",
         &[
-            "units", "geometry", "codec", "merkle", "format", "plan", "storage", "volume", "journal",
+            "sync", "units", "geometry", "codec", "merkle", "format", "plan", "storage", "volume", "journal",
             "buffer", "host", "catalog",
         ],
     ),
@@ -46,8 +47,8 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["std::thread"],
-        &["fault-injection"],
-        "parallelism is rayon, in archive",
+        &["archive::team", "fault-injection"],
+        "parallelism is rayon, in archive, and one team for each operation",
     ),
     (
         &["std::time::Instant", "std::time::SystemTime"],

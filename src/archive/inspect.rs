@@ -107,7 +107,7 @@ pub(super) fn inspect(
                 .add(&task, found);
         }
     };
-    let results = shared.workers.broadcast(|_| work());
+    let results = shared.work_together(usize::MAX, |_| work());
     let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
     match results.into_iter().collect::<Result<(), ScrubError>>() {
         Ok(()) => Ok(total),

@@ -6,12 +6,12 @@
 //! Invariant: a commit that somebody works on is not here. One is taken out under the write lock of the catalog by whoever ends
 //! it or goes on with it, so that only one does.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::collections::BTreeSet;
 
-use crate::units::CommitId;
+use crate::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    units::CommitId,
+};
 
 /// The commits that are left behind.
 #[derive(Debug, Default)]

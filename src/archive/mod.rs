@@ -29,6 +29,7 @@ mod restore_tree;
 mod scrub;
 mod shared;
 mod snapshot;
+mod team;
 mod verify;
 mod volumes;
 

@@ -6,11 +6,13 @@ use super::{
     commit::strip_range,
     observer::{Event, Observer},
     read::{BlockReader, LostLeaf, check_root},
-    shared::{Shared, strip_len_bytes},
+    shared::{Shared, strip_count, strip_len_bytes},
+    team::Member,
 };
 use crate::{
+    buffer::AlignedBuffer,
     catalog::{BlockRecord, EntryKind, FileRecord},
-    error::{HostError, ReadError, RestoreError},
+    error::{BufferError, HostError, ReadError, RestoreError},
     host::{CompleteFile, Durability, Existing, RestoreFile, RestoreTarget, Restored},
     merkle::RootHash,
     plan::{ColumnSet, Strip, strips_of_block},
@@ -62,7 +64,7 @@ pub(super) fn restore(
         EntryKind::File => {
             let output = target.create(&file.name, file.geometry.len_bytes(), existing)?;
             let work = Work::new(shared, file, blocks, &output, observer);
-            let results = shared.workers.broadcast(|_| work.run());
+            let results = shared.work_together(strip_count(&file.geometry), |member| work.run(member));
             drop(work);
             results.into_iter().collect::<Result<(), RestoreError>>()?;
             prove(shared, file, blocks, observer)?;
@@ -88,14 +90,14 @@ pub(super) fn restore_directory(
 
 /// Restores a small file on this thread, all but its final name.
 pub(super) fn complete(
-    shared: &Arc<Shared>,
+    (shared, member): (&Arc<Shared>, &Member<'_>),
     file: &FileRecord,
     blocks: &[BlockRecord],
     (target, options): (&RestoreTarget, &RestoreOptions),
     observer: &dyn Observer,
 ) -> Result<CompleteFile, RestoreError> {
     let output = target.create(&file.name, file.geometry.len_bytes(), options.existing)?;
-    Work::new(shared, file, blocks, &output, observer).run()?;
+    Work::new(shared, file, blocks, &output, observer).run_alone(member)?;
     prove(shared, file, blocks, observer)?;
     Ok(output.complete(file.modified_at, file.mode, options.durability)?)
 }
@@ -128,7 +130,6 @@ impl RestoreReceipt {
 }
 
 struct Work<'a> {
-    shared: &'a Shared,
     file: &'a FileRecord,
     output: &'a RestoreFile,
     observer: &'a dyn Observer,
@@ -151,7 +152,6 @@ impl<'a> Work<'a> {
             is_stopped: false,
         });
         Self {
-            shared,
             file,
             output,
             observer,
@@ -159,8 +159,9 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn run(&self) -> Result<(), RestoreError> {
-        let result = self.run_until_stopped();
+    /// Copies strips beside other members until none is left or one has failed, here or elsewhere.
+    fn run(&self, member: &Member<'_>) -> Result<(), RestoreError> {
+        let result = self.run_until_stopped(&|len| member.buffer(len));
         if result.is_err() {
             self.cursor
                 .lock()
@@ -170,7 +171,15 @@ impl<'a> Work<'a> {
         result
     }
 
-    fn run_until_stopped(&self) -> Result<(), RestoreError> {
+    /// Copies all strips on this thread.
+    fn run_alone(&self, member: &Member<'_>) -> Result<(), RestoreError> {
+        self.run_until_stopped(&|len| member.buffer_now(len).map(Some))
+    }
+
+    fn run_until_stopped(
+        &self,
+        buffer: &dyn Fn(usize) -> Result<Option<AlignedBuffer>, BufferError>,
+    ) -> Result<(), RestoreError> {
         let shape = self.file.geometry.shape();
         let row_len = to_usize(strip_len_bytes(shape).max(self.file.geometry.leaf().bytes()));
         let rows = if shape.is_replication() {
@@ -178,11 +187,13 @@ impl<'a> Work<'a> {
         } else {
             usize::from(shape.total())
         };
-        let mut buffer = self.shared.pool.take(row_len * rows).map_err(ReadError::from)?;
         loop {
             if self.observer.is_cancelled() {
                 return Err(RestoreError::Cancelled);
             }
+            let Some(mut buffer) = buffer(row_len * rows).map_err(ReadError::from)? else {
+                return Ok(());
+            };
             let next = self.cursor.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((block, strip)) = next else { return Ok(()) };
             let bytes = if shape.is_replication() {
@@ -190,6 +201,8 @@ impl<'a> Work<'a> {
             } else {
                 self.copy_columns(&block, &strip, &mut buffer, row_len)?
             };
+            // Others may need it while the observer takes its time.
+            drop(buffer);
             self.observer.event(Event::Progress { bytes });
         }
     }

@@ -5,14 +5,16 @@
 //! directories their permissions and times, children before parents: what is put into a directory changes its time, and
 //! its permissions may lock us out.
 
-use std::sync::Arc;
-
-use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use super::{
     FileInfo, RestoreObserver, RestoreOptions, RestoreReceipt,
     restore::{complete, restore, restore_directory},
     shared::Shared,
+    team::Member,
 };
 use crate::{
     catalog::{BlockRecord, EntryKind, FileRecord},
@@ -104,13 +106,7 @@ impl TreeRestorer<'_> {
                 Ok(_) | Err(_) => {}
             }
         }
-        let begun: Vec<_> = (self.shared.workers).install(|| {
-            let begin = |(file, block): (FileRecord, Option<BlockRecord>)| {
-                let begun = self.begin(&file, block.as_slice());
-                (file, begun)
-            };
-            small.into_par_iter().map(begin).collect()
-        });
+        let begun = self.begin_all(small);
         if self.observer.is_cancelled() {
             self.keep_links(begun);
             return Err(RestoreError::Cancelled);
@@ -137,6 +133,28 @@ impl TreeRestorer<'_> {
     }
 
     /// Keeps what has its name already, of entries that are not finished, to be told of.
+    /// Begins entries side by side; in their order.
+    fn begin_all(
+        &self,
+        small: Vec<(FileRecord, Option<BlockRecord>)>,
+    ) -> Vec<(FileRecord, Result<Begun, RestoreError>)> {
+        let next = AtomicUsize::new(0);
+        let begun = self.shared.work_together(small.len(), |member| {
+            let mut begun = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some((file, block)) = small.get(index) else {
+                    return begun;
+                };
+                begun.push((index, self.begin(member, file, block.as_slice())));
+            }
+        });
+        let mut begun: Vec<_> = begun.into_iter().flatten().collect();
+        begun.sort_unstable_by_key(|(index, _)| *index);
+        let files = small.into_iter().map(|(file, _)| file);
+        files.zip(begun.into_iter().map(|(_, begun)| begun)).collect()
+    }
+
     fn keep_links(&mut self, begun: Vec<(FileRecord, Result<Begun, RestoreError>)>) {
         for (file, begun) in begun {
             if let Ok(Begun::Link(restored)) = begun {
@@ -147,7 +165,12 @@ impl TreeRestorer<'_> {
     }
 
     /// Does what may be done side by side for an entry that is no directory; a small file gets everything but its name.
-    fn begin(&self, file: &FileRecord, blocks: &[BlockRecord]) -> Result<Begun, RestoreError> {
+    fn begin(
+        &self,
+        member: &Member<'_>,
+        file: &FileRecord,
+        blocks: &[BlockRecord],
+    ) -> Result<Begun, RestoreError> {
         if self.observer.is_cancelled() {
             return Err(RestoreError::Cancelled);
         }
@@ -165,7 +188,7 @@ impl TreeRestorer<'_> {
             }
             EntryKind::File => {
                 let place = (self.target, &self.options);
-                let complete = complete(self.shared, file, blocks, place, self.observer)?;
+                let complete = complete((self.shared, member), file, blocks, place, self.observer)?;
                 Ok(Begun::File(Box::new(complete)))
             }
         }

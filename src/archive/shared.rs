@@ -1,22 +1,28 @@
 //! What every operation of one open archive shares.
 
 use std::sync::{
-    Arc, OnceLock,
+    Arc,
     atomic::{AtomicU32, Ordering},
 };
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use crate::{
-    buffer::{AlignedBuffer, BufferPool},
+    buffer::{AlignedBuffer, BUFFER_ALIGN_BYTES, BufferPool},
     catalog::{Access, Catalog},
     error::{BufferError, CommitError, HostError, OpenError},
-    geometry::Policy,
+    geometry::{FileGeometry, Policy},
     host::{ArchiveLayout, ExcludedDirectories, Machine, Session, SessionInfo},
     journal::Journal,
     units::{ArchiveId, SessionId, Timestamp, to_usize},
 };
 
-use super::{Resources, left_behind::LeftBehind, own_session::OwnSession, volumes::Volumes};
+use super::{
+    Resources,
+    left_behind::LeftBehind,
+    own_session::OwnSession,
+    team::{Member, work_together},
+    volumes::Volumes,
+};
 
 /// Bytes of each shard that one strip holds, for codes with more than one data shard.
 pub(super) const CODED_STRIP_LEN_BYTES: u64 = 256 * 1024;
@@ -47,13 +53,12 @@ pub(super) struct Shared {
     pub(super) journal: Journal,
     /// Bytes of a file after which a commit notes how far it has come; shorter files are not resumed.
     pub(super) progress_bytes: u64,
-    /// Memory of the workers. Only they wait for it, and none waits while it holds some.
-    pub(super) pool: BufferPool,
+    /// Memory of the teams.
+    pool: BufferPool,
     /// Memory of callers, who wait for workers and for slow streams while they hold it; so nobody waits for it.
     staging: BufferPool,
+    /// Threads for short pieces of work of whoever comes: none of them ever waits for memory, for a stream or for another.
     pub(super) workers: rayon::ThreadPool,
-    /// Few threads for what keeps processors busy with small files: each keeps memory of its own. Started by the first batch.
-    batch_workers: OnceLock<Option<rayon::ThreadPool>>,
     /// Made by the first commit.
     session: OwnSession,
     /// Commits of this process that wait for somebody to end them.
@@ -97,7 +102,6 @@ impl Shared {
             pool: BufferPool::new(budget_bytes),
             staging: BufferPool::new(to_usize(STAGING_LEN_BYTES * STAGING_BUFFERS)),
             workers: thread_pool("worker", threads)?,
-            batch_workers: OnceLock::new(),
             left: Arc::default(),
             mends: AtomicU32::new(MAX_MENDS),
         })
@@ -122,12 +126,15 @@ impl Shared {
         Ok(ExcludedDirectories::of_paths(paths)?)
     }
 
-    /// Returns memory for one piece that a caller moves, never waiting: as many callers as hold one, as many there are.
-    pub(super) fn staging_buffer(&self) -> Result<AlignedBuffer, BufferError> {
-        let len = to_usize(STAGING_LEN_BYTES);
-        match self.staging.try_take(len)? {
-            Some(kept) => Ok(kept),
-            None => BufferPool::new(len).take(len),
+    /// Returns memory for one piece that a caller moves, at most [`STAGING_LEN_BYTES`] as a rule, never waiting: as many
+    /// callers as hold one, as many there are.
+    pub(super) fn staging_buffer(&self, len: usize) -> Result<AlignedBuffer, BufferError> {
+        match self.staging.try_take(len) {
+            Ok(Some(kept)) => Ok(kept),
+            Ok(None) | Err(BufferError::OverBudget { .. }) => {
+                BufferPool::new(len.next_multiple_of(BUFFER_ALIGN_BYTES)).take(len)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -163,22 +170,29 @@ impl Shared {
         }
     }
 
-    /// Returns the threads for batches.
-    pub(super) fn batch_workers(&self) -> &rayon::ThreadPool {
-        let start = || {
-            let threads = self.workers.current_num_threads();
-            let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-            let threads = match threads {
-                1 => 1,
-                threads => threads.min(processors()).min(MAX_BATCH_THREADS),
-            };
-            thread_pool("batch", threads).ok()
-        };
-        // Where the system has no more threads, the other workers serve.
-        self.batch_workers
-            .get_or_init(start)
-            .as_ref()
-            .unwrap_or(&self.workers)
+    /// Does the work of one operation on threads of its own, as many as an operation may have and there are pieces.
+    pub(super) fn work_together<R: Send>(
+        &self,
+        pieces: usize,
+        work: impl Fn(&Member<'_>) -> R + Sync,
+    ) -> Vec<R> {
+        let threads = self.workers.current_num_threads().min(pieces);
+        work_together((&self.pool, threads), work)
+    }
+
+    /// Returns how many threads prepare and write batches of small files.
+    pub(super) fn batch_threads(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        match self.workers.current_num_threads() {
+            1 => 1,
+            threads => threads.min(processors()).min(MAX_BATCH_THREADS),
+        }
+    }
+
+    /// Starts threads for one caller's batches. Where the system has no more threads there are none, and
+    /// [`workers`](Self::workers) serve.
+    pub(super) fn start_batch_workers(&self) -> Option<rayon::ThreadPool> {
+        thread_pool("batch", self.batch_threads()).ok()
     }
 
     /// Notes that something was published that the catalog may not have.
@@ -241,4 +255,9 @@ pub(super) fn strip_len_bytes(shape: crate::units::CodeShape) -> u64 {
     } else {
         CODED_STRIP_LEN_BYTES
     }
+}
+
+/// Returns how many strips a file has at most: more threads have nothing to do.
+pub(super) fn strip_count(geometry: &FileGeometry) -> usize {
+    usize::try_from(geometry.len_bytes().div_ceil(CODED_STRIP_LEN_BYTES)).unwrap_or(usize::MAX)
 }

@@ -24,6 +24,7 @@ mod restores_under_way;
 mod resuming;
 mod round_trip;
 mod simulated;
+mod stalled_operations;
 mod support;
 mod trees;
 mod writers;

@@ -21,7 +21,9 @@ use crate::{
     archive::{
         observer::{Event, Observer},
         shared::{Shared, strip_len_bytes},
+        team::Member,
     },
+    buffer::AlignedBuffer,
     catalog::{BlockRecord, EntryKind, FileRecord},
     error::CommitError,
     format::FrameLayout,
@@ -272,23 +274,30 @@ impl<'a> BatchWriter<'a> {
 
     /// Writes every run; one result for each file, `None` for those without bytes.
     fn write(self, observer: &dyn Observer) -> Result<Vec<Option<WrittenSmall>>, CommitError> {
-        let results = self.shared.batch_workers().broadcast(|_| self.work(observer));
+        let threads = self.shared.batch_threads().min(self.runs.len());
+        let work = |member: &Member<'_>| self.work(member, observer);
+        let results = self.shared.work_together(threads, work);
         results.into_iter().collect::<Result<(), CommitError>>()?;
         Ok(self.written.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn work(&self, observer: &dyn Observer) -> Result<(), CommitError> {
-        let mut bench = None;
-        while let Some(run) = self.runs.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let first = &self.reservation.files()[self.blocks[run.blocks.start].file];
-            let bench = match &mut bench {
-                Some(bench) => bench,
-                none => none.insert(StripBench::new(self.shared, &first.record.geometry)?),
+    fn work(&self, member: &Member<'_>, observer: &dyn Observer) -> Result<(), CommitError> {
+        // Small files are of one shape.
+        let Some(first) = self.blocks.first() else {
+            return Ok(());
+        };
+        let mut bench = StripBench::new(&self.reservation.files()[first.file].record.geometry);
+        loop {
+            let Some(buffer) = member.buffer(bench.buffer_len())? else {
+                return Ok(());
+            };
+            let Some(run) = self.runs.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
+                return Ok(());
             };
             let written = if observer.is_cancelled() {
                 Err(CommitError::Cancelled)
             } else {
-                self.write_run(run, bench)
+                self.write_run(run, &mut bench, buffer)
             };
             if written.is_err() {
                 // The others need not go on.
@@ -296,17 +305,21 @@ impl<'a> BatchWriter<'a> {
             }
             observer.event(Event::Progress { bytes: written? });
         }
-        Ok(())
     }
 
     /// Encodes the blocks of a run in memory and writes each lane with one call; returns how many bytes of content it held.
-    fn write_run(&self, run: &Run, bench: &mut StripBench) -> Result<u64, CommitError> {
+    fn write_run(
+        &self,
+        run: &Run,
+        bench: &mut StripBench,
+        mut buffer: AlignedBuffer,
+    ) -> Result<u64, CommitError> {
         let lanes: Vec<Option<Arc<LaneRun>>> = (run.lanes.iter())
             .map(|span| span.as_ref().map(|span| Arc::new(LaneRun::new(span))))
             .collect();
         let mut bytes = 0;
         for placed in &self.blocks[run.blocks.clone()] {
-            let written = self.encode(placed, &lanes, bench)?;
+            let written = self.encode(placed, &lanes, (bench, &mut buffer))?;
             bytes += placed.geometry.data_len_bytes();
             self.written.lock().unwrap_or_else(PoisonError::into_inner)[placed.file] = Some(written);
         }
@@ -322,7 +335,7 @@ impl<'a> BatchWriter<'a> {
         &self,
         placed: &Placed,
         lanes: &[Option<Arc<LaneRun>>],
-        bench: &mut StripBench,
+        (bench, buffer): (&mut StripBench, &mut [u8]),
     ) -> Result<WrittenSmall, CommitError> {
         let index = BlockIndex::new(0);
         let file = &self.reservation.files()[placed.file];
@@ -339,7 +352,7 @@ impl<'a> BatchWriter<'a> {
         let identity = BlockIdentity::of(self.reservation, file, index);
         let block = BlockInFlight::new(identity, placed.geometry, frames.collect(), to_u64(strips.len()));
         for strip in &strips {
-            bench.write(&block, strip, &self.news[placed.file].content)?;
+            bench.write(buffer, &block, strip, &self.news[placed.file].content)?;
             block.finish_strip();
         }
         let written = block.complete(self.shared, bench.encoder())?;

@@ -18,7 +18,8 @@ use super::{
 use crate::{
     archive::{
         observer::{Event, Observer},
-        shared::{Shared, strip_len_bytes},
+        shared::{Shared, strip_count, strip_len_bytes},
+        team::Member,
     },
     catalog::BlockRecord,
     codec::ColumnEncoder,
@@ -72,7 +73,7 @@ pub(super) fn write_file(
         cursor: Mutex::new(Cursor::new(reservation)),
         completed: Mutex::new(Completed::after(&geometry, done)),
     };
-    let results = shared.workers.broadcast(|_| pipeline.work());
+    let results = shared.work_together(strip_count(&geometry), |member| pipeline.work(member));
     // The first error that a worker met is the cause; the others stopped because of it.
     let written = results.into_iter().collect::<Result<(), CommitError>>();
     if let (Err(CommitError::Cancelled), Some(log)) = (&written, log) {
@@ -98,26 +99,31 @@ struct Pipeline<'a> {
 
 impl<'a> Pipeline<'a> {
     /// Works strip after strip until none is left or one has failed, here or elsewhere.
-    fn work(&self) -> Result<(), CommitError> {
+    fn work(&self, member: &Member<'_>) -> Result<(), CommitError> {
         let mut stop = StopsOthers {
             cursor: &self.cursor,
             is_due: true,
         };
-        let result = self.work_until_stopped();
+        let result = self.work_until_stopped(member);
         stop.is_due = result.is_err();
         result
     }
 
-    fn work_until_stopped(&self) -> Result<(), CommitError> {
-        let mut bench = StripBench::new(self.shared, &self.geometry)?;
+    fn work_until_stopped(&self, member: &Member<'_>) -> Result<(), CommitError> {
+        let mut bench = StripBench::new(&self.geometry);
         loop {
             if self.observer.is_cancelled() {
                 return Err(CommitError::Cancelled);
             }
+            let Some(mut buffer) = member.buffer(bench.buffer_len())? else {
+                return Ok(());
+            };
             let Some((block, strip)) = self.claim() else {
                 return Ok(());
             };
-            bench.write(&block, &strip, self.file)?;
+            bench.write(&mut buffer, &block, &strip, self.file)?;
+            // Others may need it while the observer takes its time.
+            drop(buffer);
             self.finish_strip(&block, &strip, bench.encoder())?;
         }
     }

@@ -56,9 +56,10 @@ pub(super) fn write_descriptor(
         volume: reservation.volume().id(),
     };
     let block = BlockInFlight::new(identity, geometry, frames.collect(), to_u64(strips.len()));
-    let mut bench = StripBench::of_block(shared, &geometry)?;
+    let mut bench = StripBench::of_block(&geometry);
+    let mut buffer = shared.staging_buffer(bench.buffer_len())?;
     for strip in &strips {
-        bench.write(&block, strip, &bytes)?;
+        bench.write(&mut buffer, &block, strip, &bytes)?;
         block.finish_strip();
     }
     Ok(block.complete(shared, bench.encoder())?.record)

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     archive::{
         observer::{Event, Observer},
-        shared::Shared,
+        shared::{STAGING_LEN_BYTES, Shared},
     },
     catalog::{EntryKind, FileRecord},
     error::CommitError,
@@ -161,7 +161,7 @@ fn hash_source(
     let len_bytes = source.identity().len_bytes;
     let kind = DataLeaves::of_file(len_bytes, leaf);
     let mut folder = RootFolder::new(leaf);
-    let mut buffer = shared.staging_buffer()?;
+    let mut buffer = shared.staging_buffer(to_usize(STAGING_LEN_BYTES))?;
     let mut offset = 0;
     while offset < len_bytes {
         if observer.is_cancelled() {

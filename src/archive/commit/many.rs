@@ -77,9 +77,12 @@ pub(in crate::archive) fn commit_all(
     observer: &dyn CommitObserver,
 ) -> Result<(), CommitError> {
     let own = shared.own_directories()?;
-    shared.batch_workers().in_place_scope(|scope| {
+    let own_workers = shared.start_batch_workers();
+    let workers = own_workers.as_ref().unwrap_or(&shared.workers);
+    workers.in_place_scope(|scope| {
         let mut committer = Committer {
             shared,
+            workers,
             options,
             observer,
             scope,
@@ -97,6 +100,8 @@ pub(in crate::archive) fn commit_all(
 /// Sources on their way: some being looked at, some waiting in a batch, and one batch being stored beside.
 struct Committer<'a, 'scope> {
     shared: &'scope Shared,
+    /// Threads that look at sources and store a batch beside.
+    workers: &'a rayon::ThreadPool,
     options: CommitAllOptions,
     observer: &'scope dyn CommitObserver,
     scope: &'a Scope<'scope>,
@@ -147,7 +152,8 @@ impl Committer<'_, '_> {
     fn store_window(&mut self, window: Vec<Source>) -> Result<Vec<Source>, CommitError> {
         let preparation = Preparation::new(self.shared, &self.own, WINDOW_LEN_BYTES);
         let prepare = |run: &[Source]| preparation.prepare_run(run);
-        let prepared: Vec<_> = (self.shared.batch_workers())
+        let prepared: Vec<_> = self
+            .workers
             .install(|| window.par_chunks(RUN_LEN).flat_map_iter(prepare).collect());
         let names: Vec<&FileName> = window.iter().map(|source| &source.name).collect();
         let is_repeated = self.find_repeated(&names);

@@ -40,7 +40,7 @@ pub(super) fn write_stream(
     let mut completed = Completed::after(dealer.geometry(), Done::nothing(dealer.geometry()));
     let mut encoder = ColumnEncoder::new(shape);
     let mut parity = SlicedParity::default();
-    let mut buffer = shared.staging_buffer()?;
+    let mut buffer = shared.staging_buffer(to_usize(STAGING_LEN_BYTES))?;
     // The whole block is one strip here.
     while let Some((block, _)) = dealer.next_block(|_, _| vec![()]) {
         parity.clear(&block);

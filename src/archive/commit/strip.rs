@@ -5,8 +5,7 @@ use super::{
     input::SeekableInput,
 };
 use crate::{
-    archive::shared::{Shared, strip_len_bytes},
-    buffer::AlignedBuffer,
+    archive::shared::strip_len_bytes,
     codec::ColumnEncoder,
     error::CommitError,
     geometry::{BlockGeometry, FileGeometry},
@@ -17,24 +16,24 @@ use crate::{
 /// Bytes of a replicated block that are read and hashed at a time: they stay in the cache of a core in between.
 const REPLICA_RUN_LEN_BYTES: usize = 256 * 1024;
 
-/// Working space for one strip: a row for each shard that differs, and the encoder.
+/// How one strip is worked on, in memory that is lent for it: a row for each shard that differs.
 pub(super) struct StripBench {
-    buffer: AlignedBuffer,
+    rows: usize,
     row_len: usize,
     encoder: ColumnEncoder,
 }
 
 impl StripBench {
-    pub(super) fn new(shared: &Shared, geometry: &FileGeometry) -> Result<Self, CommitError> {
-        Self::of_shape(shared, geometry.shape(), geometry.leaf())
+    pub(super) fn new(geometry: &FileGeometry) -> Self {
+        Self::of_shape(geometry.shape(), geometry.leaf())
     }
 
     /// Makes one for a single block.
-    pub(super) fn of_block(shared: &Shared, geometry: &BlockGeometry) -> Result<Self, CommitError> {
-        Self::of_shape(shared, geometry.shape(), geometry.leaf())
+    pub(super) fn of_block(geometry: &BlockGeometry) -> Self {
+        Self::of_shape(geometry.shape(), geometry.leaf())
     }
 
-    fn of_shape(shared: &Shared, shape: CodeShape, leaf: LeafLen) -> Result<Self, CommitError> {
+    fn of_shape(shape: CodeShape, leaf: LeafLen) -> Self {
         let row_len = to_usize(strip_len_bytes(shape).max(leaf.bytes()));
         // Replicas are written from one row.
         let rows = if shape.is_replication() {
@@ -42,12 +41,16 @@ impl StripBench {
         } else {
             usize::from(shape.total())
         };
-        let buffer = shared.pool.take(row_len * rows)?;
-        Ok(Self {
-            buffer,
+        Self {
+            rows,
             row_len,
             encoder: ColumnEncoder::new(shape),
-        })
+        }
+    }
+
+    /// Returns how many bytes of memory a strip takes.
+    pub(super) const fn buffer_len(&self) -> usize {
+        self.rows * self.row_len
     }
 
     /// Returns the encoder, for what completes a block.
@@ -55,58 +58,32 @@ impl StripBench {
         &mut self.encoder
     }
 
-    /// Stores a strip of a file.
+    /// Stores a strip of a file; what it leaves in `buffer` is of no use to anybody.
     pub(super) fn write(
         &mut self,
+        buffer: &mut [u8],
         block: &BlockInFlight,
         strip: &Strip,
         file: &dyn SeekableInput,
     ) -> Result<(), CommitError> {
         if block.geometry.shape().is_replication() {
-            self.write_replicas(block, strip, file)
+            write_replicas(buffer, block, strip, file)
         } else {
-            self.write_columns(block, strip, file)
+            self.write_columns(buffer, block, strip, file)
         }
-    }
-
-    /// Reads and hashes a strip and writes it to every replica.
-    fn write_replicas(
-        &mut self,
-        block: &BlockInFlight,
-        strip: &Strip,
-        file: &dyn SeekableInput,
-    ) -> Result<(), CommitError> {
-        let geometry = &block.geometry;
-        let first = ShardIndex::new(0);
-        let (offset, len) = data_range(geometry, first, strip).expect("every strip has data");
-        let leaf_len = to_usize(geometry.leaf().bytes());
-        let run_len = REPLICA_RUN_LEN_BYTES.max(leaf_len);
-        let mut offset = offset;
-        let mut column = strip.columns.start;
-        for run in self.buffer[..len].chunks_mut(run_len) {
-            file.read_at(offset, run)?;
-            block.hash_leaves(first, ColumnIndex::new(column), run);
-            offset += to_u64(run.len());
-            column += u32::try_from(run.len().div_ceil(leaf_len)).expect("a run is short");
-        }
-        let start = strip_range(geometry, first, strip)
-            .expect("every strip has data")
-            .start();
-        geometry
-            .shards()
-            .try_for_each(|shard| block.write(shard, start, &self.buffer[..len]))
     }
 
     /// Reads, hashes and encodes a strip column by column, then writes each row.
     fn write_columns(
         &mut self,
+        buffer: &mut [u8],
         block: &BlockInFlight,
         strip: &Strip,
         file: &dyn SeekableInput,
     ) -> Result<(), CommitError> {
         let geometry = &block.geometry;
         let data_shards = usize::from(geometry.shape().data());
-        let (data, parity) = self.buffer.split_at_mut(self.row_len * data_shards);
+        let (data, parity) = buffer.split_at_mut(self.row_len * data_shards);
         let mut start = 0;
         for column in strip.columns() {
             let slice_len = to_usize(geometry.slice_len_bytes(column));
@@ -132,7 +109,7 @@ impl StripBench {
             start += slice_len;
         }
         let offset = u64::from(strip.columns.start) * geometry.leaf().bytes();
-        for (row, shard) in self.buffer.chunks(self.row_len).zip(geometry.shards()) {
+        for (row, shard) in buffer.chunks(self.row_len).zip(geometry.shards()) {
             let len = if geometry.is_data(shard) {
                 data_range(geometry, shard, strip).map_or(0, |range| range.1)
             } else {
@@ -144,6 +121,34 @@ impl StripBench {
         }
         Ok(())
     }
+}
+
+/// Reads and hashes a strip and writes it to every replica.
+fn write_replicas(
+    buffer: &mut [u8],
+    block: &BlockInFlight,
+    strip: &Strip,
+    file: &dyn SeekableInput,
+) -> Result<(), CommitError> {
+    let geometry = &block.geometry;
+    let first = ShardIndex::new(0);
+    let (offset, len) = data_range(geometry, first, strip).expect("every strip has data");
+    let leaf_len = to_usize(geometry.leaf().bytes());
+    let run_len = REPLICA_RUN_LEN_BYTES.max(leaf_len);
+    let mut offset = offset;
+    let mut column = strip.columns.start;
+    for run in buffer[..len].chunks_mut(run_len) {
+        file.read_at(offset, run)?;
+        block.hash_leaves(first, ColumnIndex::new(column), run);
+        offset += to_u64(run.len());
+        column += u32::try_from(run.len().div_ceil(leaf_len)).expect("a run is short");
+    }
+    let start = strip_range(geometry, first, strip)
+        .expect("every strip has data")
+        .start();
+    geometry
+        .shards()
+        .try_for_each(|shard| block.write(shard, start, &buffer[..len]))
 }
 
 /// Returns which bytes of the file a strip of a data shard holds: offset and length.

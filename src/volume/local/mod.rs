@@ -12,8 +12,9 @@
 //! because an extent that somebody deleted must show as missing even where a handle would still serve it.
 //!
 //! Locks, in this order, and what is done under them: a writer's turn to sync and its gate cover I/O on that one file
-//! (see [`writer`]); the handle cache and the list of poisoned extents cover memory work only.
+//! (see [`gate`]); the handle cache and the list of poisoned extents cover memory work only.
 
+mod gate;
 mod handles;
 mod layout;
 mod space;

@@ -1,18 +1,12 @@
-//! The writer of one extent file.
-//!
-//! Two locks, in this order:
-//! * `sync_turn` is held across a sync. The kernel reports a failed write-back *once* per open file, to whichever sync
-//!   comes first: of two concurrent ones the second would be told that all is well. So they go one after another, and
-//!   the second finds the poison of the first.
-//! * `gate` is held shared across a write and alone across everything that changes the length or the phase, so no zero
-//!   of a preallocation falls on a fresh byte and no write lands behind a seal.
+//! The writer of one extent file: what it does to the file; who may do it beside whom is the gate's.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::gate::{Closed, Covers, Entered, EnteredAlone, Gate, NotSynced};
 use super::space::{self, ReserveError};
 use super::{IoMode, Shared, layout};
 use crate::error::VolumeError;
@@ -37,19 +31,8 @@ pub(super) struct LocalWriter {
     direct: OnceLock<Option<Arc<dyn StorageFile>>>,
     /// Set when a direct write was refused: it will be refused again.
     direct_refused: AtomicBool,
-    sync_turn: Mutex<()>,
-    gate: RwLock<Phase>,
-    /// Set when the length changed other than by writing: the next sync must cover it, whatever the filesystem takes
-    /// `fdatasync` for.
-    length_changed: AtomicBool,
+    gate: Gate,
     pace: Mutex<Pace>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Open,
-    Poisoned,
-    Sealed,
 }
 
 /// Buffered bytes whose write-back was not started yet, and a range around them.
@@ -163,31 +146,24 @@ impl LocalWriter {
             file,
             direct: OnceLock::new(),
             direct_refused: AtomicBool::new(shared.io_mode == IoMode::Buffered),
-            sync_turn: Mutex::default(),
-            gate: RwLock::new(Phase::Open),
-            length_changed: AtomicBool::new(false),
+            gate: Gate::new(),
             pace: Mutex::default(),
         }
     }
 
-    fn enter(&self) -> Result<RwLockReadGuard<'_, Phase>, VolumeError> {
-        let phase = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        self.check(*phase)?;
-        Ok(phase)
+    fn enter(&self) -> Result<Entered<'_>, VolumeError> {
+        self.gate.enter().map_err(|closed| self.closed(closed))
     }
 
-    fn enter_alone(&self) -> Result<RwLockWriteGuard<'_, Phase>, VolumeError> {
-        let phase = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        self.check(*phase)?;
-        Ok(phase)
+    fn enter_alone(&self) -> Result<EnteredAlone<'_>, VolumeError> {
+        self.gate.enter_alone().map_err(|closed| self.closed(closed))
     }
 
-    fn check(&self, phase: Phase) -> Result<(), VolumeError> {
+    fn closed(&self, closed: Closed) -> VolumeError {
         let (volume, extent) = (self.shared.id, self.extent);
-        match phase {
-            Phase::Open => Ok(()),
-            Phase::Poisoned => Err(VolumeError::Poisoned { volume, extent }),
-            Phase::Sealed => Err(VolumeError::Sealed { volume, extent }),
+        match closed {
+            Closed::Poisoned => VolumeError::Poisoned { volume, extent },
+            Closed::Sealed => VolumeError::Sealed { volume, extent },
         }
     }
 
@@ -202,22 +178,25 @@ impl LocalWriter {
         }
     }
 
-    /// Syncs the file, or poisons the extent. The caller has the turn, and the gate is free.
-    fn sync_file(&self) -> Result<(), VolumeError> {
-        let length_changed = self.length_changed.swap(false, Ordering::AcqRel);
-        let synced = if length_changed {
-            self.file.sync_all()
-        } else {
-            self.file.sync_data()
+    /// Syncs the file, or poisons the extent.
+    fn sync_file(&self, covers: Covers) -> io::Result<()> {
+        let synced = match covers {
+            Covers::Data => self.file.sync_data(),
+            Covers::DataAndLength => self.file.sync_all(),
         };
-        let Err(source) = synced else { return Ok(()) };
-        *self.gate.write().unwrap_or_else(PoisonError::into_inner) = Phase::Poisoned;
-        self.shared.poison(self.extent);
-        Err(VolumeError::Sync {
-            volume: self.shared.id,
-            extent: self.extent,
-            source,
-        })
+        // Before anybody else gets the turn.
+        synced.inspect_err(|_| self.shared.poison(self.extent))
+    }
+
+    fn not_synced(&self, error: NotSynced<io::Error>) -> VolumeError {
+        match error {
+            NotSynced::Closed(closed) => self.closed(closed),
+            NotSynced::Failed(source) => VolumeError::Sync {
+                volume: self.shared.id,
+                extent: self.extent,
+                source,
+            },
+        }
     }
 
     /// Writes what may go direct and returns how many bytes that were; the rest is for [`write_buffered`].
@@ -311,9 +290,9 @@ impl ExtentWriter for LocalWriter {
     }
 
     fn preallocate(&self, end_bytes: u64) -> Result<(), VolumeError> {
-        let _alone = self.enter_alone()?;
+        let alone = self.enter_alone()?;
         let (volume, extent) = (self.shared.id, self.extent);
-        self.length_changed.store(true, Ordering::Release);
+        alone.changes_length();
         space::reserve(
             (self.shared.storage.as_ref(), &self.shared.dir),
             self.file.as_ref(),
@@ -369,16 +348,15 @@ impl ExtentWriter for LocalWriter {
     }
 
     fn sync(&self) -> Result<(), VolumeError> {
-        let _turn = self.sync_turn.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.enter()?); // Writes go on during the sync; those that returned before it are covered.
-        self.sync_file()
+        let synced = self.gate.sync(|covers| self.sync_file(covers));
+        synced.map_err(|error| self.not_synced(error))
     }
 
     fn truncate(&self, end_bytes: u64) -> Result<(), VolumeError> {
-        let _alone = self.enter_alone()?;
+        let alone = self.enter_alone()?;
         let shorten = || {
             if self.file.info()?.len_bytes > end_bytes {
-                self.length_changed.store(true, Ordering::Release);
+                alone.changes_length();
                 self.file.set_len(end_bytes)?;
             }
             Ok(())
@@ -392,10 +370,8 @@ impl ExtentWriter for LocalWriter {
     }
 
     fn seal(&self) -> Result<(), VolumeError> {
-        let _turn = self.sync_turn.lock().unwrap_or_else(PoisonError::into_inner);
-        // Closed first, so no write slips in behind the sync that is meant to be the last.
-        *self.enter_alone()? = Phase::Sealed;
-        self.sync_file()
+        let sealed = self.gate.seal(|covers| self.sync_file(covers));
+        sealed.map_err(|error| self.not_synced(error))
     }
 }
 
