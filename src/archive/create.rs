@@ -8,7 +8,9 @@ use std::{
 };
 
 use super::{
-    Archive, ArchiveOptions, OpenOptions, RecoveryReport, ballast, recovery,
+    Archive, ArchiveOptions, OpenOptions, RecoveryReport, ballast,
+    locks::{machine_for_creation, machine_for_use},
+    recovery,
     shared::{Shared, SharedParts},
     volumes::{Volumes, announce_epoch, read_slots, write_slot},
 };
@@ -38,11 +40,10 @@ const TEMPORARY_CATALOG: &str = "catalog.redb.tmp";
 /// The catalog appears last, under its own name and complete: a crash before leaves a directory that holds no archive and
 /// that the next attempt takes over, since nothing was ever stored there.
 pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -> Result<Archive, OpenError> {
-    let layout = ArchiveLayout::on(machine, root);
     let exists = || OpenError::Exists {
         path: root.to_path_buf(),
     };
-    let state = layout.state()?;
+    let state = ArchiveLayout::on(machine, root).state()?;
     match state {
         ArchiveState::Absent | ArchiveState::Empty | ArchiveState::Interrupted => {}
         ArchiveState::Archive | ArchiveState::Remains => return Err(exists()),
@@ -52,6 +53,8 @@ pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -
             });
         }
     }
+    let machine = &machine_for_creation(machine, root)?;
+    let layout = ArchiveLayout::on(machine, root);
     // Of two processes that find no archive one makes it, the other fails here.
     let build = layout.lock_for_building(Building::Creation)?;
     layout.remove_stale_temporaries(&build)?;
@@ -142,6 +145,7 @@ pub(super) fn open(
     root: &Path,
     options: &OpenOptions,
 ) -> Result<(Archive, RecoveryReport), OpenError> {
+    let machine = &machine_for_use(machine, root)?;
     let layout = ArchiveLayout::on(machine, root);
     let path = || root.to_path_buf();
     match layout.state()? {

@@ -17,6 +17,7 @@ mod full_disk;
 mod inspect;
 mod intents;
 mod left_behind;
+mod locks;
 mod observer;
 mod options;
 mod own_session;

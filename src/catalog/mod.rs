@@ -25,6 +25,7 @@ mod guard;
 mod insertion;
 mod intents;
 mod listing;
+mod locking;
 mod open;
 mod overlay;
 mod publication;

@@ -120,6 +120,17 @@ pub enum HostError {
         /// The lock file.
         path: PathBuf,
     },
+    /// One process at a time uses the archive, since files have no locks there that processes could share it by; this is
+    /// another one.
+    #[error("one process at a time: files have no locks here that several could share the archive by, and {}", in_use(.path, .holder.as_ref(), *.evidence))]
+    InUse {
+        /// The file that names the process.
+        path: PathBuf,
+        /// Who it is, where the file says it.
+        holder: Option<LockHolder>,
+        /// How that is known.
+        evidence: LockEvidence,
+    },
     /// The system gave no random bytes.
     #[error("the system gave no random bytes")]
     Randomness {
@@ -127,6 +138,40 @@ pub enum HostError {
         #[source]
         source: io::Error,
     },
+}
+
+/// A process that holds a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockHolder {
+    /// Its number.
+    pub pid: u32,
+    /// The machine it runs on.
+    pub host_name: String,
+}
+
+/// How it is known that somebody uses an archive alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockEvidence {
+    /// By a lock: the process lives.
+    Lock,
+    /// By a file that is there: whether its process lives cannot be told.
+    Existence,
+}
+
+fn in_use(path: &Path, holder: Option<&LockHolder>, evidence: LockEvidence) -> String {
+    let who = holder.map_or_else(
+        || "another process".to_owned(),
+        |holder| format!("process {} on {}", holder.pid, holder.host_name),
+    );
+    match evidence {
+        LockEvidence::Lock => format!("{who} is using it"),
+        LockEvidence::Existence => {
+            format!(
+                "{} says that {who} is using it; remove the file if that process is dead",
+                Shown(path)
+            )
+        }
+    }
 }
 
 impl HostError {

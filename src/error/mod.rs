@@ -19,7 +19,7 @@ pub use buffer::BufferError;
 pub use catalog::{CatalogBytesError, CatalogDamage, CatalogError, CatalogFault, CatalogTable};
 pub use codec::DecodeError;
 pub use format::{FooterField, FormatError, IdentityMismatch, RecordKind};
-pub use host::{FileKind, HostError, HostOperation, SourceChange};
+pub use host::{FileKind, HostError, HostOperation, LockEvidence, LockHolder, SourceChange};
 pub use journal::{AppendError, ChainHead, JournalError, JournalStateError};
 pub use merkle::RootHashError;
 pub use publication::PublicationError;

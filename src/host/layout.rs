@@ -5,6 +5,7 @@
 //!   catalog.redb
 //!   sessions/<id>
 //!   volumes/v0/          the embedded volume
+//!   alone.lock           where locks do not work: the one process that uses the archive
 //!   ballast              space to give away when the disk is full; anybody may remove it
 //!   building.tmp         while a catalog is created or rebuilt
 //!   *.tmp                leftovers of something interrupted
@@ -20,10 +21,11 @@ use std::{
 
 use super::{
     Machine,
+    alone::ALONE,
     ballast::Ballast,
     directory::directory_of,
     files::{create_directory, list_directory, open_file, sync_directory},
-    lock::{Claim, LockedFile, contents_of, glance, says},
+    lock::{Claim, LockedFile, contents_of, open_if_there, says},
 };
 use crate::{
     error::{HostError, HostOperation},
@@ -191,7 +193,7 @@ impl ArchiveLayout {
                 temporary if temporary.ends_with(TEMPORARY_SUFFIX) => {}
                 b"lost+found" => {}
                 // It says nothing about what else is or was there: it holds no byte of anybody's.
-                _ if name == BALLAST => {}
+                _ if name == BALLAST || name == ALONE => {}
                 // An old catalog is kept beside its successor under a longer name.
                 other if name == SESSIONS || name == VOLUMES || other.starts_with(CATALOG.as_bytes()) => {
                     remains = true;
@@ -220,6 +222,16 @@ impl ArchiveLayout {
             .try_for_each(|path| create_directory(self.storage(), path))
     }
 
+    /// Makes the root, for the owner alone, and its name durable.
+    ///
+    /// # Errors
+    /// As for [`Self::create_directories`].
+    pub fn create_root(&self) -> Result<(), HostError> {
+        create_directory(self.storage(), &self.root)?;
+        // An attempt before may have made the root and failed to make its name durable.
+        sync_directory(self.storage(), directory_of(&self.root))
+    }
+
     /// Takes the right to make a catalog, so that of two processes that find no archive one makes it and the other fails.
     /// The root is made when it is missing. A creation leaves its mark before it makes anything else.
     ///
@@ -227,9 +239,7 @@ impl ArchiveLayout {
     /// [`HostError::Locked`] when another process is building, [`HostError::Exists`] when an archive is to be created where
     /// the state is neither [`ArchiveState::Empty`] nor [`ArchiveState::Interrupted`], [`HostError::Io`] otherwise.
     pub fn lock_for_building(&self, building: Building) -> Result<BuildLock, HostError> {
-        create_directory(self.storage(), &self.root)?;
-        // An attempt before may have made the root and failed to make its name durable.
-        sync_directory(self.storage(), directory_of(&self.root))?;
+        self.create_root()?;
         let path = self.root.join(BUILDING);
         let locked = match LockedFile::claim(&self.machine.storage, &path)? {
             Claim::Taken(locked) => locked,
@@ -318,10 +328,10 @@ impl ArchiveLayout {
     /// Returns what the mark in the directory says is or was being built.
     fn marked(&self) -> Result<Option<Building>, HostError> {
         let path = self.root.join(BUILDING);
-        let Some(seen) = glance(self.storage(), &path)? else {
+        let Some(file) = open_if_there(self.storage(), &path)? else {
             return Ok(None);
         };
-        let contents = contents_of(seen.file.as_ref(), &path)?;
+        let contents = contents_of(file.as_ref(), &path)?;
         Ok([Building::Creation, Building::Rebuild]
             .into_iter()
             .find(|building| says(&contents, building.mark())))

@@ -251,7 +251,11 @@ pub(super) fn contents_of(file: &dyn StorageFile, path: &Path) -> Result<Vec<u8>
     Ok(contents)
 }
 
-fn open_if_there(storage: &dyn Storage, path: &Path) -> Result<Option<Arc<dyn StorageFile>>, HostError> {
+/// Opens the file at `path` for locking; `None` when there is none.
+pub(super) fn open_if_there(
+    storage: &dyn Storage,
+    path: &Path,
+) -> Result<Option<Arc<dyn StorageFile>>, HostError> {
     let opened = match open_file(storage, path, FileAccess::ReadWrite) {
         // A lock over NFS takes the right to write; elsewhere reading is enough, as where the archive is read-only.
         Err(HostError::Io { source, .. })

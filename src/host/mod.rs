@@ -9,6 +9,7 @@
 //! It knows no catalog, no volume and no format; names of stored files and ids are all it shares with them. It prints
 //! nothing and reads no environment variable.
 
+mod alone;
 mod ballast;
 mod clock;
 mod directory;
@@ -26,6 +27,7 @@ mod space;
 mod spool;
 mod tree;
 
+pub use alone::{FileLocks, alone, file_locks_work};
 pub use ballast::{BALLAST_LEN_BYTES, Ballast};
 pub use clock::{Clock, SystemClock};
 pub use directory::Existing;

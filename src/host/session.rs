@@ -184,7 +184,8 @@ impl SessionInfo {
         })
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    /// Returns the text of a session file.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut text = String::new();
         let Self {
             pid,

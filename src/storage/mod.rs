@@ -8,6 +8,8 @@
 //! the file; a name is durable after a sync of its directory; nothing says in which order the rest arrives. Calls fail with
 //! the errors of the system, untranslated; the callers know what they mean.
 
+mod alone;
+mod lock_table;
 #[expect(
     clippy::disallowed_methods,
     reason = "storage is one of the places that touch the file system"
@@ -16,6 +18,10 @@ mod machine;
 
 use std::{ffi::OsString, fmt::Debug, fs::File, io, ops::Bound, path::Path, sync::Arc};
 
+use rustix::io::Errno;
+
+pub use alone::AloneStorage;
+pub use lock_table::{LockHandle, LockRange, LockTable};
 pub use machine::HostStorage;
 
 use crate::error::FileKind;
@@ -301,4 +307,14 @@ pub struct FileIdentity {
     pub device: u64,
     /// Its number there.
     pub file: u64,
+}
+
+/// Says whether an error of a lock means that the file system has no such locks.
+pub(crate) fn means_no_locks(error: &io::Error) -> bool {
+    // What NFS, Lustre, sandboxes and file systems in user space say: the first two through the error's own kind.
+    let codes = [Errno::OPNOTSUPP, Errno::NOSYS, Errno::NOLCK, Errno::INVAL];
+    error.kind() == io::ErrorKind::Unsupported
+        || codes
+            .iter()
+            .any(|code| error.raw_os_error() == Some(code.raw_os_error()))
 }

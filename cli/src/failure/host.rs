@@ -8,7 +8,7 @@ use super::Meaning;
 
 pub(crate) fn host_error(error: &HostError) -> Meaning {
     match error {
-        HostError::Locked { .. } => Meaning::Locked,
+        HostError::Locked { .. } | HostError::InUse { .. } => Meaning::Locked,
         HostError::Io { .. }
         | HostError::Read { .. }
         | HostError::NotRegular { .. }

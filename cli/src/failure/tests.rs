@@ -3,8 +3,8 @@ use std::{io, path::PathBuf};
 use bfdb::{
     error::{
         AppendError, CatalogDamage, CatalogError, CatalogTable, ChainHead, CommitError, FormatError,
-        HostError, HostOperation, JournalError, OpenError, PublicationError, ReadError, RecordKind,
-        RestoreError, ScrubError,
+        HostError, HostOperation, JournalError, LockEvidence, OpenError, PublicationError, ReadError,
+        RecordKind, RestoreError, ScrubError,
     },
     units::{BlockIndex, CommitId, Epoch, FileName, VolumeId},
 };
@@ -50,6 +50,14 @@ fn torn_slot() -> FormatError {
         record: RecordKind::VolumeSlot,
         stored: 1,
         computed: 2,
+    }
+}
+
+fn in_use() -> HostError {
+    HostError::InUse {
+        path: PathBuf::from("/a.bfdb/alone.lock"),
+        holder: None,
+        evidence: LockEvidence::Lock,
     }
 }
 
@@ -115,6 +123,7 @@ fn opening_tells_apart_what_is_missing_damaged_locked_and_too_new() {
             exit::NEWER_FORMAT,
         ),
         (host(HostError::Locked { path: path() }), exit::LOCKED),
+        (host(in_use()), exit::LOCKED),
         (slots(newer_slot()), exit::NEWER_FORMAT),
         (slots(torn_slot()), exit::FAILED),
         (neither(torn_slot(), newer_slot()), exit::NEWER_FORMAT),

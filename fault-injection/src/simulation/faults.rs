@@ -136,6 +136,19 @@ pub enum Condition {
     Gone,
 }
 
+/// What the locks of files are worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockSupport {
+    /// They do what they say.
+    Full,
+    /// Those on whole files do; on parts of files there are none.
+    WholeFiles,
+    /// There are none: every call fails.
+    None,
+    /// Each lock is granted to everybody who asks for it, and nobody sees one.
+    Pretended,
+}
+
 /// Whether a rule fires once or again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lasting {
@@ -307,6 +320,7 @@ const EINTR: i32 = 4;
 const EIO: i32 = 5;
 pub(super) const EBADF: i32 = 9;
 pub(super) const EDEADLK: i32 = 35;
+pub(super) const ENOLCK: i32 = 37;
 const ENOSPC: i32 = 28;
 
 impl Condition {

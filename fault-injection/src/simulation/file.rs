@@ -9,14 +9,13 @@ use std::{
 
 use bfdb::{
     error::FileKind,
-    storage::{EntryInfo, FileAccess, FileIdentity, Lock, StorageFile},
+    storage::{EntryInfo, FileAccess, FileIdentity, Lock, LockHandle, LockRange, StorageFile},
 };
 
 use super::{
     action::{Action, Inode},
     disk::{Disk, NodeKind},
-    faults::{EBADF, EDEADLK, Fault, OperationKind},
-    locks::{HandleId, Range},
+    faults::{EBADF, EDEADLK, ENOLCK, Fault, LockSupport, OperationKind},
     page::{to_u64, to_usize},
     state::State,
     storage::Shared,
@@ -32,7 +31,7 @@ const MAX_FILE_BYTES: u64 = (1 << 63) - 1;
 pub(super) struct SimulatedFile {
     shared: Arc<Shared>,
     inode: Inode,
-    handle: HandleId,
+    handle: LockHandle,
     access: FileAccess,
     path: Arc<Path>,
 }
@@ -102,6 +101,27 @@ impl SimulatedFile {
     }
 }
 
+/// What a lock is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LockedPart {
+    Whole,
+    Range,
+}
+
+impl SimulatedFile {
+    /// Says whether a lock is kept, or only granted.
+    fn keeps_locks(&self, part: LockedPart) -> io::Result<bool> {
+        match (self.shared.state().lock_support, part) {
+            (LockSupport::Full, _) | (LockSupport::WholeFiles, LockedPart::Whole) => Ok(true),
+            (LockSupport::Pretended, _) => Ok(false),
+            (LockSupport::None, LockedPart::Whole) => Err(io::Error::from_raw_os_error(ENOLCK)),
+            (LockSupport::None | LockSupport::WholeFiles, LockedPart::Range) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+        }
+    }
+}
+
 impl StorageFile for SimulatedFile {
     fn info(&self) -> io::Result<EntryInfo> {
         let (state, _) = self.asked(OperationKind::Inspect, 0..0)?;
@@ -154,6 +174,9 @@ impl StorageFile for SimulatedFile {
     }
 
     fn try_lock(&self, lock: Lock) -> io::Result<bool> {
+        if !self.keeps_locks(LockedPart::Whole)? {
+            return Ok(true);
+        }
         let (mut state, _) = self.asked(OperationKind::Lock, 0..0)?;
         let is_taken = state.locks.try_lock(self.inode, self.handle, lock);
         drop(state);
@@ -163,6 +186,9 @@ impl StorageFile for SimulatedFile {
     }
 
     fn unlock(&self) -> io::Result<()> {
+        if !self.keeps_locks(LockedPart::Whole)? {
+            return Ok(());
+        }
         let (mut state, _) = self.asked(OperationKind::Lock, 0..0)?;
         state.locks.unlock(self.inode, self.handle);
         drop(state);
@@ -171,7 +197,10 @@ impl StorageFile for SimulatedFile {
     }
 
     fn try_lock_range(&self, range: (Bound<u64>, Bound<u64>), lock: Lock) -> io::Result<bool> {
-        let range = Range::new(range)?;
+        if !self.keeps_locks(LockedPart::Range)? {
+            return Ok(true);
+        }
+        let range = LockRange::new(range)?;
         let (mut state, _) = self.asked(OperationKind::Lock, 0..0)?;
         let is_taken = state.locks.try_lock_range(self.inode, self.handle, range, lock);
         drop(state);
@@ -181,7 +210,10 @@ impl StorageFile for SimulatedFile {
     }
 
     fn lock_range(&self, range: (Bound<u64>, Bound<u64>), lock: Lock) -> io::Result<()> {
-        let range = Range::new(range)?;
+        if !self.keeps_locks(LockedPart::Range)? {
+            return Ok(());
+        }
+        let range = LockRange::new(range)?;
         let (mut state, _) = self.asked(OperationKind::Lock, 0..0)?;
         while !state.locks.try_lock_range(self.inode, self.handle, range, lock) {
             if let Some(refused) = &mut state.refused_waits {
@@ -201,7 +233,10 @@ impl StorageFile for SimulatedFile {
     }
 
     fn unlock_range(&self, range: (Bound<u64>, Bound<u64>)) -> io::Result<()> {
-        let range = Range::new(range)?;
+        if !self.keeps_locks(LockedPart::Range)? {
+            return Ok(());
+        }
+        let range = LockRange::new(range)?;
         let (mut state, _) = self.asked(OperationKind::Lock, 0..0)?;
         state.locks.unlock_range(self.inode, self.handle, range);
         drop(state);
@@ -210,7 +245,10 @@ impl StorageFile for SimulatedFile {
     }
 
     fn is_range_locked(&self, range: (Bound<u64>, Bound<u64>)) -> io::Result<bool> {
-        let range = Range::new(range)?;
+        if !self.keeps_locks(LockedPart::Range)? {
+            return Ok(false);
+        }
+        let range = LockRange::new(range)?;
         let (state, _) = self.asked(OperationKind::Lock, 0..0)?;
         Ok(state.locks.is_range_locked(self.inode, self.handle, range))
     }

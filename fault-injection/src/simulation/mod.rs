@@ -75,7 +75,8 @@
 //!
 //! As those of Linux: of a whole file as `flock` has them (an exchange gives up the old lock first), of ranges as open file
 //! descriptions have them (they split and exchange); neither kind sees the other. Every handle stands for an open file
-//! description of its own, in this process or in another one. A lock ends with its handle; an image has none.
+//! description of its own, in this process or in another one. A lock ends with its handle; an image has none. A disk may have
+//! fewer locks, or none, or grant all of them to everybody ([`LockSupport`]).
 //!
 //! One mutex guards a disk, and nothing is called while it is held but rules.
 //! Invariant: the image of a crash is a function of timeline, boundary and variant alone.
@@ -88,7 +89,6 @@ mod durability;
 mod faults;
 mod file;
 mod hash;
-mod locks;
 mod machine;
 mod page;
 mod state;
@@ -98,7 +98,7 @@ mod variant;
 
 pub use self::action::Operation;
 pub use self::choice::Limits;
-pub use self::faults::{AfterDrop, Asked, Condition, Counts, Fault, FaultRule, OperationKind};
+pub use self::faults::{AfterDrop, Asked, Condition, Counts, Fault, FaultRule, LockSupport, OperationKind};
 pub use self::machine::{SimulatedClock, SimulatedRandomness};
 pub use self::storage::SimulatedStorage;
 pub use self::timeline::{CrashPoint, Marker, Timeline};

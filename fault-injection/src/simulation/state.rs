@@ -8,13 +8,14 @@ use std::{
     sync::Arc,
 };
 
+use bfdb::storage::{LockHandle, LockTable};
+
 use super::{
     action::{Action, Form, Inode, Operation, Outcome},
     content::Payload,
     disk::Disk,
     durability::Durability,
-    faults::{AfterDrop, Asked, Condition, Counts, Fault, FaultRule, OperationKind},
-    locks::{HandleId, Locks},
+    faults::{AfterDrop, Asked, Condition, Counts, Fault, FaultRule, LockSupport, OperationKind},
     page::to_u64,
     timeline::Marker,
 };
@@ -29,7 +30,8 @@ pub(super) struct State {
     pub(super) initial: Disk,
     pub(super) log: Vec<Operation>,
     pub(super) markers: Vec<Marker>,
-    pub(super) locks: Locks,
+    pub(super) locks: LockTable<Inode>,
+    pub(super) lock_support: LockSupport,
     pub(super) rules: Vec<FaultRule>,
     pub(super) counts: Counts,
     pub(super) capacity_bytes: Option<u64>,
@@ -40,7 +42,7 @@ pub(super) struct State {
     pub(super) first_rule_fired: Option<u64>,
     /// How many handles are open; a file without a name lives as long as one is.
     open: BTreeMap<Inode, u64>,
-    last_handle: HandleId,
+    last_handle: LockHandle,
     /// Files of which readers see bytes that a sync has dropped.
     stale: BTreeSet<Inode>,
 }
@@ -54,7 +56,8 @@ impl State {
             initial: disk,
             log: Vec::new(),
             markers: Vec::new(),
-            locks: Locks::default(),
+            locks: LockTable::default(),
+            lock_support: LockSupport::Full,
             rules: Vec::new(),
             counts: Counts::default(),
             capacity_bytes,
@@ -132,7 +135,7 @@ impl State {
     }
 
     /// Returns a number for a new handle of a file.
-    pub(super) fn open_handle(&mut self, inode: Inode) -> HandleId {
+    pub(super) fn open_handle(&mut self, inode: Inode) -> LockHandle {
         let open = self.open.entry(inode).or_default();
         *open += 1;
         if *open == 1 {
@@ -142,7 +145,7 @@ impl State {
         self.last_handle
     }
 
-    pub(super) fn close_handle(&mut self, inode: Inode, handle: HandleId) {
+    pub(super) fn close_handle(&mut self, inode: Inode, handle: LockHandle) {
         self.locks.release(inode, handle);
         let open = self.open.entry(inode).or_default();
         *open -= 1;

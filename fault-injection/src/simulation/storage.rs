@@ -15,7 +15,7 @@ use bfdb::{
 use super::{
     action::{Action, Name, Operation},
     disk::{Disk, normalized},
-    faults::{Condition, Counts, FaultRule, OperationKind},
+    faults::{Condition, Counts, FaultRule, LockSupport, OperationKind},
     file::{SimulatedFile, info_of},
     machine::{SimulatedClock, SimulatedRandomness},
     page::to_u64,
@@ -87,6 +87,11 @@ impl SimulatedStorage {
     pub fn set_condition(&self, condition: Condition) {
         self.shared.state().condition = condition;
         self.shared.unlocked.notify_all();
+    }
+
+    /// Changes what locks are worth from now on; a copy of the disk has all of them.
+    pub fn set_lock_support(&self, lock_support: LockSupport) {
+        self.shared.state().lock_support = lock_support;
     }
 
     /// Refuses to wait for locks from now on (EDEADLK): right where one thread plays all parts, and would wait for itself.

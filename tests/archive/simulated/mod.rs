@@ -3,6 +3,7 @@
 mod behind_the_record;
 mod failing_disk;
 mod left_behind;
+mod locks;
 
 use std::{
     path::{Path, PathBuf},

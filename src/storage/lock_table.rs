@@ -1,47 +1,55 @@
-//! Who holds which lock: on files as `flock` keeps them, on ranges as open file description locks are kept.
+//! Who holds which lock, for a storage whose system keeps none: on files as `flock` keeps them, on ranges as open file
+//! description locks are kept.
 //!
-//! The two kinds know nothing of each other, as on a local file system of Linux.
+//! The two kinds know nothing of each other, as on a local file system of Linux. Nobody waits here: whoever is refused may ask
+//! again.
 
 use std::{collections::BTreeMap, io, ops::Bound};
 
-use bfdb::storage::Lock;
-
-use super::action::Inode;
+use super::Lock;
 
 /// Which open handle.
-pub(super) type HandleId = u64;
+pub type LockHandle = u64;
 
-/// All locks of a storage.
-#[derive(Debug, Default)]
-pub(super) struct Locks {
-    files: BTreeMap<Inode, FileLocks>,
+/// All locks of a storage whose files are told apart by `F`.
+#[derive(Debug)]
+pub struct LockTable<F> {
+    files: BTreeMap<F, FileLocks>,
+}
+
+impl<F> Default for LockTable<F> {
+    fn default() -> Self {
+        Self {
+            files: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct FileLocks {
-    whole: Vec<(HandleId, Lock)>,
+    whole: Vec<(LockHandle, Lock)>,
     /// Ranges of one handle never overlap.
     ranges: Vec<Held>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Held {
-    handle: HandleId,
-    range: Range,
+    handle: LockHandle,
+    range: LockRange,
     lock: Lock,
 }
 
 /// A range that is not empty, both ends in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Range {
+pub struct LockRange {
     first: u64,
     last: u64,
 }
 
-impl Locks {
+impl<F: Copy + Ord> LockTable<F> {
     /// Locks a file as a whole. A handle that holds the other kind gives it up first, and may end with neither.
-    pub(super) fn try_lock(&mut self, inode: Inode, handle: HandleId, lock: Lock) -> bool {
-        let whole = &mut self.files.entry(inode).or_default().whole;
+    pub fn try_lock(&mut self, file: F, handle: LockHandle, lock: Lock) -> bool {
+        let whole = &mut self.files.entry(file).or_default().whole;
         if whole.contains(&(handle, lock)) {
             return true;
         }
@@ -53,51 +61,47 @@ impl Locks {
         is_free
     }
 
-    pub(super) fn unlock(&mut self, inode: Inode, handle: HandleId) {
-        if let Some(file) = self.files.get_mut(&inode) {
-            file.whole.retain(|(holder, _)| *holder != handle);
+    /// Gives back a lock on a file as a whole.
+    pub fn unlock(&mut self, file: F, handle: LockHandle) {
+        if let Some(locks) = self.files.get_mut(&file) {
+            locks.whole.retain(|(holder, _)| *holder != handle);
         }
     }
 
     /// Locks a range; what the handle holds of it already is exchanged, and kept if the range is not free.
-    pub(super) fn try_lock_range(
-        &mut self,
-        inode: Inode,
-        handle: HandleId,
-        range: Range,
-        lock: Lock,
-    ) -> bool {
-        let file = self.files.entry(inode).or_default();
+    pub fn try_lock_range(&mut self, file: F, handle: LockHandle, range: LockRange, lock: Lock) -> bool {
+        let locks = self.files.entry(file).or_default();
         let stands_in_the_way =
             |held: &Held| held.handle != handle && held.range.overlaps(range) && !can_share(held.lock, lock);
-        if file.ranges.iter().any(stands_in_the_way) {
+        if locks.ranges.iter().any(stands_in_the_way) {
             return false;
         }
-        file.cut_out(handle, range);
-        file.ranges.push(Held { handle, range, lock });
+        locks.cut_out(handle, range);
+        locks.ranges.push(Held { handle, range, lock });
         true
     }
 
-    pub(super) fn unlock_range(&mut self, inode: Inode, handle: HandleId, range: Range) {
-        if let Some(file) = self.files.get_mut(&inode) {
-            file.cut_out(handle, range);
+    /// Gives back what a handle holds of a range.
+    pub fn unlock_range(&mut self, file: F, handle: LockHandle, range: LockRange) {
+        if let Some(locks) = self.files.get_mut(&file) {
+            locks.cut_out(handle, range);
         }
     }
 
     /// Says whether another handle holds a lock on any part of a range.
-    pub(super) fn is_range_locked(&self, inode: Inode, handle: HandleId, range: Range) -> bool {
-        let held = self.files.get(&inode).map_or(&[][..], |file| &file.ranges);
+    pub fn is_range_locked(&self, file: F, handle: LockHandle, range: LockRange) -> bool {
+        let held = self.files.get(&file).map_or(&[][..], |locks| &locks.ranges);
         held.iter()
             .any(|held| held.handle != handle && held.range.overlaps(range))
     }
 
     /// Gives back all locks of a handle that is closed.
-    pub(super) fn release(&mut self, inode: Inode, handle: HandleId) {
-        if let Some(file) = self.files.get_mut(&inode) {
-            file.whole.retain(|(holder, _)| *holder != handle);
-            file.ranges.retain(|held| held.handle != handle);
-            if file.whole.is_empty() && file.ranges.is_empty() {
-                self.files.remove(&inode);
+    pub fn release(&mut self, file: F, handle: LockHandle) {
+        if let Some(locks) = self.files.get_mut(&file) {
+            locks.whole.retain(|(holder, _)| *holder != handle);
+            locks.ranges.retain(|held| held.handle != handle);
+            if locks.whole.is_empty() && locks.ranges.is_empty() {
+                self.files.remove(&file);
             }
         }
     }
@@ -105,22 +109,22 @@ impl Locks {
 
 impl FileLocks {
     /// Takes a range out of what a handle holds; what lies before and behind it stays.
-    fn cut_out(&mut self, handle: HandleId, range: Range) {
+    fn cut_out(&mut self, handle: LockHandle, range: LockRange) {
         let (touched, mut kept): (Vec<Held>, Vec<Held>) = self
             .ranges
             .drain(..)
             .partition(|held| held.handle == handle && held.range.overlaps(range));
         for held in touched {
-            let Range { first, last } = held.range;
+            let LockRange { first, last } = held.range;
             if first < range.first {
-                let range = Range {
+                let range = LockRange {
                     first,
                     last: range.first - 1,
                 };
                 kept.push(Held { range, ..held });
             }
             if range.last < last {
-                let range = Range {
+                let range = LockRange {
                     first: range.last + 1,
                     last,
                 };
@@ -131,9 +135,12 @@ impl FileLocks {
     }
 }
 
-impl Range {
-    /// Takes bounds as they are asked for; an empty range is an error, as it is for the system.
-    pub(super) fn new(bounds: (Bound<u64>, Bound<u64>)) -> io::Result<Self> {
+impl LockRange {
+    /// Takes bounds as they are asked for.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an empty range, as the system has it.
+    pub fn new(bounds: (Bound<u64>, Bound<u64>)) -> io::Result<Self> {
         let first = match bounds.0 {
             Bound::Unbounded => Some(0),
             Bound::Included(first) => Some(first),
@@ -161,17 +168,19 @@ fn can_share(held: Lock, wanted: Lock) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use bfdb_fault_injection::Seeded;
+
     use super::*;
 
-    fn range(first: u64, last: u64) -> Range {
-        Range::new((Bound::Included(first), Bound::Included(last))).expect("a range")
+    fn range(first: u64, last: u64) -> LockRange {
+        LockRange::new((Bound::Included(first), Bound::Included(last))).expect("a range")
     }
 
     #[test]
     fn range_locks_split_merge_and_exchange_as_a_map_of_bytes_would() {
         use Lock::{Exclusive, Shared};
-        let mut seeded = crate::Seeded::new(3);
-        let (mut locks, mut model) = (Locks::default(), [[None; 12]; 3]);
+        let mut seeded = Seeded::new(3);
+        let (mut locks, mut model) = (LockTable::default(), [[None; 12]; 3]);
         for step in 0..4000 {
             let (handle, first) = (seeded.index(3), seeded.index(12));
             let last = first + seeded.index(12 - first);
@@ -218,7 +227,7 @@ mod tests {
 
     #[test]
     fn an_empty_range_is_refused_and_an_open_one_reaches_to_the_end() {
-        let bounds = |start, end| Range::new((start, end)).map_err(|error| error.kind());
+        let bounds = |start, end| LockRange::new((start, end)).map_err(|error| error.kind());
         let refused = Err(io::ErrorKind::InvalidInput);
         assert_eq!(bounds(Bound::Included(5), Bound::Excluded(5)), refused);
         assert_eq!(bounds(Bound::Unbounded, Bound::Excluded(0)), refused);
