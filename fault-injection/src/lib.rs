@@ -10,6 +10,7 @@ pub mod crashes;
 pub mod damage;
 pub mod faulty;
 pub mod killing;
+pub mod resting;
 mod seeded;
 pub mod simulation;
 

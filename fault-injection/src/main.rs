@@ -25,16 +25,18 @@ use bfdb_fault_injection::{
         explore::{Findings, replay},
     },
     killing::{self, Chain},
+    resting,
 };
 
 const USAGE: &str = "\
-usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--level crash|error|below|kill] [--replay CASE]
+usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--level crash|error|below|kill|damage] [--replay CASE]
 
   --minutes M    go on for so long
-  --states N     go on until so many different images were checked, a quarter of them through the whole engine
+  --states N     go on until so many different images were checked, a quarter of them through the whole engine, and a tenth as many
+                 archives that were damaged at rest
   --seed S       what everything random follows from (1)
-  --level L      crashes of the engine, errors in it, crashes of single floors, or real processes that are killed; all of them
-                 without this
+  --level L      crashes of the engine, errors in it, crashes of single floors, real processes that are killed, or damage at rest;
+                 all of them without this
   --replay CASE  check one image again, as a violation names it
 
 Without an end it goes on for one minute.";
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
                 killing::run(&Chain { program, seed }, &findings)
             })
         }
+        Some(case) if resting::is_case(case) => resting::replay(case, &findings),
         Some(case) => replay(case, &findings),
         None => explore(&wanted, &findings),
     };
@@ -77,11 +80,12 @@ fn main() -> ExitCode {
     }
     let violations = findings.violations().len();
     println!(
-        "{{\"type\":\"summary\",\"states\":{},\"engine_states\":{},\"errors\":{},\"kills\":{},\"violations\":{violations},\"seed\":{}}}",
+        "{{\"type\":\"summary\",\"states\":{},\"engine_states\":{},\"errors\":{},\"kills\":{},\"damaged\":{},\"violations\":{violations},\"seed\":{}}}",
         findings.images(),
         findings.engine_images(),
         findings.errors(),
         findings.kills(),
+        findings.damaged(),
         wanted.seed,
     );
     if violations == 0 {
@@ -112,7 +116,15 @@ impl End {
             Self::After(time) => began.elapsed() >= time,
             Self::States(states) => {
                 let is_mixed = is_partial.is_empty();
-                findings.images() >= states && (!is_mixed || findings.engine_images() >= states / 4)
+                let is_partial_enough = findings.images().max(findings.damaged()) >= states;
+                let is_mixed_enough = findings.images() >= states
+                    && findings.engine_images() >= states / 4
+                    && findings.damaged() >= states / 10;
+                if is_mixed {
+                    is_mixed_enough
+                } else {
+                    is_partial_enough
+                }
             }
         }
     }
@@ -146,6 +158,7 @@ fn part_of(name: &str) -> Option<Part> {
         "error" => Part::Error,
         "below" => Part::Below,
         "kill" => Part::Kill,
+        "damage" => Part::Damage,
         _ => return None,
     })
 }
@@ -163,13 +176,14 @@ fn explore(wanted: &Wanted, findings: &Findings) -> std::io::Result<()> {
         scope.spawn(move || {
             while waiting.recv_timeout(PROGRESS) == Err(RecvTimeoutError::Timeout) {
                 eprintln!(
-                    "{:4} s: {} images, {} of the engine, {} in recoveries, {} errors, {} kills, {} violations",
+                    "{:4} s: {} images, {} of the engine, {} in recoveries, {} errors, {} kills, {} damaged, {} violations",
                     began.elapsed().as_secs(),
                     findings.images(),
                     findings.engine_images(),
                     findings.nested_images(),
                     findings.errors(),
                     findings.kills(),
+                    findings.damaged(),
                     findings.violations().len(),
                 );
             }

@@ -12,7 +12,13 @@
 //! An error before the append leaves nothing. After it the change is made, whatever becomes of this process: the next one
 //! that begins finds the record and applies it (`bring_forward`), by the same function that would have applied it here.
 
-use super::{ballast::again_with_room, shared::Shared, volumes::announce_epoch};
+use std::collections::BTreeSet;
+
+use super::{
+    ballast::again_with_room,
+    shared::Shared,
+    volumes::{announce_epoch, read_slots},
+};
 use crate::{
     catalog::{BlockRecord, CatalogReader, CatalogWriter, FileRecord, Publication},
     error::{AppendError, CatalogError, CommitError, JournalError, PublicationError},
@@ -28,6 +34,8 @@ pub(super) struct Publishing {
     pub(super) journal: JournalState,
     /// What is wrong with copies of the journal.
     pub(super) findings: Vec<JournalFinding>,
+    /// Volume and copy of those with which anything was wrong at any look, also before records were applied.
+    pub(super) faulty: BTreeSet<(u16, u8)>,
     /// How many records the catalog was brought forward by.
     pub(super) applied: u64,
 }
@@ -38,6 +46,7 @@ pub(super) type Entries = Vec<(FileRecord, Vec<BlockRecord>)>;
 /// Begins: waits for the catalog, and applies what the journal is ahead by.
 pub(super) fn begin(shared: &Shared) -> Result<Publishing, PublicationError> {
     let mut applied = 0;
+    let mut faulty = BTreeSet::new();
     loop {
         let writer = shared.catalog.write()?;
         let known = journal_state(&writer)?;
@@ -48,15 +57,22 @@ pub(super) fn begin(shared: &Shared) -> Result<Publishing, PublicationError> {
             return Err(PublicationError::Gap { catalog, journal });
         }
         let tail = shared.journal.tail(&known)?;
+        // Before anything is applied: a catalog that went half of the way would look for the rest behind what is lost, also
+        // when that is put back.
+        let is_whole =
+            expect_no_gap(&writer, &tail).and_then(|()| expect_what_was_announced(shared, &writer, &tail));
+        if let Err(gap) = is_whole {
+            refuse_fork(shared, &known)?;
+            return Err(gap);
+        }
+        let places = tail.findings.iter().map(|finding| (finding.volume, finding.copy));
+        faulty.extend(places);
         if tail.ahead.is_empty() {
-            if let Err(gap) = expect_no_gap(&writer, &tail) {
-                refuse_fork(shared, &known)?;
-                return Err(gap);
-            }
             return Ok(Publishing {
                 writer,
                 journal: tail.state,
                 findings: tail.findings,
+                faulty,
                 applied,
             });
         }
@@ -233,6 +249,28 @@ pub(super) fn expect_no_gap(reader: &CatalogReader, tail: &Tail) -> Result<(), P
         }),
         None => Ok(()),
     }
+}
+
+/// Refuses to apply records that end before what a volume has heard of: the next one may have been announced and cut short, what
+/// lies behind that was published, and is lost.
+fn expect_what_was_announced(
+    shared: &Shared,
+    reader: &CatalogReader,
+    tail: &Tail,
+) -> Result<(), PublicationError> {
+    let Some(last) = tail.ahead.last() else {
+        return Ok(());
+    };
+    for volume in shared.volumes.iter() {
+        // Slots that cannot be read are told of where an archive is opened.
+        if let Ok(Ok(slots)) = read_slots(volume.as_ref())
+            && slots.is_ahead(last.head.epoch)
+        {
+            let (catalog, journal) = (reader.epoch()?, slots.newest.epoch);
+            return Err(PublicationError::Gap { catalog, journal });
+        }
+    }
+    Ok(())
 }
 
 /// Reads all of the journal and refuses one that went another way than the catalog; other things that are wrong with it are no

@@ -14,7 +14,7 @@ use crate::{
     error::{ChainHead, CommitError, HostError, JournalError, OpenError, PublicationError},
     format::JournalState,
     host::{ArchiveLayout, DeadSession, SessionLife, SessionState, glance_at_sessions, sessions},
-    journal::{Head, JournalFinding},
+    journal::Head,
     units::{BlockId, CommitId, Epoch, ExtentId, FileId, SessionId, to_u64},
 };
 
@@ -92,8 +92,8 @@ pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
 pub(super) fn look(shared: &Shared) -> RecoveryReport {
     let mut report = RecoveryReport::default();
     let behind = || -> Result<(u64, bool), OpenError> {
-        // The slots first, the catalog once more at the end: a writer may publish all the while.
-        let slots = slots_of(shared)?;
+        // The slots first, the catalog once more at the end: a writer may publish all the while. Without slots the journal tells.
+        let slots = slots_of(shared).unwrap_or_default();
         let reader = shared.catalog.read()?;
         let state = publication::journal_state(&reader)?;
         let tail = shared.journal.tail(&state).map_err(PublicationError::from)?;
@@ -163,13 +163,14 @@ fn bring_forward(shared: &Shared) -> Result<RecoveryReport, OpenError> {
             mut writer,
             journal,
             findings,
+            faulty,
             applied,
         } = publication::begin(shared)?;
         report.records_rolled_forward += applied;
         // Nobody publishes meanwhile: this is the write lock.
         let slots = slots_of(shared)?;
         check_slots(&slots, Head::of(&journal))?;
-        report.lost_epoch = lost_epoch(shared, (&slots, &findings), journal.epoch)?;
+        report.lost_epoch = lost_epoch(shared, (&slots, &faulty), journal.epoch)?;
         let was_old = report.records_rolled_forward > 1;
         if was_old {
             // What was given out since, and never published, is not in the journal: no id is given twice.
@@ -199,11 +200,9 @@ fn bring_forward(shared: &Shared) -> Result<RecoveryReport, OpenError> {
 /// writer has died before it was made.
 fn lost_epoch(
     shared: &Shared,
-    (slots, findings): (&[SlotState], &[JournalFinding]),
+    (slots, faulty): (&[SlotState], &BTreeSet<(u16, u8)>),
     epoch: Epoch,
 ) -> Result<Option<Epoch>, OpenError> {
-    let places = findings.iter().map(|finding| (finding.volume, finding.copy));
-    let faulty: BTreeSet<(u16, u8)> = places.collect();
     if faulty.len() < shared.journal.copy_count() || has_dead_session(&shared.layout)? {
         return Ok(None);
     }

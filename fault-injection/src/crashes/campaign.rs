@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     killing::{self, Chain},
+    resting::{self, Tally},
     simulation::Limits,
 };
 
@@ -34,6 +35,8 @@ pub enum Part {
     Below,
     /// Real processes that are killed.
     Kill,
+    /// Archives that are damaged at rest.
+    Damage,
 }
 
 /// What a campaign does.
@@ -60,6 +63,9 @@ const FLOOR_JOBS: u64 = 4;
 /// Archives of a round in which process after process is killed.
 const CHAINS: u64 = 40;
 
+/// Seeds of a round whose archives are damaged at rest.
+const RESTING: u64 = 80;
+
 /// One thing to do.
 struct Job<'a> {
     part: Part,
@@ -72,6 +78,7 @@ struct Job<'a> {
 enum Work<'a> {
     Scenario(&'a dyn Scenario),
     Program(&'a Path),
+    Resting,
 }
 
 /// Goes on until `is_enough` says so; it is asked before each job.
@@ -140,12 +147,15 @@ fn round<'a>(plan: &'a Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<J
         })
     };
     let kills: Vec<Job<'_>> = (0..CHAINS).filter_map(kill).collect();
+    let resting = resting_jobs(plan, number);
     let engine: Vec<_> = of_level(Level::Engine).collect();
     let rounds = engine.len();
     // As many at a time as make the shares even at any time: a campaign that ends early is mixed like a long one.
     let due = |all: usize, index: usize| all * (index + 1) / rounds - all * index / rounds;
     let (floor_count, kill_count) = (below.len(), kills.len());
+    let resting_count = resting.len();
     let (mut below, mut kills) = (below.into_iter(), kills.into_iter());
+    let mut resting = resting.into_iter();
     let mut jobs = Vec::new();
     for (index, scenario) in engine.into_iter().enumerate() {
         for part in [Part::Crash, Part::Error] {
@@ -157,9 +167,21 @@ fn round<'a>(plan: &'a Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<J
         }
         jobs.extend(below.by_ref().take(due(floor_count, index)));
         jobs.extend(kills.by_ref().take(due(kill_count, index)));
+        jobs.extend(resting.by_ref().take(due(resting_count, index)));
     }
     jobs.retain(|job| is_wanted(job.part));
     jobs
+}
+
+/// Returns the jobs of a round that damage archives at rest.
+fn resting_jobs<'a>(plan: &Plan, number: u64) -> Vec<Job<'a>> {
+    let first = plan.seed.wrapping_mul(1_000_003).wrapping_add(number * RESTING);
+    let job = |seed: u64| Job {
+        part: Part::Damage,
+        work: Work::Resting,
+        seeds: seed..seed.saturating_add(1),
+    };
+    (0..RESTING).map(|seed| job(first.wrapping_add(seed))).collect()
 }
 
 impl Job<'_> {
@@ -169,6 +191,7 @@ impl Job<'_> {
             match (self.work, self.part) {
                 (Work::Scenario(scenario), Part::Error) => inject(scenario, seed, ERRORS, findings)?,
                 (Work::Scenario(scenario), _) => explore(scenario, seed, &effort, findings)?,
+                (Work::Resting, _) => resting::explore(seed, resting::BLOWS, findings, &Tally::default())?,
                 (Work::Program(program), _) => {
                     let program = program.to_path_buf();
                     killing::run(&Chain { program, seed }, findings)?;

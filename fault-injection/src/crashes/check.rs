@@ -7,7 +7,7 @@ use std::path::Path;
 use bfdb::{
     Access, Archive, ArchiveOptions, CommitOptions, OpenOptions, RecoveryReport,
     catalog::{ExtentRecord, ExtentState},
-    error::OpenError,
+    error::{CommitError, OpenError},
     units::Timestamp,
 };
 
@@ -233,10 +233,10 @@ fn no_wait(disk: &SimulatedStorage) -> Result<(), Violation> {
     }
 }
 
-/// The name that nobody but the check uses.
-const PROBE: &str = "probe-of-the-check";
+/// The name that nobody but a check uses.
+pub(crate) const PROBE: &str = "probe-of-the-check";
 
-fn probe(seed: u64) -> Entry {
+pub(crate) fn probe(seed: u64) -> Entry {
     Entry {
         kind: Kind::File(content(seed, PROBE, 1, 1800)),
         mode: 0o640,
@@ -245,6 +245,11 @@ fn probe(seed: u64) -> Entry {
 }
 
 fn commit_probe(archive: &Archive, probe: &Entry) -> Result<(), Violation> {
+    try_commit_probe(archive, probe).map_err(|error| Promise::Writable.broken(explained(&error)))
+}
+
+/// Commits the file of the check.
+pub(crate) fn try_commit_probe(archive: &Archive, probe: &Entry) -> Result<(), CommitError> {
     let Kind::File(bytes) = &probe.kind else {
         return Ok(());
     };
@@ -255,7 +260,5 @@ fn commit_probe(archive: &Archive, probe: &Entry) -> Result<(), Violation> {
         ..CommitOptions::default()
     };
     let len = u64::try_from(bytes.len()).expect("a short file");
-    let done = archive.commit(&name, &bytes[..], len, &options);
-    done.map(drop)
-        .map_err(|error| Promise::Writable.broken(explained(&error)))
+    archive.commit(&name, &bytes[..], len, &options).map(drop)
 }

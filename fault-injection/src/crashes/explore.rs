@@ -36,6 +36,7 @@ pub struct Findings {
     deepest: AtomicUsize,
     errors: AtomicU64,
     kills: AtomicU64,
+    damaged: AtomicU64,
     known: Mutex<BTreeMap<&'static str, u64>>,
     violations: Mutex<Vec<Found>>,
     is_over: AtomicBool,
@@ -120,6 +121,15 @@ impl Findings {
 
     pub(crate) fn count_kill(&self) {
         self.kills.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many archives that were damaged at rest were checked.
+    pub fn damaged(&self) -> u64 {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_damaged(&self) {
+        self.damaged.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_error(&self) {

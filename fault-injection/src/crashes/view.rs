@@ -11,26 +11,52 @@ use super::{
     violation::{Promise, Violation},
 };
 
-/// Reads everything: names, kinds, every byte.
+/// Names that are read at most, and bytes of each: what never ends is no answer.
+const MOST_NAMES: usize = 10_000;
+const MOST_BYTES: u64 = 1 << 24;
+
+/// Why not everything was seen.
+#[derive(Debug)]
+pub(crate) enum Unseen {
+    /// The archive has said so.
+    Refused(Box<dyn std::error::Error>),
+    /// What it shows does not agree with itself.
+    Wrong(Violation),
+}
+
+impl<E: std::error::Error + 'static> From<E> for Unseen {
+    fn from(error: E) -> Self {
+        Self::Refused(Box::new(error))
+    }
+}
+
+/// Reads everything: names, kinds, every byte. Every error is a violation.
 pub(crate) fn see(archive: &Archive) -> Result<Seen, Violation> {
-    let refused = |error: &dyn std::error::Error| Promise::Content.broken(explained(error));
-    let snapshot = archive.snapshot().map_err(|error| refused(&error))?;
+    try_see(archive).map_err(|unseen| match unseen {
+        Unseen::Refused(error) => Promise::Content.broken(explained(error.as_ref())),
+        Unseen::Wrong(violation) => violation,
+    })
+}
+
+/// Reads everything where the archive may say that it is damaged.
+pub(crate) fn try_see(archive: &Archive) -> Result<Seen, Unseen> {
+    let snapshot = archive.snapshot()?;
     let mut seen = Seen::new();
     let mut counted = Totals::default();
     for info in snapshot.files(None) {
-        let info = info.map_err(|error| refused(&error))?;
+        let info = info?;
+        if seen.len() >= MOST_NAMES {
+            let wrong = Promise::NoHang.broken(format!("more than {MOST_NAMES} names are listed"));
+            return Err(Unseen::Wrong(wrong));
+        }
         count(&mut counted, &info);
         let kind = match &info.kind {
             EntryKind::Directory => Kind::Directory,
             EntryKind::SymbolicLink { target } => Kind::Link(target.to_vec().into()),
             EntryKind::File => {
                 let mut bytes = Vec::new();
-                let reader = snapshot.open_file(&info.name, Arc::new(()));
-                let mut reader = reader.map_err(|error| refused(&error))?;
-                let read = reader.read_to_end(&mut bytes);
-                read.map_err(|error| {
-                    Promise::Content.broken(format!("{}: {}", info.name, explained(&error)))
-                })?;
+                let reader = snapshot.open_file(&info.name, Arc::new(()))?;
+                reader.take(MOST_BYTES).read_to_end(&mut bytes)?;
                 Kind::File(bytes.into())
             }
         };
@@ -42,13 +68,14 @@ pub(crate) fn see(archive: &Archive) -> Result<Seen, Violation> {
         };
         seen.insert(info.name.to_string(), entry);
     }
-    let totals = snapshot.totals().map_err(|error| refused(&error))?;
+    let totals = snapshot.totals()?;
     // Blocks are counted by the scrub.
     counted.blocks = totals.blocks;
     if totals == counted {
         Ok(seen)
     } else {
-        Err(Promise::Totals.broken(format!("{totals:?}, counted {counted:?}")))
+        let wrong = Promise::Totals.broken(format!("{totals:?}, counted {counted:?}"));
+        Err(Unseen::Wrong(wrong))
     }
 }
 

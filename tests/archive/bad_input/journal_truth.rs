@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use bfdb::catalog::Access;
+use bfdb::{catalog::Access, error::OpenError};
 use bfdb_fault_injection::damage;
 
 use crate::support::{Store, copy_dir, get, name, painted, try_open};
@@ -91,6 +91,103 @@ fn a_publication_that_no_copy_of_the_journal_has_any_more_is_named() {
         assert_eq!(lost, is_harmed.then_some(5), "{report:?}");
         assert_eq!(get(&archive, "4").is_ok(), !is_harmed);
     }
+}
+
+/// The same where other records were applied first: what was wrong with the copies was forgotten by then.
+#[test]
+fn a_publication_that_is_lost_behind_others_that_are_applied_is_named() {
+    let (store, _) = five_files();
+    let root = store.root();
+    let Store { dir: _dir, archive } = store;
+    archive.close().unwrap();
+    let old = fs::read(root.join("catalog.redb")).unwrap();
+    let archive = try_open(&root, Access::Write).unwrap().0;
+    for index in 5..8 {
+        put(&archive, &index.to_string(), index);
+    }
+    archive.close().unwrap();
+    harm_last_record(&root);
+    fs::write(root.join("catalog.redb"), &old).unwrap();
+    let (archive, report) = try_open(&root, Access::Write).unwrap();
+    assert_eq!(report.records_rolled_forward, 2, "{report:?}");
+    assert_eq!(
+        report.lost_epoch.map(bfdb::units::Epoch::get),
+        Some(8),
+        "{report:?}"
+    );
+    assert!(get(&archive, "6").is_ok());
+    assert!(get(&archive, "7").is_err());
+}
+
+fn put(archive: &bfdb::Archive, file: &str, index: u64) {
+    let content = painted(3000 + index, index);
+    let options = bfdb::CommitOptions::default();
+    let done = archive.commit(&name(file), &content[..], 3000 + index, &options);
+    drop(done.unwrap());
+}
+
+/// Flips a byte of the last record on every copy.
+fn harm_last_record(root: &Path) {
+    for copy in 0..4 {
+        let path = segment(root, copy);
+        let bytes = fs::read(&path).unwrap();
+        let last = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+        damage::flip_byte(&path, last / 4096 * 4096 + 90).unwrap();
+    }
+}
+
+/// Whoever puts parts of an archive back one after another may open it in between. The catalog was once brought forward half of
+/// the way before the gap was seen; it looked for the rest behind the gap then, and never found it.
+#[test]
+fn an_opening_that_is_refused_for_a_gap_costs_nothing_once_the_journal_is_back() {
+    let (store, _) = five_files();
+    let root = store.root();
+    let Store { dir: _dir, archive } = store;
+    archive.close().unwrap();
+    let old = fs::read(root.join("catalog.redb")).unwrap();
+    let archive = try_open(&root, Access::Write).unwrap().0;
+    put(&archive, "5", 5);
+    archive.close().unwrap();
+    let journals = |root: &Path| {
+        (0..4)
+            .map(|copy| fs::read(segment(root, copy)).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let old_journals = journals(&root);
+    let archive = try_open(&root, Access::Write).unwrap().0;
+    for index in 6..9 {
+        put(&archive, &index.to_string(), index);
+    }
+    archive.close().unwrap();
+    let new_journals = journals(&root);
+    let put_back = |bytes: &[Vec<u8>]| {
+        (0..4)
+            .zip(bytes)
+            .for_each(|(copy, bytes)| fs::write(segment(&root, copy), bytes).unwrap());
+    };
+    fs::write(root.join("catalog.redb"), &old).unwrap();
+    put_back(&old_journals);
+    let refused = try_open(&root, Access::Write);
+    assert!(matches!(refused, Err(OpenError::Journal { .. })), "{refused:?}");
+    put_back(&new_journals);
+    let (archive, report) = try_open(&root, Access::Write).unwrap();
+    assert_eq!(report.records_rolled_forward, 4, "{report:?}");
+    for index in 0..9 {
+        assert!(get(&archive, &index.to_string()).unwrap() == painted(3000 + index, index));
+    }
+}
+
+/// Without the slots nothing was said of it.
+#[test]
+fn a_reader_is_told_of_an_old_catalog_whose_volume_has_no_slots() {
+    let (store, old) = five_files();
+    let root = store.root();
+    let Store { dir: _dir, archive } = store;
+    archive.close().unwrap();
+    fs::write(root.join("catalog.redb"), &old).unwrap();
+    fs::remove_file(root.join("volumes/v0/volume.bfv")).unwrap();
+    let (_, report) = try_open(&root, Access::Read).unwrap();
+    assert!(report.is_catalog_old, "{report:?}");
 }
 
 /// The ends of the copies are looked at by every opening; what stands before them was not looked at by anybody.
