@@ -25,11 +25,12 @@ use bfdb_fault_injection::{
         explore::{Findings, replay},
     },
     killing::{self, Chain},
-    resting,
+    resting::{self, EveryBit, Tally},
 };
 
 const USAGE: &str = "\
-usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--level crash|error|below|kill|damage] [--replay CASE]
+usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--level crash|error|below|kill|damage|catalog-bits] [--from BIT]
+                                     [--replay CASE]
 
   --minutes M    go on for so long
   --states N     go on until so many different images were checked, a quarter of them through the whole engine, and a tenth as many
@@ -37,6 +38,7 @@ usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--le
   --seed S       what everything random follows from (1)
   --level L      crashes of the engine, errors in it, crashes of single floors, real processes that are killed, or damage at rest;
                  all of them without this
+  --from BIT     with --level catalog-bits, which flips every bit of a small catalog and ends then: the first of them (0)
   --replay CASE  check one image again, as a violation names it
 
 Without an end it goes on for one minute.";
@@ -101,6 +103,8 @@ struct Wanted {
     seed: u64,
     parts: Vec<Part>,
     replay: Option<Case>,
+    /// Every bit of a catalog, from this one on.
+    bits_from: Option<u64>,
 }
 
 /// When it is enough.
@@ -108,12 +112,15 @@ struct Wanted {
 enum End {
     After(Duration),
     States(u64),
+    /// When there is no more.
+    Never,
 }
 
 impl End {
     fn is_reached(self, began: Instant, findings: &Findings, is_partial: &[Part]) -> bool {
         match self {
             Self::After(time) => began.elapsed() >= time,
+            Self::Never => false,
             Self::States(states) => {
                 let is_mixed = is_partial.is_empty();
                 let is_partial_enough = findings.images().max(findings.damaged()) >= states;
@@ -137,6 +144,7 @@ fn parse(arguments: &[String]) -> Option<Wanted> {
         seed: 1,
         parts: Vec::new(),
         replay: None,
+        bits_from: None,
     };
     for option in options.chunks(2) {
         let [name, value] = option else { return None };
@@ -144,10 +152,22 @@ fn parse(arguments: &[String]) -> Option<Wanted> {
             "--minutes" => wanted.end = End::After(Duration::from_secs(value.parse::<u64>().ok()? * 60)),
             "--states" => wanted.end = End::States(value.parse().ok()?),
             "--seed" => wanted.seed = value.parse().ok()?,
+            "--level" if value == "catalog-bits" => {
+                wanted.parts.push(Part::Damage);
+                wanted.bits_from = wanted.bits_from.or(Some(0));
+            }
+            "--from" => wanted.bits_from = Some(value.parse().ok()?),
             "--level" => wanted.parts.push(part_of(value)?),
             "--replay" => wanted.replay = Some(value.parse().ok()?),
             _ => return None,
         }
+    }
+    if wanted.bits_from.is_some()
+        && !options
+            .iter()
+            .any(|option| ["--minutes", "--states"].contains(&option.as_str()))
+    {
+        wanted.end = End::Never;
     }
     (command == "campaign").then_some(wanted)
 }
@@ -188,12 +208,36 @@ fn explore(wanted: &Wanted, findings: &Findings) -> std::io::Result<()> {
                 );
             }
         });
-        let done = campaign::run(&plan, findings, &|| {
-            wanted.end.is_reached(began, findings, &wanted.parts)
-        });
+        let is_enough = || wanted.end.is_reached(began, findings, &wanted.parts);
+        let done = match wanted.bits_from {
+            Some(from) => flip_every_bit(&plan, from, findings, &is_enough),
+            None => campaign::run(&plan, findings, &is_enough),
+        };
         drop(ended);
         done
     })
+}
+
+/// Flips every bit of a small catalog, from one on.
+fn flip_every_bit(
+    plan: &Plan,
+    from: u64,
+    findings: &Findings,
+    is_enough: &(dyn Fn() -> bool + Sync),
+) -> std::io::Result<()> {
+    let every = EveryBit::new(plan.seed)?;
+    eprintln!(
+        "bits {from} to {} of the catalog of seed {}",
+        every.count(),
+        plan.seed
+    );
+    let tally = Tally::default();
+    every.flip_all(from..u64::MAX, plan.threads, (findings, &tally), is_enough);
+    eprintln!(
+        "to be gone on with: --level catalog-bits --from {}",
+        from + findings.damaged()
+    );
+    Ok(())
 }
 
 #[expect(

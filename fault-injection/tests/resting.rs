@@ -32,7 +32,7 @@ fn for_each_seed(work: impl Fn(u64) + Sync) {
 }
 
 /// Damaged archives of each kind of each seed.
-const COUNT: usize = 60;
+const COUNT: u64 = 40;
 
 #[test]
 fn damage_at_rest_is_made_up_for_or_told_of_and_never_believed() {

@@ -147,7 +147,12 @@ pub(super) fn mend_journal(shared: &Shared) -> Result<u64, CommitError> {
     if faults == 0 {
         return Ok(0);
     }
-    let healed = shared.journal.heal(&scan, &journal)?;
+    let healed = match shared.journal.heal(&scan, &journal) {
+        // What all copies have lost cuts off what they still have; opening has made them go on behind it, and they do.
+        Err(JournalError::Behind { .. }) if without_place == 0 => return Ok(0),
+        Err(JournalError::Behind { .. }) => shared.journal.restart(&journal)?,
+        healed => healed?,
+    };
     if healed.epoch == journal.epoch {
         writer.set_journal(&healed.encode())?;
         writer.commit()?;

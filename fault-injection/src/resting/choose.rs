@@ -1,6 +1,7 @@
 //! Which blows fall on an archive: seeded, and of every kind.
 
 use super::{
+    bits::HEADER_BITS,
     blow::{Blow, Harm, Slots, Span, Target},
     layout::COPIES,
     strike::areas,
@@ -10,9 +11,6 @@ use crate::Seeded;
 
 /// What disks and file systems write at once.
 const UNITS: [u64; 2] = [512, 4096];
-
-/// Bits of the header of a catalog: what the database reads first.
-pub(super) const HEADER_BITS: u64 = 4096 * 8;
 
 /// Returns the next blows on a subject: one mostly, several now and then.
 pub(super) fn blows(subject: &Subject, seeded: &mut Seeded) -> Vec<Blow> {

@@ -136,6 +136,31 @@ fn harm_last_record(root: &Path) {
     }
 }
 
+/// Opening goes on behind it, and yet the first request to mend the copies failed until something was committed.
+#[test]
+fn records_that_are_lost_on_all_copies_are_no_reason_to_fail_when_others_are_mended() {
+    let (store, _) = five_files();
+    let root = store.root();
+    let Store { dir: _dir, archive } = store;
+    archive.close().unwrap();
+    for copy in 0..4 {
+        // One of them loses a record more, which the others could give it.
+        let records = if copy == 0 { 1 } else { 2 };
+        damage::truncate(&segment(&root, copy), 4096 * (1 + records)).unwrap();
+    }
+    let archive = try_open(&root, Access::Write).unwrap().0;
+    assert_eq!(archive.mend_journal().unwrap(), 0);
+    put(&archive, "5", 5);
+    archive.mend_journal().unwrap();
+    assert_eq!(archive.scrub(&()).unwrap().journal, []);
+    archive.close().unwrap();
+    let (archive, report) = try_open(&root, Access::Write).unwrap();
+    assert_eq!(report, bfdb::RecoveryReport::default());
+    for index in 0..6 {
+        assert!(get(&archive, &index.to_string()).unwrap() == painted(3000 + index, index));
+    }
+}
+
 /// Whoever puts parts of an archive back one after another may open it in between. The catalog was once brought forward half of
 /// the way before the gap was seen; it looked for the rest behind the gap then, and never found it.
 #[test]
