@@ -11,7 +11,7 @@ use bfdb_fault_injection::{
 };
 
 /// Seeds of archives, each left in every way.
-const SEEDS: u64 = 10;
+const SEEDS: u64 = 8;
 
 /// Runs on all processors.
 fn for_each_seed(work: impl Fn(u64) + Sync) {
@@ -62,7 +62,7 @@ fn damage_at_rest_is_made_up_for_or_told_of_and_never_believed() {
     assert!(written("journal", Answer::Right) > 300);
     assert_eq!(written("journal", Answer::Refused), 0);
     assert!(written("every journal", Answer::Right) > 100);
-    assert!(written("slot", Answer::Right) > 100 && written("slots", Answer::Refused) > 100);
+    assert!(written("slot", Answer::Right) > 60 && written("slots", Answer::Refused) > 60);
 }
 
 #[test]

@@ -40,10 +40,10 @@ use crate::{
 pub const WORKLOAD: &str = "rest-";
 
 /// Damaged archives of one seed and kind.
-pub const BLOWS: u64 = 40;
+pub const BLOWS: u64 = 20;
 
 /// For each of these, bits that are flipped in the catalog of the smallest archive of the seed.
-const BITS: u64 = 5;
+const BITS: u64 = 15;
 
 /// One in so many archives whose catalog is damaged is opened for writing too.
 const WRITER_ONE_IN: u64 = 4;
