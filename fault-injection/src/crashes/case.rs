@@ -109,6 +109,8 @@ impl fmt::Display for FaultAt {
             Fault::SyncDropsBytes {
                 view: AfterDrop::UntilForgotten,
             } => out.write_str(".drop-later")?,
+            Fault::SyncForgotten => out.write_str(".forgotten")?,
+            Fault::SyncLate => out.write_str(".late")?,
             Fault::Vanish => out.write_str(".vanish")?,
         }
         out.write_str(if self.is_for_good { ".good" } else { ".once" })
@@ -255,6 +257,8 @@ fn fault_of(text: &str) -> Option<FaultAt> {
         "drop" => Fault::SyncDropsBytes {
             view: AfterDrop::UntilForgotten,
         },
+        "forgotten" => Fault::SyncForgotten,
+        "late" => Fault::SyncLate,
         "vanish" => Fault::Vanish,
         _ => return None,
     };
@@ -337,6 +341,8 @@ mod tests {
             "a:2:Lock0.full.good:1:garbage.3.0.512.77.all:2:lostname.1:3:undone.0:4:both.9",
             "a:2:Read0.flip-5-7.once",
             "a:2:op1.vanish.good",
+            "a:2:op4.forgotten.once:*:nothing",
+            "a:2:SyncDirectory0.late.good",
         ];
         for text in texts {
             let case: Case = text.parse().expect("a case");

@@ -67,6 +67,11 @@ impl OperationKind {
         Self::Lock,
     ];
 
+    /// Says whether such an operation makes something durable.
+    pub(super) const fn is_sync(self) -> bool {
+        matches!(self, Self::SyncFile | Self::SyncDirectory)
+    }
+
     /// Says whether such an operation gets a number in the timeline.
     pub const fn is_mutating(self) -> bool {
         !matches!(
@@ -110,6 +115,12 @@ pub enum Fault {
         /// What readers see from then on.
         view: AfterDrop,
     },
+    /// It succeeds, and nothing was synced: as from an engine that has forgotten it, or a disk that lies. Applies to syncing
+    /// a file and a directory.
+    SyncForgotten,
+    /// It succeeds at once, and is done right behind the next sync of anything that is no late one itself: as from an engine
+    /// that has swapped the two. Applies to syncing a file and a directory.
+    SyncLate,
     /// It fails with EIO, and so does every call from then on ([`Condition::Gone`]). Applies to every kind.
     Vanish,
 }
@@ -297,6 +308,7 @@ impl Fault {
             Self::Partial { .. } => matches!(kind, Write),
             Self::FlipBit { .. } => matches!(kind, Read),
             Self::SyncDropsBytes { .. } => matches!(kind, SyncFile),
+            Self::SyncForgotten | Self::SyncLate => kind.is_sync(),
         }
     }
 
@@ -310,6 +322,8 @@ impl Fault {
             | Self::Partial { .. }
             | Self::FlipBit { .. }
             | Self::SyncDropsBytes { .. }
+            | Self::SyncForgotten
+            | Self::SyncLate
             | Self::Vanish => io::Error::from_raw_os_error(EIO),
         }
     }

@@ -67,6 +67,8 @@
 //! | [`Fault::Partial`] | EIO | the first bytes were written |
 //! | [`Fault::FlipBit`] | success | one bit is wrong, now and then, or always |
 //! | [`Fault::SyncDropsBytes`] | EIO, and the next sync succeeds | the bytes never reach the disk; readers see them until the system forgets them |
+//! | [`Fault::SyncForgotten`] | success | nothing was synced; everything is still pending |
+//! | [`Fault::SyncLate`] | success | it is done behind the next sync, as an operation of its own |
 //! | [`Fault::Vanish`] | EIO from now on | the disk is gone |
 //!
 //! A disk that is really full writes as much as there is room for, and allocates so much before it fails.

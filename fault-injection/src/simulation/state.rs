@@ -45,6 +45,8 @@ pub(super) struct State {
     last_handle: LockHandle,
     /// Files of which readers see bytes that a sync has dropped.
     stale: BTreeSet<Inode>,
+    /// Syncs that were acknowledged and are still to be done.
+    late_syncs: Vec<(Arc<Path>, Action)>,
 }
 
 impl State {
@@ -67,6 +69,7 @@ impl State {
             open: BTreeMap::new(),
             last_handle: 0,
             stale: BTreeSet::new(),
+            late_syncs: Vec::new(),
         }
     }
 
@@ -210,6 +213,31 @@ impl State {
                 self.live.drop_if_nameless(unnamed);
             }
         }
+        let kind = action.kind();
+        if injected == Some(Fault::SyncLate) {
+            self.late_syncs.push((Arc::clone(path), action.clone()));
+        }
+        self.note(path, action, (outcome, injected));
+        if kind.is_sync() && outcome == Outcome::Done {
+            self.do_late_syncs();
+        }
+        if let Some((inode, view)) = dropped {
+            self.stale.insert(inode);
+            if view == AfterDrop::AtOnce {
+                self.forget(inode);
+            }
+        }
+        match injected {
+            None | Some(Fault::Short { .. } | Fault::SyncForgotten | Fault::SyncLate) => Ok(()),
+            Some(fault) => {
+                self.vanish_by(fault);
+                Err(fault.error())
+            }
+        }
+    }
+
+    /// Puts an operation into the timeline, and does what it makes durable.
+    fn note(&mut self, path: &Arc<Path>, action: Action, (outcome, injected): (Outcome, Option<Fault>)) {
         let index = self.log.len();
         self.log.push(Operation {
             number: to_u64(index) + 1,
@@ -219,18 +247,12 @@ impl State {
             injected,
         });
         self.durability.record(&self.log, index);
-        if let Some((inode, view)) = dropped {
-            self.stale.insert(inode);
-            if view == AfterDrop::AtOnce {
-                self.forget(inode);
-            }
-        }
-        match injected {
-            None | Some(Fault::Short { .. }) => Ok(()),
-            Some(fault) => {
-                self.vanish_by(fault);
-                Err(fault.error())
-            }
+    }
+
+    fn do_late_syncs(&mut self) {
+        for (path, action) in std::mem::take(&mut self.late_syncs) {
+            self.counts.count(action.kind());
+            self.note(&path, action, (Outcome::Done, None));
         }
     }
 

@@ -261,3 +261,56 @@ fn a_read_only_disk_can_be_read_and_nothing_else() {
     }
     assert_eq!(line(&disk), "/f=x");
 }
+
+/// Writes two files, and syncs the first before the second.
+fn two_synced(disk: &SimulatedStorage) {
+    for (name, byte) in [("/a", b"a"), ("/b", b"b")] {
+        let file = disk.create_new(path(name)).unwrap();
+        file.write_at(0, byte).unwrap();
+        file.sync_all().unwrap();
+    }
+    disk.sync_directory(path("/")).unwrap();
+}
+
+fn after(disk: &SimulatedStorage, after_operation: u64) -> String {
+    let timeline = disk.timeline();
+    line(&timeline.image(CrashPoint { after_operation }, &CrashVariant::Nothing))
+}
+
+#[test]
+fn a_forgotten_sync_is_acknowledged_and_makes_nothing_durable() {
+    let disk = SimulatedStorage::new();
+    disk.add_rule(FaultRule::nth_of(
+        OperationKind::SyncFile,
+        0,
+        Fault::SyncForgotten,
+    ));
+    two_synced(&disk);
+    assert_eq!(line(&disk), "/a=a /b=b");
+    assert_eq!(after(&disk, disk.counts().mutating()), "/a= /b=b");
+    let names = SimulatedStorage::new();
+    names.add_rule(FaultRule::nth_of(
+        OperationKind::SyncDirectory,
+        0,
+        Fault::SyncForgotten,
+    ));
+    two_synced(&names);
+    assert_eq!(after(&names, names.counts().mutating()), "");
+}
+
+#[test]
+fn a_late_sync_is_done_behind_the_next_one_as_an_operation_of_its_own() {
+    let disk = SimulatedStorage::new();
+    disk.add_rule(FaultRule::nth_of(OperationKind::SyncFile, 0, Fault::SyncLate));
+    let file = disk.create_new(path("/a")).unwrap();
+    let other = disk.create_new(path("/b")).unwrap();
+    disk.sync_directory(path("/")).unwrap();
+    file.write_at(0, b"a").unwrap();
+    other.write_at(0, b"b").unwrap();
+    file.sync_all().unwrap();
+    assert_eq!(after(&disk, 6), "/a= /b=");
+    other.sync_all().unwrap();
+    assert_eq!(disk.counts().mutating(), 8, "the late one has a number");
+    assert_eq!(after(&disk, 7), "/a= /b=b", "it comes behind the other");
+    assert_eq!(after(&disk, 8), "/a=a /b=b");
+}
