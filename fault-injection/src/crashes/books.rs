@@ -47,6 +47,8 @@ pub struct Books {
 /// A live frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
+    /// Whose shard it holds.
+    pub owner: ShardOwner,
     /// Where it lies.
     pub extent: ExtentId,
     /// Where it begins there.
@@ -118,6 +120,7 @@ fn frames(reader: &CatalogReader) -> Result<Vec<Frame>, CatalogError> {
             let index = usize::from(place.shard.get());
             let shard = block.as_ref().and_then(|block| block.shards.get(index)?.as_ref());
             frames.push(Frame {
+                owner: place.owner,
                 extent: place.extent,
                 offset: place.offset,
                 len_bytes: shard.map_or(0, |shard| shard.frame_len_bytes),

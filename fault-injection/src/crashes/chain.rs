@@ -20,7 +20,7 @@ const COPIES: u8 = 4;
 /// Reads all of the journal.
 ///
 /// # Errors
-/// A fork, a copy that lacks a record, an end that is not the catalog's.
+/// A fork, a copy that lacks a record, a record that all of them lack, an end that is not the catalog's.
 pub fn check_chain(disk: &SimulatedStorage, books: &Books) -> Result<(), Violation> {
     let wrong = |detail: String| Err(Promise::Journal.broken(detail));
     let Some(volume) = books.volumes.first() else {
@@ -38,6 +38,10 @@ pub fn check_chain(disk: &SimulatedStorage, books: &Books) -> Result<(), Violati
         Ok(scan) => scan,
         Err(error) => return wrong(explained(&error)),
     };
+    // An old catalog of any age is brought forward, so nothing of it may ever be lost on all copies.
+    if let Some(first) = scan.first_epoch.filter(|first| *first != Epoch::ZERO.next()) {
+        return wrong(format!("no copy has all that was published before {first}"));
+    }
     let epoch = scan.head.map_or(Epoch::ZERO, |head| head.epoch);
     if epoch != books.epoch {
         return wrong(format!("it ends at {epoch}, the catalog is at {}", books.epoch));

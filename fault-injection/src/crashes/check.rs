@@ -2,13 +2,14 @@
 //!
 //! Invariant: what a check does to its disks nobody else sees.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use bfdb::{
     Access, Archive, ArchiveOptions, CommitOptions, OpenOptions, RecoveryReport,
     catalog::{ExtentRecord, ExtentState},
     error::{CommitError, OpenError},
-    units::Timestamp,
+    storage::Storage as _,
+    units::{CommitId, Timestamp},
 };
 
 use super::{
@@ -21,7 +22,7 @@ use super::{
     setting::{ROOT, explained, open_on, resources, small_policy},
     view::{inspect, see},
     violation::{Promise, Violation, guarded},
-    waiting::end_waiting,
+    waiting::{end_waiting, still_waits, waiting},
 };
 use crate::{
     SimulatedStorage,
@@ -44,7 +45,7 @@ pub struct Checked {
 pub fn check(image: &Image, allowed: &Allowed, seed: u64) -> Result<Checked, Violation> {
     guarded(|| {
         let read = image.fork();
-        let Some(allowed) = read_only((image, &read), allowed, seed)? else {
+        let Some((allowed, waiting)) = read_only((image, &read), allowed, seed)? else {
             return create_anew(image, seed);
         };
         no_wait(&read)?;
@@ -60,6 +61,10 @@ pub fn check(image: &Image, allowed: &Allowed, seed: u64) -> Result<Checked, Vio
         if report.unknown_extents > 0 && !allowed.may_be_old() {
             return Err(Promise::NoLeak.broken(format!("{report:?}")));
         }
+        // What the journal brought forward may have been one of them.
+        if report.records_rolled_forward == 0 {
+            still_waits(&waiting, &archive)?;
+        }
         let visit = Visit {
             image,
             disk: &disk,
@@ -73,12 +78,13 @@ pub fn check(image: &Image, allowed: &Allowed, seed: u64) -> Result<Checked, Vio
     })
 }
 
-/// Opens for reading and judges what is there; `None` when there is no archive and need not be.
+/// Opens for reading and judges what is there; says what may be there from now on, and which commits can go on. `None` when
+/// there is no archive and need not be.
 fn read_only(
     (image, disk): (&Image, &SimulatedStorage),
     allowed: &Allowed,
     seed: u64,
-) -> Result<Option<Allowed>, Violation> {
+) -> Result<Option<(Allowed, BTreeSet<CommitId>)>, Violation> {
     // A disk that takes no writes proves that reading needs none; one that takes them, that it makes none.
     if image.is_of(Half::ReadOnly) {
         disk.set_condition(Condition::ReadOnly);
@@ -97,9 +103,14 @@ fn read_only(
         return Err(Promise::Content.broken(format!("reader: {report:?}")));
     }
     let seen = see(&archive)?;
-    let narrowed = allowed
-        .judge(&seen, Viewer::Reader)
-        .map_err(|wrong| Promise::Content.broken(format!("reader: {wrong}")))?;
+    let wrong = |wrong| Promise::Content.broken(format!("reader: {wrong}"));
+    if !report.is_catalog_old && !has_session(disk) {
+        // Whoever is not told of an old catalog has the newest. Behind a writer that has died it may be the one before.
+        let newest = allowed.of_the_newest_catalog();
+        newest.judge(&seen, Viewer::Reader).map_err(wrong)?;
+    }
+    let narrowed = allowed.judge(&seen, Viewer::Reader).map_err(wrong)?;
+    let waiting = waiting(&archive)?;
     archive
         .close()
         .map_err(|error| Promise::Opens.broken(explained(&error)))?;
@@ -110,7 +121,12 @@ fn read_only(
             return Err(Promise::ReadingChangesNothing.broken(detail));
         }
     }
-    Ok(Some(narrowed))
+    Ok(Some((narrowed, waiting)))
+}
+
+fn has_session(disk: &SimulatedStorage) -> bool {
+    let listed = disk.list(&Path::new(ROOT).join("sessions"));
+    listed.is_ok_and(|names| !names.is_empty())
 }
 
 /// Makes an archive where none came into being.
@@ -173,7 +189,7 @@ impl Visit<'_> {
         if let Some(left) = books.extents.iter().find(|extent| is_abandoned(extent)) {
             return Err(Promise::NoLeak.broken(format!("the disk works, and nobody cuts it back: {left:?}")));
         }
-        let leaks = find_leaks(self.disk, &books).map_err(unread)?;
+        let leaks = find_leaks(self.disk, &books, self.image.history()).map_err(unread)?;
         check_chain(self.disk, &books)?;
         self.open_again(&seen, &books)?;
         no_wait(self.disk)?;

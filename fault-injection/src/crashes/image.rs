@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::case::Case;
+use super::{case::Case, recount::History};
 use crate::{
     SimulatedStorage,
     simulation::{CrashPoint, CrashVariant, Timeline},
@@ -20,6 +20,7 @@ pub struct Image {
     /// sources that were made anew have other times.
     lot: u64,
     torn: Option<PathBuf>,
+    history: History,
 }
 
 /// What is done to one half of all images and not to the other; which half follows from the image.
@@ -47,6 +48,7 @@ impl Image {
             lot: hasher.finish(),
             disk,
             torn: None,
+            history: case.fault.map_or(History::Well, |_| History::Failed),
         }
     }
 
@@ -81,6 +83,11 @@ impl Image {
     /// Returns the path of the write that was torn or spoiled by the crash.
     pub fn torn(&self) -> Option<&Path> {
         self.torn.as_deref()
+    }
+
+    /// Says whether an operation was made to fail before.
+    pub const fn history(&self) -> History {
+        self.history
     }
 
     /// Says whether the image is of a half.

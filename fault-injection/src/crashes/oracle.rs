@@ -7,7 +7,7 @@
 //! Invariant: what a name may have is a list, oldest first; whoever has seen one of them never sees an older one again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
 };
@@ -142,6 +142,8 @@ pub struct Allowed {
     names: BTreeMap<String, Candidates>,
     /// Everything that each name was ever asked to stand for: what a commit that waits may become.
     asked: BTreeMap<String, Vec<Entry>>,
+    /// Names of which the last thing that was asked for was to store something, and it was acknowledged.
+    settled: BTreeSet<String>,
 }
 
 /// What a name may stand for, oldest first.
@@ -215,6 +217,11 @@ impl Allowed {
         candidates.note(effect.becomes.as_ref(), moment);
         let asked = self.asked.entry(name.clone()).or_default();
         asked.extend(effect.becomes.clone().filter(|_| moment == Moment::Begun));
+        if moment == Moment::Begun {
+            self.settled.remove(name);
+        } else if moment == Moment::Done && effect.becomes.is_some() {
+            self.settled.insert(name.clone());
+        }
     }
 
     /// Returns what is allowed of an archive that was just made.
@@ -224,12 +231,27 @@ impl Allowed {
             catalog: CatalogAge::Newest,
             names: BTreeMap::new(),
             asked: BTreeMap::new(),
+            settled: BTreeSet::new(),
         }
+    }
+
+    /// Says whether a name was stored and acknowledged, and nothing was asked of it since: nothing waits under it.
+    pub fn is_settled(&self, name: &str) -> bool {
+        self.settled.contains(name)
     }
 
     /// Says whether the catalog may be an old one that somebody has put back.
     pub fn may_be_old(&self) -> bool {
         self.catalog == CatalogAge::PerhapsOld
+    }
+
+    /// Returns the same where the catalog is the newest for certain.
+    #[must_use]
+    pub fn of_the_newest_catalog(&self) -> Self {
+        Self {
+            catalog: CatalogAge::Newest,
+            ..self.clone()
+        }
     }
 
     /// Returns a number that differs where what may be seen does.
@@ -275,8 +297,8 @@ impl Allowed {
         Ok(narrowed)
     }
 
-    /// Judges what is seen after some names were stored by commits that had waited: what those were once asked to be, and else
-    /// what was seen before.
+    /// Judges what is seen after some names were stored by commits that had waited: what those were once asked to be, but
+    /// nothing older than what was seen, and else what was seen before.
     ///
     /// # Errors
     /// A sentence that names what must not be.
@@ -285,7 +307,7 @@ impl Allowed {
         for name in resumed {
             let found = after.get(name);
             match found {
-                Some(entry) if self.was_asked(name, entry) => {
+                Some(entry) if self.may_follow(name, before.get(name), entry) => {
                     expected
                         .names
                         .insert(name.clone(), Candidates::only(found.cloned()));
@@ -294,6 +316,15 @@ impl Allowed {
             }
         }
         expected.judge(after, Viewer::Writer).map(drop)
+    }
+
+    /// Says whether an entry was asked for behind another one of its name; what was never asked for comes before all.
+    fn may_follow(&self, name: &str, before: Option<&Entry>, entry: &Entry) -> bool {
+        let last_asked = |entry: &Entry| {
+            let asked = self.asked.get(name)?;
+            asked.iter().rposition(|one| same(Some(one), Some(entry)))
+        };
+        last_asked(entry).is_some_and(|place| before.and_then(last_asked) <= Some(place))
     }
 
     fn was_asked(&self, name: &str, entry: &Entry) -> bool {
@@ -462,6 +493,17 @@ mod tests {
             undone.judge_resumed(&nothing, &seen(Some(1)), &[]).is_err(),
             "not resumed"
         );
+        let outdated = allowed(&["begin 0", "undone 0", "begin 1"]);
+        let later = outdated.judge_resumed(&seen(Some(1)), &seen(Some(2)), &names);
+        assert!(later.is_ok(), "{later:?}");
+        assert!(
+            outdated
+                .judge_resumed(&seen(Some(2)), &seen(Some(1)), &names)
+                .is_err(),
+            "an older one"
+        );
+        assert!(!outdated.is_settled("a"));
+        assert!(allowed(&["begin 0", "undone 0", "begin 1", "done 1"]).is_settled("a"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Looks at a disk that nobody has open, through the names of the layout alone.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -32,13 +32,22 @@ const NAMES: [&str; 8] = [
     "lost+found",
 ];
 
+/// What has become of a disk before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum History {
+    /// No operation has failed that was not meant to.
+    Well,
+    /// One has.
+    Failed,
+}
+
 /// Compares a catalog with what is on its disk; nothing waits there any more.
 ///
 /// Returns a sentence for each thing that belongs to nobody, is not there, or was counted wrong.
 ///
 /// # Errors
 /// When the disk cannot be read.
-pub fn find_leaks(disk: &SimulatedStorage, books: &Books) -> Result<Vec<String>, String> {
+pub fn find_leaks(disk: &SimulatedStorage, books: &Books, history: History) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     walk(disk, Path::new(ROOT), &mut found)?;
     let mut rows: BTreeMap<PathBuf, &ExtentRecord> = books
@@ -50,7 +59,7 @@ pub fn find_leaks(disk: &SimulatedStorage, books: &Books) -> Result<Vec<String>,
     for (path, len_bytes) in &found {
         let below = path.strip_prefix(ROOT).unwrap_or(path);
         match rows.remove(path) {
-            Some(extent) => leaks.extend(has_its_length(extent, *len_bytes).err()),
+            Some(extent) => leaks.extend(has_its_length(extent, *len_bytes, history).err()),
             None if NAMES.iter().any(|known| Path::new(known) == below) || is_of_journal(below) => {}
             None => leaks.push(format!("{} belongs to nobody", below.display())),
         }
@@ -68,6 +77,7 @@ pub fn find_leaks(disk: &SimulatedStorage, books: &Books) -> Result<Vec<String>,
             .filter_map(|extent| recount(extent, &books.frames)),
     );
     leaks.extend(books.wrong_sums.iter().cloned());
+    leaks.extend(neighbours(&books.frames));
     Ok(leaks)
 }
 
@@ -94,14 +104,14 @@ fn path_of(extent: ExtentId) -> PathBuf {
     Path::new(ROOT).join(format!("volumes/v0/extents/{:08}.bfx", extent.get()))
 }
 
-fn has_its_length(extent: &ExtentRecord, len_bytes: u64) -> Result<(), String> {
+fn has_its_length(extent: &ExtentRecord, len_bytes: u64, history: History) -> Result<(), String> {
     if extent.owner.is_some() {
         return Err(format!("nobody works, but an extent has an owner: {extent:?}"));
     }
     // What cannot be cut back is sealed and left as it is: nobody's bytes behind its end are the price of a failed disk.
-    let is_right = match extent.state {
-        ExtentState::Open => len_bytes == extent.end_bytes,
-        ExtentState::Sealed | ExtentState::Abandoned => len_bytes >= extent.end_bytes,
+    let is_right = match (extent.state, history) {
+        (ExtentState::Open, _) | (ExtentState::Sealed, History::Well) => len_bytes == extent.end_bytes,
+        (ExtentState::Sealed, History::Failed) | (ExtentState::Abandoned, _) => len_bytes >= extent.end_bytes,
     };
     if is_right {
         Ok(())
@@ -126,6 +136,16 @@ fn recount(extent: &ExtentRecord, frames: &[Frame]) -> Option<String> {
     }
     let is_right = (count, bytes) == (extent.live_shards, extent.live_bytes);
     (!is_right).then(|| format!("{count} frames of {bytes} bytes: {extent:?}"))
+}
+
+/// Finds blocks of which two shards lie in one extent: one damaged file would cost two of them.
+fn neighbours(frames: &[Frame]) -> Vec<String> {
+    let mut met = BTreeSet::new();
+    let is_second = |frame: &&Frame| !met.insert((frame.owner, frame.extent));
+    let second = frames.iter().filter(is_second);
+    second
+        .map(|frame| format!("another shard of the same block is in that extent: {frame:?}"))
+        .collect()
 }
 
 /// Lists everything below a directory, with its length.

@@ -1,5 +1,7 @@
 //! Commits that wait after a recovery (O4): each can be ended in either way.
 
+use std::collections::BTreeSet;
+
 use bfdb::{
     Archive,
     error::CommitError,
@@ -9,6 +11,7 @@ use bfdb::{
 use super::{
     image::{Half, Image},
     oracle::{Allowed, Seen},
+    recount::History,
     setting::explained,
     view::see,
     violation::{Promise, Violation},
@@ -29,6 +32,11 @@ pub(super) fn end_waiting(
     for commit in &waiting {
         if commit.is_running {
             return Err(Promise::Ends.broken(format!("nobody works, but somebody does: {commit:?}")));
+        }
+        if allowed.is_settled(&commit.name.to_string()) && image.history() == History::Well {
+            return Err(
+                Promise::Ends.broken(format!("a later one was acknowledged, and it waits: {commit:?}"))
+            );
         }
         if resumed.contains(&commit.name.to_string()) {
             // Whoever stores a name gives back what else waits under it.
@@ -55,6 +63,31 @@ pub(super) fn end_waiting(
             .map_err(wrong)?;
     }
     Ok(!waiting.is_empty())
+}
+
+/// Returns the commits that can go on, as anybody is told who opens an archive.
+///
+/// # Errors
+/// When that cannot be listed.
+pub(super) fn waiting(archive: &Archive) -> Result<BTreeSet<CommitId>, Violation> {
+    let listed = archive.unfinished();
+    let listed = listed.map_err(|error| Promise::Ends.broken(explained(&error)))?;
+    let resumable = listed.iter().filter(|commit| commit.resumable.is_some());
+    Ok(resumable.map(|commit| commit.commit).collect())
+}
+
+/// Checks that no commit that could go on is given up by a recovery.
+///
+/// # Errors
+/// One that is gone.
+pub(super) fn still_waits(before: &BTreeSet<CommitId>, archive: &Archive) -> Result<(), Violation> {
+    let now = waiting(archive)?;
+    match before.difference(&now).next() {
+        None => Ok(()),
+        Some(gone) => Err(Promise::Ends.broken(format!(
+            "a recovery has given commit {gone} up, which could go on"
+        ))),
+    }
 }
 
 /// What an attempt to go on has come to.

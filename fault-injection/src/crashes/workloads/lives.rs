@@ -75,6 +75,21 @@ pub(super) const LIST: &[Workload] = &[
         },
     ),
     workload(
+        "killed-and-outdated",
+        "a process that dies anywhere in a replacement by a long file; another one puts a stream in its place",
+        |stage| {
+            stage.create();
+            stage.commit(What::file("long", 1, 500));
+            let operations = stage.choose(90);
+            stage.kill_within(operations);
+            stage.commit_all(&[What::file("long", 2, 20_000)], NameConflict::Replace);
+            stage.come_after_the_killed();
+            stage.open();
+            stage.replace(What::file("long", 3, 700));
+            stage.close();
+        },
+    ),
+    workload(
         "killed-in-batch",
         "a process that dies in a batch; another one that was open goes on beside its leftovers",
         |stage| {
