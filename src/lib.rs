@@ -57,6 +57,10 @@ pub mod host;
 pub mod journal;
 pub mod merkle;
 pub mod plan;
+#[cfg(feature = "seeded-bugs")]
+pub mod seeded_bugs;
+#[cfg(not(feature = "seeded-bugs"))]
+mod seeded_bugs;
 pub mod storage;
 mod sync;
 pub mod units;

@@ -18,22 +18,41 @@ const MODULES: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("error", &["units"]),
     ("sync", &[]),
+    ("seeded_bugs", &[]),
     ("geometry", &["units"]),
     ("codec", &["units"]),
     ("merkle", &["units"]),
     ("format", &["units", "geometry", "merkle"]),
     ("plan", &["units", "geometry", "merkle", "codec"]),
     ("storage", &["units"]),
-    ("volume", &["sync", "units", "format", "storage"]),
-    ("journal", &["units", "format", "merkle", "storage"]),
+    ("volume", &["sync", "units", "format", "storage", "seeded_bugs"]),
+    (
+        "journal",
+        &["units", "format", "merkle", "storage", "seeded_bugs"],
+    ),
     ("buffer", &["sync", "units"]),
     ("host", &["units", "storage"]),
-    ("catalog", &["units", "geometry", "merkle", "storage"]),
+    (
+        "catalog",
+        &["units", "geometry", "merkle", "storage", "seeded_bugs"],
+    ),
     (
         "archive",
         &[
-            "sync", "units", "geometry", "codec", "merkle", "format", "plan", "storage", "volume", "journal",
-            "buffer", "host", "catalog",
+            "sync",
+            "units",
+            "geometry",
+            "codec",
+            "merkle",
+            "format",
+            "plan",
+            "storage",
+            "volume",
+            "journal",
+            "buffer",
+            "host",
+            "catalog",
+            "seeded_bugs",
         ],
     ),
 ];
@@ -172,6 +191,27 @@ fn the_example_of_the_readme_is_the_one_that_the_crate_compiles() {
             library.lines().any(|found| found == compiled.trim_end()),
             "not in the crate: {line}"
         );
+    }
+}
+
+#[test]
+fn bugs_that_tests_switch_on_are_asked_for_by_tests_alone() {
+    let allowed = [
+        ("Cargo.toml", "[features]"),
+        ("fault-injection/Cargo.toml", "[dev-dependencies]"),
+    ];
+    for manifest in ["Cargo.toml", "cli/Cargo.toml", "fault-injection/Cargo.toml"] {
+        let text = fs::read_to_string(root().join(manifest)).expect("a member has a manifest");
+        let mut section = "";
+        for line in text.lines() {
+            if line.starts_with('[') {
+                section = line;
+            }
+            assert!(
+                !line.contains("seeded-bugs") || allowed.contains(&(manifest, section)),
+                "{manifest}, {section}: {line}"
+            );
+        }
     }
 }
 

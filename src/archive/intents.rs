@@ -25,6 +25,7 @@ use crate::{
     error::{CatalogError, CommitError, VolumeError},
     geometry::FileGeometry,
     host::{SessionLife, glance_at_sessions},
+    seeded_bugs::{SeededBug, is_on},
     units::{BlockIndex, CommitId, FileName, SessionId, Timestamp, to_u64},
     volume::Volume,
 };
@@ -104,6 +105,9 @@ pub(super) fn waiting_for_name(shared: &Shared, name: &FileName) -> Result<Vec<I
 /// works on is its own.
 pub(super) fn end_waiting(shared: &Shared, names: &BTreeSet<FileName>) -> Result<(), CommitError> {
     let mut intents = shared.catalog.read()?.intents()?;
+    if is_on(SeededBug::WaitingNotEnded) {
+        return Ok(());
+    }
     intents.retain(|intent| intent.resumable.is_some() && names.contains(&intent.name));
     if intents.is_empty() {
         return Ok(());
@@ -125,7 +129,7 @@ pub(super) fn find(shared: &Shared, commit: CommitId) -> Result<IntentRecord, Co
 pub(super) fn claim(shared: &Shared, commit: CommitId, replaces: Replaces) -> Result<UnderWay, CommitError> {
     let session = shared.session()?;
     // P6: its process may have died behind its record, and then it is published.
-    let mut writer = publication::begin(shared)?.writer;
+    let mut writer = publication::begin_settled(shared)?;
     let mut intent = writer
         .intent(commit)?
         .ok_or(CommitError::NoSuchCommit { commit })?;
@@ -249,7 +253,7 @@ pub(super) fn give_back(shared: &Shared, commit: CommitId) -> Result<(), CommitE
     shared.session()?;
     with_room(shared, room_to_release(shared)?, || {
         // P6: as for a claim.
-        let mut writer = publication::begin(shared)?.writer;
+        let mut writer = publication::begin_settled(shared)?;
         let intent = writer
             .intent(commit)?
             .ok_or(CommitError::NoSuchCommit { commit })?;
@@ -401,5 +405,15 @@ pub(super) fn retry_release(
 
 /// Cuts an extent back to its committed end.
 pub(super) fn cut_back(volume: &dyn Volume, extent: &ExtentRecord) -> Result<(), VolumeError> {
-    volume.resume_extent(extent.id, extent.end_bytes).map(drop)
+    if is_on(SeededBug::BytesNotGivenBack) {
+        return Ok(());
+    }
+    let excess = if is_on(SeededBug::CutBelowLiveBytes) {
+        64
+    } else {
+        0
+    };
+    volume
+        .resume_extent(extent.id, extent.end_bytes - excess)
+        .map(drop)
 }

@@ -9,7 +9,13 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use crate::{catalog::Catalog, error::HostError, host::Session, units::SessionId};
+use crate::{
+    catalog::Catalog,
+    error::HostError,
+    host::Session,
+    seeded_bugs::{SeededBug, is_on},
+    units::SessionId,
+};
 
 /// The session, when there is one yet.
 #[derive(Debug)]
@@ -66,7 +72,7 @@ impl OwnSession {
             let mut sessions = intents.iter().filter_map(|intent| intent.session);
             sessions.all(|named| named != session.id())
         });
-        is_settled.then_some(session)
+        (is_settled || is_on(SeededBug::SessionEndsUnsettled)).then_some(session)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Session>> {

@@ -25,6 +25,7 @@ use crate::{
     format::JournalState,
     journal::{JournalFault, JournalFinding, JournalRecord, Tail},
     merkle::ChainHash,
+    seeded_bugs::{SeededBug, is_on},
     units::Epoch,
 };
 
@@ -67,7 +68,7 @@ pub(super) fn begin(shared: &Shared) -> Result<Publishing, PublicationError> {
         }
         let places = tail.findings.iter().map(|finding| (finding.volume, finding.copy));
         faulty.extend(places);
-        if tail.ahead.is_empty() {
+        if tail.ahead.is_empty() || is_on(SeededBug::JournalNotApplied) {
             return Ok(Publishing {
                 writer,
                 journal: tail.state,
@@ -78,6 +79,14 @@ pub(super) fn begin(shared: &Shared) -> Result<Publishing, PublicationError> {
         }
         applied += bring_forward(shared, writer, &known, &tail)?;
     }
+}
+
+/// Begins what is to find everything that was published done: what the journal has is applied first, as by [`begin`] (P6).
+pub(super) fn begin_settled(shared: &Shared) -> Result<CatalogWriter, PublicationError> {
+    if is_on(SeededBug::ClaimWithoutJournal) {
+        return Ok(shared.catalog.write()?);
+    }
+    Ok(begin(shared)?.writer)
 }
 
 /// Gives copies that have lost their place a new one, so that a process that runs for years does not end with the last of
@@ -132,6 +141,12 @@ pub(super) fn publish(
     let journal = shared.journal.prepare(&journal, body.len())?;
     let epoch = writer.apply(publication, entries)?;
     announce(shared, epoch, shared.journal.next_hash(&journal, &body)?)?;
+    if is_on(SeededBug::RemovalWithoutRecord)
+        && !publication.removed.is_empty()
+        && publication.commit.is_none()
+    {
+        return Ok(writer.commit().map(drop)?);
+    }
     let journal = match shared.journal.append(&journal, &body) {
         Ok(journal) => journal,
         Err(AppendError::NothingWritten { source }) => return Err(source.into()),
@@ -141,6 +156,9 @@ pub(super) fn publish(
         }
     };
     // From here on the change is made; what follows can only be late.
+    if is_on(SeededBug::AcknowledgedBeforeVisible) {
+        return Ok(());
+    }
     let committed = writer
         .set_journal(&journal.encode())
         .and_then(|()| writer.commit().map(drop));
@@ -197,7 +215,7 @@ fn bring_forward(
             // Somebody else was faster; the next look begins where they have come to.
             return Ok(applied);
         }
-        let is_last = index + 1 == tail.ahead.len();
+        let is_last = index + 1 == tail.ahead.len() && !is_on(SeededBug::RecordNotRestated);
         apply(shared, &mut writer, &record)?;
         (before.epoch, before.hash) = (record.epoch, record.hash);
         if is_last {
@@ -277,6 +295,7 @@ fn expect_what_was_announced(
 /// matter here.
 pub(super) fn refuse_fork(shared: &Shared, state: &JournalState) -> Result<(), PublicationError> {
     match shared.journal.scan()?.check(state) {
+        _ if is_on(SeededBug::ForkNotRefused) => Ok(()),
         Err(fork @ JournalError::Forked { .. }) => Err(fork.into()),
         Ok(()) | Err(_) => Ok(()),
     }
@@ -288,6 +307,9 @@ pub(super) fn journal_state(reader: &CatalogReader) -> Result<JournalState, Publ
 }
 
 fn announce(shared: &Shared, epoch: Epoch, hash: ChainHash) -> Result<(), crate::error::VolumeError> {
+    if is_on(SeededBug::EpochNotAnnounced) {
+        return Ok(());
+    }
     announce_epoch(
         shared.volumes.writable().as_ref(),
         shared.archive_id(),

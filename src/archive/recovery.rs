@@ -15,6 +15,7 @@ use crate::{
     format::JournalState,
     host::{ArchiveLayout, DeadSession, SessionLife, SessionState, glance_at_sessions, sessions},
     journal::Head,
+    seeded_bugs::{SeededBug, is_on},
     units::{BlockId, CommitId, Epoch, ExtentId, FileId, SessionId, to_u64},
 };
 
@@ -91,6 +92,9 @@ pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
 /// reason not to read.
 pub(super) fn look(shared: &Shared) -> RecoveryReport {
     let mut report = RecoveryReport::default();
+    if is_on(SeededBug::OldCatalogNotTold) {
+        return report;
+    }
     let behind = || -> Result<(u64, bool), OpenError> {
         // The slots first, the catalog once more at the end: a writer may publish all the while. Without slots the journal tells.
         let slots = slots_of(shared).unwrap_or_default();
@@ -322,11 +326,12 @@ fn settle(shared: &Shared, mut report: RecoveryReport) -> Result<RecoveryReport,
         }
     }
     report.extents_released += settle_extents(shared, &mut writer)?;
-    writer.commit()?;
-    for session in dead {
-        session.remove()?;
-        report.dead_sessions += 1;
+    report.dead_sessions = to_u64(dead.len());
+    if is_on(SeededBug::SessionsEndBeforeSettling) {
+        dead.drain(..).try_for_each(DeadSession::remove)?;
     }
+    writer.commit()?;
+    dead.into_iter().try_for_each(DeadSession::remove)?;
     Ok(report)
 }
 

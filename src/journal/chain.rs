@@ -7,6 +7,7 @@ use crate::{
     error::{ChainHead, JournalError},
     format::JournalState,
     merkle::ChainHash,
+    seeded_bugs::{SeededBug, is_on},
     units::Epoch,
 };
 
@@ -101,7 +102,10 @@ impl Records {
         let mut followers = BTreeMap::new();
         // In ascending order of epochs, so that each one comes behind the one it follows.
         for entry in self.0.values() {
-            if before(entry).is_some_and(|before| reached.contains(&before)) {
+            let is_of_number = |one: &Head| one.epoch.next() == entry.head.epoch;
+            let is_follower = before(entry).is_some_and(|before| reached.contains(&before))
+                || (is_on(SeededBug::PreviousHashNotCompared) && reached.iter().any(is_of_number));
+            if is_follower {
                 reached.insert(entry.head);
                 followers.insert(entry.head, entry.clone());
             }

@@ -30,6 +30,8 @@ pub const DEPTH: usize = 3;
 /// What was found, from all threads together.
 #[derive(Debug, Default)]
 pub struct Findings {
+    /// What is enough, where that is less than everything.
+    enough: Option<Enough>,
     images: Mutex<HashSet<(u128, u64)>>,
     engine_images: AtomicU64,
     nested_images: AtomicU64,
@@ -64,7 +66,24 @@ impl std::fmt::Display for Found {
 /// Violations that are enough to stop at.
 const ENOUGH: usize = 50;
 
+/// When to stop before there is nothing more to try.
+#[derive(Debug, Clone, Copy)]
+pub struct Enough {
+    /// So many violations.
+    pub violations: usize,
+    /// So many images.
+    pub images: usize,
+}
+
 impl Findings {
+    /// Begins a search that ends early.
+    pub fn until(enough: Enough) -> Self {
+        Self {
+            enough: Some(enough),
+            ..Self::default()
+        }
+    }
+
     /// Returns how many different images were checked: disk and what is allowed there.
     pub fn images(&self) -> u64 {
         let images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,11 +163,12 @@ impl Findings {
     /// Notes an image; says whether it is new.
     pub(super) fn is_new(&self, image: &Image, state: &dyn State, level: Level) -> bool {
         let key = (image.fingerprint(), state.digest());
-        let is_new = self
-            .images
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key);
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = images.insert(key);
+        if self.enough.is_some_and(|enough| images.len() >= enough.images) {
+            self.stop();
+        }
+        drop(images);
         if is_new && level == Level::Engine {
             self.engine_images.fetch_add(1, Ordering::Relaxed);
         }
@@ -172,7 +192,7 @@ impl Findings {
             case: case.clone(),
             violation,
         });
-        if violations.len() >= ENOUGH {
+        if violations.len() >= self.enough.map_or(ENOUGH, |enough| enough.violations) {
             self.stop();
         }
     }

@@ -15,6 +15,7 @@ use crate::{
     geometry::{BlockGeometry, FileLeaves},
     merkle::{DataLeaves, LeafHash, LeafTable, ShardDigest, hash_data_leaf, hash_parity_leaf},
     plan::{Placement, Strip},
+    seeded_bugs::{SeededBug, is_on},
     units::{
         BlockId, BlockIndex, ByteRange, ColumnIndex, CommitId, FileId, ShardIndex, VolumeId, to_u64, to_usize,
     },
@@ -126,6 +127,9 @@ impl BlockInFlight {
 
     /// Writes a piece of a shard's payload.
     pub(super) fn write(&self, shard: ShardIndex, offset: u64, bytes: &[u8]) -> Result<(), CommitError> {
+        if is_on(SeededBug::ShardForgotten) && shard.get() == 1 {
+            return Ok(());
+        }
         let frame = self.frame(shard);
         let payload = frame.place.offset + frame.layout.payload().start();
         frame.sink.write_at(payload + offset, bytes)

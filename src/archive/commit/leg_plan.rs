@@ -13,6 +13,7 @@ use crate::{
     format::FrameLayout,
     geometry::{BlockGeometry, Policy, lanes_for_block},
     plan::{LanePosition, Placement},
+    seeded_bugs::{SeededBug, is_on},
     units::{BlockId, BlockIndex, LaneIndex},
     volume::Volume,
 };
@@ -157,7 +158,11 @@ impl<'a> LegPlanner<'a> {
         geometries
             .find(|geometry| geometry.block_count() > 0)
             .map_or_else(Vec::new, |geometry| {
-                lanes_for_block(geometry.shape(), &self.lengths)
+                let mut lanes = lanes_for_block(geometry.shape(), &self.lengths);
+                if is_on(SeededBug::ShardsTogether) {
+                    lanes[1] = lanes[0];
+                }
+                lanes
             })
     }
 

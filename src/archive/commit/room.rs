@@ -7,6 +7,7 @@ use crate::{
     error::{CommitError, VolumeError},
     geometry::FileGeometry,
     plan::{LaneLayout, LanePosition},
+    seeded_bugs::{SeededBug, is_on},
     units::{ExtentId, FileName, LaneIndex, to_u64},
     volume::Volume,
 };
@@ -53,9 +54,10 @@ pub(super) fn lane_positions(
             continue;
         }
         if ends_at(volume, extent.id, extent.end_bytes)? {
+            let excess = if is_on(SeededBug::LiveRangeReused) { 64 } else { 0 };
             positions[lane] = Some(LanePosition {
                 extent: extent.id,
-                end_bytes: extent.end_bytes,
+                end_bytes: extent.end_bytes - excess,
             });
         } else {
             writer.put_extent(&ExtentRecord {

@@ -20,6 +20,7 @@ use crate::{
     geometry::BlockGeometry,
     merkle::{LeafHash, LeafTable, hash_data_leaf, hash_parity_leaf},
     plan::ColumnSet,
+    seeded_bugs::{SeededBug, is_on},
     units::{ColumnIndex, FileName, ShardIndex, VolumeId, to_u64, to_usize},
 };
 
@@ -131,7 +132,8 @@ impl BlockReader {
                 .expect("a run lies within its shard");
             let start = to_usize(range.start()) - base;
             let leaf = &into[start..start + to_usize(range.len())];
-            if table.get(column) != Some(&self.hash(shard, column, leaf)) {
+            let is_right = table.get(column) == Some(&self.hash(shard, column, leaf));
+            if !is_right && !is_on(SeededBug::LeafNotVerified) {
                 bad.insert(column);
             }
         }

@@ -10,6 +10,7 @@ use super::gate::{Closed, Covers, Entered, EnteredAlone, Gate, NotSynced};
 use super::space::{self, ReserveError};
 use super::{IoMode, Shared, layout};
 use crate::error::VolumeError;
+use crate::seeded_bugs::{SeededBug, is_on};
 use crate::storage::{FileAccess, StorageFile};
 use crate::units::{ByteRange, ExtentId, VolumeId, to_u64, to_usize};
 use crate::volume::{ExtentWriter, SECTOR_LEN_BYTES};
@@ -133,7 +134,9 @@ impl LocalWriter {
         }
         let writer = Self::over(shared, extent, path, file);
         // Synced at once: the leftovers must not come back with a later crash, in between what is written now.
-        writer.truncate(end_bytes)?;
+        if !is_on(SeededBug::ExtentNotCutBack) {
+            writer.truncate(end_bytes)?;
+        }
         writer.sync()?;
         Ok(writer)
     }
@@ -183,6 +186,10 @@ impl LocalWriter {
         let synced = match covers {
             Covers::Data => self.file.sync_data(),
             Covers::DataAndLength => self.file.sync_all(),
+        };
+        let synced = match synced {
+            Err(_) if is_on(SeededBug::FailedSyncBelieved) => self.file.sync_all(),
+            synced => synced,
         };
         // Before anybody else gets the turn.
         synced.inspect_err(|_| self.shared.poison(self.extent))
