@@ -47,6 +47,8 @@ pub enum SeededBug {
     SessionEndsUnsettled,
     /// What a commit has taken is given back in the catalog, and its bytes stay.
     BytesNotGivenBack,
+    /// What a commit that goes on has no use for any more stays behind the ends of its extents.
+    SpareRoomKept,
     /// What is given back is cut below what others have published.
     CutBelowLiveBytes,
     /// An extent is gone on with that was not cut back to its committed end.

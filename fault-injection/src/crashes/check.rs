@@ -189,7 +189,7 @@ impl Visit<'_> {
         if let Some(left) = books.extents.iter().find(|extent| is_abandoned(extent)) {
             return Err(Promise::NoLeak.broken(format!("the disk works, and nobody cuts it back: {left:?}")));
         }
-        let leaks = find_leaks(self.disk, &books, self.image.history()).map_err(unread)?;
+        let leaks = find_leaks(self.disk, &books).map_err(unread)?;
         check_chain(self.disk, &books)?;
         self.open_again(&seen, &books)?;
         no_wait(self.disk)?;

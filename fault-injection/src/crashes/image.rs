@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{case::Case, recount::History};
+use super::case::Case;
 use crate::{
     SimulatedStorage,
     simulation::{CrashPoint, CrashVariant, Timeline},
@@ -36,6 +36,15 @@ pub enum Half {
     RolledBack,
     /// A database is opened for reading first.
     ReaderFirst,
+}
+
+/// What has become of a disk before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum History {
+    /// No operation has failed that was not meant to.
+    Well,
+    /// One has.
+    Failed,
 }
 
 impl Image {

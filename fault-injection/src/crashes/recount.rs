@@ -32,22 +32,13 @@ const NAMES: [&str; 8] = [
     "lost+found",
 ];
 
-/// What has become of a disk before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum History {
-    /// No operation has failed that was not meant to.
-    Well,
-    /// One has.
-    Failed,
-}
-
 /// Compares a catalog with what is on its disk; nothing waits there any more.
 ///
 /// Returns a sentence for each thing that belongs to nobody, is not there, or was counted wrong.
 ///
 /// # Errors
 /// When the disk cannot be read.
-pub fn find_leaks(disk: &SimulatedStorage, books: &Books, history: History) -> Result<Vec<String>, String> {
+pub fn find_leaks(disk: &SimulatedStorage, books: &Books) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     walk(disk, Path::new(ROOT), &mut found)?;
     let mut rows: BTreeMap<PathBuf, &ExtentRecord> = books
@@ -59,7 +50,7 @@ pub fn find_leaks(disk: &SimulatedStorage, books: &Books, history: History) -> R
     for (path, len_bytes) in &found {
         let below = path.strip_prefix(ROOT).unwrap_or(path);
         match rows.remove(path) {
-            Some(extent) => leaks.extend(has_its_length(extent, *len_bytes, history).err()),
+            Some(extent) => leaks.extend(has_its_length(extent, *len_bytes).err()),
             None if NAMES.iter().any(|known| Path::new(known) == below) || is_of_journal(below) => {}
             None => leaks.push(format!("{} belongs to nobody", below.display())),
         }
@@ -104,14 +95,14 @@ fn path_of(extent: ExtentId) -> PathBuf {
     Path::new(ROOT).join(format!("volumes/v0/extents/{:08}.bfx", extent.get()))
 }
 
-fn has_its_length(extent: &ExtentRecord, len_bytes: u64, history: History) -> Result<(), String> {
+fn has_its_length(extent: &ExtentRecord, len_bytes: u64) -> Result<(), String> {
     if extent.owner.is_some() {
         return Err(format!("nobody works, but an extent has an owner: {extent:?}"));
     }
-    // What cannot be cut back is sealed and left as it is: nobody's bytes behind its end are the price of a failed disk.
-    let is_right = match (extent.state, history) {
-        (ExtentState::Open, _) | (ExtentState::Sealed, History::Well) => len_bytes == extent.end_bytes,
-        (ExtentState::Sealed, History::Failed) | (ExtentState::Abandoned, _) => len_bytes >= extent.end_bytes,
+    // What stands behind the end of an abandoned one is cut off when that works.
+    let is_right = match extent.state {
+        ExtentState::Open | ExtentState::Sealed => len_bytes == extent.end_bytes,
+        ExtentState::Abandoned => len_bytes >= extent.end_bytes,
     };
     if is_right {
         Ok(())

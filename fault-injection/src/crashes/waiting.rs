@@ -9,9 +9,8 @@ use bfdb::{
 };
 
 use super::{
-    image::{Half, Image},
+    image::{Half, History, Image},
     oracle::{Allowed, Seen},
-    recount::History,
     setting::explained,
     view::see,
     violation::{Promise, Violation},

@@ -7,7 +7,8 @@ use super::trial::{Search, Way};
 
 #[test]
 fn a_point_of_progress_that_is_noted_before_its_bytes_are_synced_is_caught() {
-    Search::crashes("killed-and-resumed")
+    Search::crashes("killed-and-changed")
+        .with_seed(3)
         .leaving(&[CrashClass::AllBut])
         .catches(SeededBug::ProgressBeforeSync, Promise::Whole);
 }
@@ -88,6 +89,13 @@ fn a_session_that_ends_and_leaves_something_is_caught() {
 #[test]
 fn bytes_that_are_not_given_back_are_caught() {
     Search::crashes("killed").catches(SeededBug::BytesNotGivenBack, Promise::NoLeak);
+}
+
+#[test]
+fn room_that_a_commit_has_no_use_for_any_more_is_caught() {
+    Search::crashes("cancelled")
+        .by(Way::Errors(100))
+        .catches(SeededBug::SpareRoomKept, Promise::NoLeak);
 }
 
 #[test]

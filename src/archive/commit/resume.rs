@@ -59,6 +59,7 @@ pub(super) fn go_on(shared: &Shared, commit: CommitId) -> Result<(Reservation, D
     }
     let mut reservation = planned?;
     reservation.open_extents(shared)?;
+    reservation.cut_unwritten();
     Ok((reservation, done))
 }
 
