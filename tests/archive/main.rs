@@ -18,6 +18,7 @@ mod lost_session;
 mod machine;
 mod many_callers;
 mod old_catalog;
+mod overtaken;
 mod repeated_names;
 mod restored_trees;
 mod restores_under_way;

@@ -229,7 +229,7 @@ impl Draft {
         conflict: NameConflict,
     ) -> Result<(), CommitError> {
         let outcome = match change.action {
-            Action::Touch => touch(&change.record, stored.as_ref()),
+            Action::Touch => Ok(touch(&change.record, stored.as_ref())),
             Action::Store => replace(writer, &change.record, stored.as_ref(), conflict)?,
         };
         let is_change = matches!(
@@ -299,13 +299,13 @@ fn would_orphan(
     Ok(!writer.files_page(Some(name), Some(name), 1)?.is_empty())
 }
 
-fn touch(record: &FileRecord, stored: Option<&FileRecord>) -> Published {
+/// Decides about permissions and time of a version that had the content of the source when it was compared.
+fn touch(record: &FileRecord, stored: Option<&FileRecord>) -> CommitOutcome {
+    let receipt = CommitReceipt::of(record);
     match stored {
-        Some(stored) if stored.id == record.id => Ok(CommitOutcome::Replaced(CommitReceipt::of(record))),
-        Some(stored) => Err(name_taken(stored, &record.kind, record.geometry.len_bytes())),
-        None => Err(CommitError::NotFound {
-            name: record.name.clone(),
-        }),
+        Some(stored) if stored.id == record.id => CommitOutcome::Replaced(receipt),
+        // Removed or replaced by somebody else since, as if after this.
+        Some(_) | None => CommitOutcome::Unchanged(receipt),
     }
 }
 
