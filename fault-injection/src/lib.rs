@@ -2,9 +2,10 @@
 //!
 //! Stands beside the engine and uses its public traits only: a suite that every volume must pass, a volume that fails
 //! when it is told to, a disk in memory whose crashes
-//! can be enumerated, processes that die at a chosen call, and tools that damage real archives on disk. Everything random comes from a seed, so whatever
+//! can be enumerated, processes that die at a chosen call or work at once, and tools that damage real archives on disk. Everything random comes from a seed, so whatever
 //! was found can be found again.
 
+pub mod concurrency;
 pub mod conformance;
 pub mod crashes;
 pub mod damage;

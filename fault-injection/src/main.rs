@@ -9,6 +9,7 @@
 )]
 
 mod dying;
+mod working;
 
 use std::{
     env,
@@ -19,6 +20,7 @@ use std::{
 };
 
 use bfdb_fault_injection::{
+    concurrency::{self, Together},
     crashes::{
         campaign::{self, Part, Plan},
         case::Case,
@@ -29,16 +31,21 @@ use bfdb_fault_injection::{
 };
 
 const USAGE: &str = "\
-usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--level crash|error|below|kill|damage|catalog-bits] [--from BIT]
-                                     [--replay CASE]
+usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--level LEVEL] [--from BIT] [--replay CASE]
 
   --minutes M    go on for so long
-  --states N     go on until so many different images were checked, a quarter of them through the whole engine, and a tenth as many
-                 archives that were damaged at rest
+  --states N     go on until so many different images were checked, a quarter of them through the whole engine, with one killed
+                 process to 650, one concurrent operation to 40 and one archive damaged at rest to 10
   --seed S       what everything random follows from (1)
-  --level L      crashes of the engine, errors in it, crashes of single floors, real processes that are killed, or damage at rest;
-                 all of them without this
-  --from BIT     with --level catalog-bits, which flips every bit of a small catalog and ends then: the first of them (0)
+  --level LEVEL  one of these; all but the last without this
+                   crash         crashes of the engine
+                   error         errors in it
+                   below         crashes of single floors
+                   kill          real processes that are killed
+                   concurrent    real processes that work at once
+                   damage        catalogs, journals and slots damaged at rest
+                   catalog-bits  every bit of a small catalog, and that is the end
+  --from BIT     with catalog-bits: the first of them (0)
   --replay CASE  check one image again, as a violation names it
 
 Without an end it goes on for one minute.";
@@ -46,9 +53,15 @@ Without an end it goes on for one minute.";
 /// Between two lines that say how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
+/// What a mixed campaign of so many states has beside them: to 200 000, 300 kills, 5000 concurrent operations and 20 000 damaged
+/// archives.
+const STATES_PER_KILL: u64 = 650;
+const STATES_PER_OPERATION: u64 = 40;
+const STATES_PER_DAMAGED: u64 = 10;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    if let Some(code) = dying::run(&arguments) {
+    if let Some(code) = dying::run(&arguments).or_else(|| working::run(&arguments)) {
         return code;
     }
     let Some(wanted) = parse(&arguments) else {
@@ -66,6 +79,9 @@ fn main() -> ExitCode {
                 killing::run(&Chain { program, seed }, &findings)
             })
         }
+        // What each process does follows from the seed; what comes before what does not.
+        Some(case) if case.workload == concurrency::TOGETHER => env::current_exe()
+            .and_then(|program| concurrency::run(&Together::small(program, case.seed), &findings)),
         Some(case) if resting::is_case(case) => resting::replay(case, &findings),
         Some(case) => replay(case, &findings),
         None => explore(&wanted, &findings),
@@ -82,11 +98,12 @@ fn main() -> ExitCode {
     }
     let violations = findings.violations().len();
     println!(
-        "{{\"type\":\"summary\",\"states\":{},\"engine_states\":{},\"errors\":{},\"kills\":{},\"damaged\":{},\"violations\":{violations},\"seed\":{}}}",
+        "{{\"type\":\"summary\",\"states\":{},\"engine_states\":{},\"errors\":{},\"kills\":{},\"operations\":{},\"damaged\":{},\"violations\":{violations},\"seed\":{}}}",
         findings.images(),
         findings.engine_images(),
         findings.errors(),
         findings.kills(),
+        findings.operations(),
         findings.damaged(),
         wanted.seed,
     );
@@ -122,16 +139,14 @@ impl End {
             Self::After(time) => began.elapsed() >= time,
             Self::Never => false,
             Self::States(states) => {
-                let is_mixed = is_partial.is_empty();
-                let is_partial_enough = findings.images().max(findings.damaged()) >= states;
-                let is_mixed_enough = findings.images() >= states
-                    && findings.engine_images() >= states / 4
-                    && findings.damaged() >= states / 10;
-                if is_mixed {
-                    is_mixed_enough
-                } else {
-                    is_partial_enough
+                if !is_partial.is_empty() {
+                    return findings.images().max(findings.damaged()) >= states;
                 }
+                findings.images() >= states
+                    && findings.engine_images() >= states / 4
+                    && findings.kills() >= states / STATES_PER_KILL
+                    && findings.operations() >= states / STATES_PER_OPERATION
+                    && findings.damaged() >= states / STATES_PER_DAMAGED
             }
         }
     }
@@ -179,6 +194,7 @@ fn part_of(name: &str) -> Option<Part> {
         "below" => Part::Below,
         "kill" => Part::Kill,
         "damage" => Part::Damage,
+        "concurrent" => Part::Concurrency,
         _ => return None,
     })
 }
@@ -196,13 +212,14 @@ fn explore(wanted: &Wanted, findings: &Findings) -> std::io::Result<()> {
         scope.spawn(move || {
             while waiting.recv_timeout(PROGRESS) == Err(RecvTimeoutError::Timeout) {
                 eprintln!(
-                    "{:4} s: {} images, {} of the engine, {} in recoveries, {} errors, {} kills, {} damaged, {} violations",
+                    "{:4} s: {} images, {} of the engine, {} in recoveries, {} errors, {} kills, {} operations, {} damaged, {} violations",
                     began.elapsed().as_secs(),
                     findings.images(),
                     findings.engine_images(),
                     findings.nested_images(),
                     findings.errors(),
                     findings.kills(),
+                    findings.operations(),
                     findings.damaged(),
                     findings.violations().len(),
                 );

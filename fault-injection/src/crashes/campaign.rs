@@ -19,6 +19,7 @@ use super::{
     scenario::{self, Level, Scenario},
 };
 use crate::{
+    concurrency::{self, Together},
     killing::{self, Chain},
     resting::{self, Tally},
     simulation::Limits,
@@ -37,6 +38,8 @@ pub enum Part {
     Kill,
     /// Archives that are damaged at rest.
     Damage,
+    /// Real processes that work at once.
+    Concurrency,
 }
 
 /// What a campaign does.
@@ -48,7 +51,7 @@ pub struct Plan {
     pub parts: Vec<Part>,
     /// The threads; at least one.
     pub threads: usize,
-    /// A program that understands `die`; without one no process is killed.
+    /// A program that understands `die` and `work`; without one no process is started.
     pub program: Option<PathBuf>,
 }
 
@@ -61,7 +64,10 @@ const SEEDS: u64 = 12;
 const FLOOR_JOBS: u64 = 4;
 
 /// Archives of a round in which process after process is killed.
-const CHAINS: u64 = 40;
+const CHAINS: u64 = 56;
+
+/// Archives of a round in which processes work at once.
+const COMPANIES: u64 = 14;
 
 /// Seeds of a round whose archives are damaged at rest.
 const RESTING: u64 = 68;
@@ -135,27 +141,16 @@ fn round<'a>(plan: &'a Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<J
             });
         }
     }
-    let kill = |seed| {
-        let seed = plan
-            .seed
-            .wrapping_mul(1_000_003)
-            .wrapping_add(number * CHAINS + seed);
-        plan.program.as_ref().map(|program| Job {
-            part: Part::Kill,
-            work: Work::Program(program),
-            seeds: seed..seed.saturating_add(1),
-        })
-    };
-    let kills: Vec<Job<'_>> = (0..CHAINS).filter_map(kill).collect();
+    let kills = of_processes(plan, (Part::Kill, CHAINS), number);
+    let companies = of_processes(plan, (Part::Concurrency, COMPANIES), number);
     let resting = resting_jobs(plan, number);
     let engine: Vec<_> = of_level(Level::Engine).collect();
     let rounds = engine.len();
     // As many at a time as make the shares even at any time: a campaign that ends early is mixed like a long one.
     let due = |all: usize, index: usize| all * (index + 1) / rounds - all * index / rounds;
-    let (floor_count, kill_count) = (below.len(), kills.len());
-    let resting_count = resting.len();
-    let (mut below, mut kills) = (below.into_iter(), kills.into_iter());
-    let mut resting = resting.into_iter();
+    let (floor_count, kill_count, company_count) = (below.len(), kills.len(), companies.len());
+    let (mut below, mut kills, mut companies) = (below.into_iter(), kills.into_iter(), companies.into_iter());
+    let (resting_count, mut resting) = (resting.len(), resting.into_iter());
     let mut jobs = Vec::new();
     for (index, scenario) in engine.into_iter().enumerate() {
         for part in [Part::Crash, Part::Error] {
@@ -168,6 +163,7 @@ fn round<'a>(plan: &'a Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<J
         jobs.extend(below.by_ref().take(due(floor_count, index)));
         jobs.extend(kills.by_ref().take(due(kill_count, index)));
         jobs.extend(resting.by_ref().take(due(resting_count, index)));
+        jobs.extend(companies.by_ref().take(due(company_count, index)));
     }
     jobs.retain(|job| is_wanted(job.part));
     jobs
@@ -184,6 +180,20 @@ fn resting_jobs<'a>(plan: &Plan, number: u64) -> Vec<Job<'a>> {
     (0..RESTING).map(|seed| job(first.wrapping_add(seed))).collect()
 }
 
+/// Returns the jobs of a round that start processes.
+fn of_processes(plan: &Plan, (part, count): (Part, u64), number: u64) -> Vec<Job<'_>> {
+    let Some(program) = &plan.program else {
+        return Vec::new();
+    };
+    let first = plan.seed.wrapping_mul(1_000_003).wrapping_add(number * count);
+    let job = |seed: u64| Job {
+        part,
+        work: Work::Program(program),
+        seeds: seed..seed.saturating_add(1),
+    };
+    (0..count).map(|index| job(first.wrapping_add(index))).collect()
+}
+
 impl Job<'_> {
     fn do_it(&self, findings: &Findings) -> io::Result<()> {
         let effort = Effort::to_the_end(Limits::new(1), 8, 4);
@@ -192,6 +202,9 @@ impl Job<'_> {
                 (Work::Scenario(scenario), Part::Error) => inject(scenario, seed, ERRORS, findings)?,
                 (Work::Scenario(scenario), _) => explore(scenario, seed, &effort, findings)?,
                 (Work::Resting, _) => resting::explore(seed, resting::BLOWS, findings, &Tally::default())?,
+                (Work::Program(program), Part::Concurrency) => {
+                    concurrency::run(&Together::small(program.to_path_buf(), seed), findings)?;
+                }
                 (Work::Program(program), _) => {
                     let program = program.to_path_buf();
                     killing::run(&Chain { program, seed }, findings)?;

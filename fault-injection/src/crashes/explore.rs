@@ -38,6 +38,7 @@ pub struct Findings {
     deepest: AtomicUsize,
     errors: AtomicU64,
     kills: AtomicU64,
+    operations: AtomicU64,
     damaged: AtomicU64,
     known: Mutex<BTreeMap<&'static str, u64>>,
     violations: Mutex<Vec<Found>>,
@@ -140,6 +141,15 @@ impl Findings {
 
     pub(crate) fn count_kill(&self) {
         self.kills.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many operations of concurrent processes were judged.
+    pub fn operations(&self) -> u64 {
+        self.operations.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_operations(&self, count: u64) {
+        self.operations.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Returns how many archives that were damaged at rest were checked.

@@ -79,7 +79,8 @@ pub(crate) fn try_see(archive: &Archive) -> Result<Seen, Unseen> {
     }
 }
 
-fn count(totals: &mut Totals, info: &FileInfo) {
+/// Adds one entry to sums.
+pub(crate) fn count(totals: &mut Totals, info: &FileInfo) {
     match info.kind {
         EntryKind::Directory => totals.directories += 1,
         EntryKind::SymbolicLink { .. } => totals.symbolic_links += 1,

@@ -42,6 +42,8 @@ pub enum Promise {
     Journal,
     /// A commit that waits can be resumed and can be rolled back (O4).
     Ends,
+    /// Everything that the users of a name were told has one order that agrees with time.
+    Linearizable,
     /// A workload gets the answers that it should where no fault has to be told of.
     Answers,
 }

@@ -1,17 +1,17 @@
 //! One archive, and one process after another that dies in it.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read as _},
+    io,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
 };
 
 use bfdb::{Access, Archive, OpenOptions};
 
 use super::{
     copied::copied,
+    process::{End, Ended, attend},
     script::Script,
-    storage::{Death, Moment},
 };
 use crate::{
     Seeded,
@@ -36,6 +36,9 @@ const ACTS: usize = 14;
 
 /// Deaths of one chain at most; then the script is played to its end.
 const DEATHS: u64 = 12;
+
+/// Lines and microseconds in which a script is played, about.
+const LIFE: (u64, u64) = (12, 30_000);
 
 /// What is to be killed.
 #[derive(Debug, Clone)]
@@ -65,7 +68,7 @@ pub fn run(chain: &Chain, findings: &Findings) -> io::Result<()> {
     };
     let mut seeded = Seeded::new(chain.seed ^ 0xDEAD);
     for number in 0.. {
-        let end = (number < DEATHS).then(|| End::choose(&mut seeded));
+        let end = (number < DEATHS).then(|| End::choose(&mut seeded, LIFE));
         let is_over = match playing.one_process(end)? {
             Ok(is_over) => is_over,
             Err(violation) => {
@@ -92,29 +95,6 @@ pub fn run(chain: &Chain, findings: &Findings) -> io::Result<()> {
     Ok(())
 }
 
-/// How a process ends before its script does.
-#[derive(Debug, Clone, Copy)]
-enum End {
-    /// At a call of its own.
-    At(Death),
-    /// Some time after it has said so many lines.
-    AfterLines(u64),
-}
-
-impl End {
-    fn choose(seeded: &mut Seeded) -> Self {
-        if seeded.below(4) == 0 {
-            return Self::AfterLines(1 + seeded.below(12));
-        }
-        // Most are early: what a process does first is to settle what the one before has left.
-        let reach = [40, 150, 600][seeded.index(3)];
-        Self::At(Death {
-            call: 1 + seeded.below(reach),
-            moment: [Moment::Before, Moment::Within, Moment::Behind][seeded.index(3)],
-        })
-    }
-}
-
 struct Playing<'a> {
     chain: &'a Chain,
     root: PathBuf,
@@ -136,59 +116,21 @@ impl Playing<'_> {
 
     /// Starts a process and waits for its end; says whether it came to the end of the script.
     fn one_process(&mut self, end: Option<End>) -> io::Result<Result<bool, Violation>> {
-        let mut child = self.start(end)?;
-        let out = child.stdout.take().expect("it is a pipe");
-        let mut lines_left = match end {
-            Some(End::AfterLines(lines)) => lines,
-            Some(End::At(_)) | None => u64::MAX,
+        let command = command(self.chain, (&self.root, self.sources), self.next);
+        let (next, markers) = (&mut self.next, &mut self.markers);
+        let mut listen = |line: &str| match line.strip_prefix("act ").map(str::parse::<usize>) {
+            Some(Ok(act)) => *next = act + 1,
+            Some(Err(_)) => {}
+            None => markers.push(Marker {
+                after_operation: 0,
+                tag: line.to_owned(),
+            }),
         };
-        for line in BufReader::new(out).lines() {
-            let line = line?;
-            match line.strip_prefix("act ").map(str::parse::<usize>) {
-                Some(Ok(act)) => self.next = act + 1,
-                Some(Err(_)) => {}
-                None => self.markers.push(Marker {
-                    after_operation: 0,
-                    tag: line,
-                }),
-            }
-            // What it has said before its death is read to the end.
-            if lines_left == 1 {
-                child.kill()?;
-            }
-            lines_left = lines_left.saturating_sub(1);
-        }
-        let mut said = String::new();
-        if let Some(mut errors) = child.stderr.take() {
-            errors.read_to_string(&mut said)?;
-        }
-        let status = child.wait()?;
-        // No code at all: a signal, and nobody else sends any.
-        Ok(match status.code() {
-            None => Ok(false),
-            Some(0) => Ok(true),
-            Some(code) => Err(Promise::Answers.broken(format!("exit status {code}: {}", said.trim()))),
+        Ok(match attend(command, end, &|_| (), &mut listen)? {
+            Ended::Killed => Ok(false),
+            Ended::Well => Ok(true),
+            Ended::Failed(said) => Err(Promise::Answers.broken(said)),
         })
-    }
-
-    fn start(&self, end: Option<End>) -> io::Result<Child> {
-        let mut command = Command::new(&self.chain.program);
-        command
-            .args(["die", "--acts", &ACTS.to_string()])
-            .args(["--seed", &self.chain.seed.to_string()])
-            .args(["--from", &self.next.to_string()])
-            .arg("--root")
-            .arg(&self.root)
-            .arg("--sources")
-            .arg(self.sources.directory());
-        if let Some(End::At(death)) = end {
-            command.args(["--at", &death.to_string()]);
-        }
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
     }
 
     /// Opens the archive itself, where it lies, and reads everything.
@@ -206,6 +148,19 @@ impl Playing<'_> {
             .close()
             .map_err(|error| Promise::Writable.broken(explained(&error)))
     }
+}
+
+fn command(chain: &Chain, (root, sources): (&Path, &Sources), from: usize) -> Command {
+    let mut command = Command::new(&chain.program);
+    command
+        .args(["die", "--acts", &ACTS.to_string()])
+        .args(["--seed", &chain.seed.to_string()])
+        .args(["--from", &from.to_string()])
+        .arg("--root")
+        .arg(root)
+        .arg("--sources")
+        .arg(sources.directory());
+    command
 }
 
 fn open(root: &Path) -> Result<Archive, Violation> {

@@ -14,7 +14,7 @@ use crate::{SimulatedStorage, crashes::setting::ROOT};
     clippy::disallowed_methods,
     reason = "what a dead process has left lies on the host"
 )]
-pub(super) fn copied(root: &Path) -> io::Result<SimulatedStorage> {
+pub(crate) fn copied(root: &Path) -> io::Result<SimulatedStorage> {
     let disk = SimulatedStorage::new();
     let mut waiting = vec![PathBuf::new()];
     while let Some(below) = waiting.pop() {

@@ -1,7 +1,7 @@
 //! Real processes on a real file system that die at a chosen call, or whenever it may be.
 //!
 //! A process plays a script (`bfdb-fault-injection die`) and says what it begins and what it was told. It dies by SIGKILL:
-//! at the n-th call that changes something, before, within or behind it, or at a moment that nobody has chosen. What it leaves
+//! at the n-th call that changes something, before, within or behind it, after a line, or at a moment in time. What it leaves
 //! is copied to a disk in memory, where the check of every crash image is made of it ([`crate::crashes::check`]), and the next
 //! process of the chain opens the archive itself, settles what it finds, and goes on.
 //!
@@ -9,7 +9,8 @@
 
 mod actor;
 mod chain;
-mod copied;
+pub(crate) mod copied;
+pub(crate) mod process;
 mod script;
 mod storage;
 
