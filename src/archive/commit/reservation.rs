@@ -37,7 +37,6 @@ use crate::{
     geometry::{BlockGeometry, FileGeometry},
     merkle::RootFolder,
     plan::{ExtentUse, LaneLayout, Placement},
-    seeded_bugs::{SeededBug, is_on},
     units::{BlockId, BlockIndex, CommitId, ExtentId, FileName, SessionId},
     volume::{ExtentWriter, Volume},
 };
@@ -183,22 +182,6 @@ impl Reservation {
         };
         self.volume
             .create_extent(taken.extent, &header.encode(), taken.end_bytes)
-    }
-
-    /// Cuts off what earlier legs have preallocated behind their last frame in extents that this one does not write. Where that
-    /// fails it stays: whoever comes next finds the extent too long, and seals it.
-    pub(super) fn cut_unwritten(&self) {
-        if is_on(SeededBug::SpareRoomKept) {
-            return;
-        }
-        let is_left = |taken: &&ExtentUse| {
-            taken.end_bytes > taken.start_bytes && self.written.get(taken.extent).is_none()
-        };
-        for taken in self.filled.extents().filter(is_left) {
-            match self.volume.resume_extent(taken.extent, taken.end_bytes) {
-                Ok(_) | Err(_) => {}
-            }
-        }
     }
 
     pub(super) fn files(&self) -> &[PlannedFile] {

@@ -11,6 +11,7 @@ use super::{
     leg_plan::{LegContents, LegPlanner, PlannedFile, PlannedLeg},
     legs::{Filled, Leg, place_block},
     reservation::{Reservation, own},
+    resumable::abandon,
     room::{RoomNeed, check_room},
 };
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
     error::{CatalogError, CommitError},
     format::{ClaimedFrame, FRAME_HEADER_LEN_BYTES, FrameFooter, FrameIdentity, FrameLayout},
     merkle::RootFolder,
-    plan::{LanePosition, Placement},
+    plan::{ExtentUse, LanePosition, Placement},
     seeded_bugs::{SeededBug, is_on},
     units::{BlockId, BlockIndex, CommitId, ShardIndex, to_u64, to_usize},
     volume::Volume,
@@ -59,8 +60,31 @@ pub(super) fn go_on(shared: &Shared, commit: CommitId) -> Result<(Reservation, D
     }
     let mut reservation = planned?;
     reservation.open_extents(shared)?;
-    reservation.cut_unwritten();
+    cut_off_rest(shared, &reservation)?;
     Ok((reservation, done))
+}
+
+/// Cuts off what earlier legs have taken behind the point, in extents that this leg puts nothing into: the descriptor may go
+/// elsewhere now, or fewer lanes are left to write. What is written to is cut when it is opened.
+fn cut_off_rest(shared: &Shared, reservation: &Reservation) -> Result<(), CommitError> {
+    if is_on(SeededBug::SpareRoomKept) {
+        return Ok(());
+    }
+    let is_idle = |taken: &&ExtentUse| reservation.written.get(taken.extent).is_none();
+    for taken in reservation.filled.extents().filter(is_idle) {
+        let extent = shared.catalog.read()?.extent(taken.extent)?;
+        if extent.is_none_or(|extent| extent.state != ExtentState::Open) {
+            continue;
+        }
+        let end_bytes = taken.published_end_bytes();
+        let cut = reservation
+            .volume
+            .resume_extent(taken.extent, end_bytes)
+            .map(drop);
+        // Nobody goes on where that fails, and the next opening that can cuts it back.
+        cut.or_else(|error| abandon(shared, reservation.commit(), &error.into()))?;
+    }
+    Ok(())
 }
 
 /// Returns the record that the file of an intent will have.

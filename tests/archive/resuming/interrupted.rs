@@ -1,14 +1,17 @@
 //! A commit that is cancelled waits, harms nobody, and is finished with what is left to do.
 
+use std::{fs, path::Path, sync::Arc};
+
 use bfdb::{
     archive::CommitOutcome,
-    catalog::Access,
+    catalog::{Access, Catalog, CatalogOptions, Check},
     error::CommitError,
     geometry::{Policy, PolicyParts},
+    storage::{HostStorage, Storage},
     units::CodeShape,
 };
 
-use crate::support::{LEAF, Store, get, name, names, open, painted, small_policy};
+use crate::support::{LEAF, SEGMENTED_BELOW, Store, get, name, names, open, painted, small_policy};
 
 use super::{
     BLOCK, Bench, INTERVAL, LEN, StopAfter, check_finished, extent_bytes, interrupted, resources,
@@ -246,4 +249,43 @@ fn an_interruption_before_anything_was_written_costs_nothing() {
     drop(bench.archive().resume(commit, &observer).unwrap());
     assert_eq!(observer.bytes(), LEN - done);
     bench.check_finished("interrupted at once, three times");
+}
+
+/// Returns which extents are longer or shorter than the catalog says.
+fn wrong_lengths(root: &Path) -> Vec<String> {
+    let storage: Arc<dyn Storage> = Arc::new(HostStorage);
+    let options = CatalogOptions { cache_bytes: 1 << 20 };
+    let check = Check::WhenSmall { file_len_bytes: 0 };
+    let catalog = Catalog::open(&storage, &root.join("catalog.redb"), Access::Read, check, options).unwrap();
+    let extents = catalog.read().unwrap().extents().unwrap();
+    let wrong = extents.iter().filter_map(|extent| {
+        let path = root.join(format!("volumes/v0/extents/{:08}.bfx", extent.id.get()));
+        let len = fs::metadata(path).unwrap().len();
+        (len != extent.end_bytes).then(|| format!("{len} bytes: {extent:?}"))
+    });
+    wrong.collect()
+}
+
+/// The descriptor of a commit lies on the lanes that are the shortest when its last leg begins. What an earlier leg had taken
+/// for it on other lanes stayed behind the end of their extents: the campaign of concurrent processes found it.
+#[test]
+fn a_commit_that_goes_on_leaves_nothing_behind_the_ends_of_extents_that_it_has_done_with() {
+    for events in [1, event_count() / 2, event_count() - 1, event_count()] {
+        let bench = Bench::new();
+        let (commit, _) = bench.interrupt(events);
+        // Other lanes are the shortest now.
+        for beside in 0..3 {
+            bench
+                .store
+                .put(&format!("beside-{beside}"), &painted(SEGMENTED_BELOW / 2, 3));
+        }
+        let (bench, _) = bench.reopen();
+        drop(bench.archive().resume(commit, &()).unwrap());
+        bench.check_finished(&format!("after {events} events"));
+        assert_eq!(
+            wrong_lengths(&bench.store.root()),
+            [""; 0],
+            "after {events} events"
+        );
+    }
 }
