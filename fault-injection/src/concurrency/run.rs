@@ -223,6 +223,10 @@ impl Company<'_> {
                 log.died_at = Some(now());
                 if end.is_some() {
                     self.findings.count_kill();
+                } else if !self.is_over.swap(true, Ordering::Relaxed) {
+                    let violation =
+                        Promise::NoPanic.broken(format!("process {process} was killed by nobody"));
+                    self.findings.report(self.case, violation);
                 }
             }
             Ended::Well => {}

@@ -63,11 +63,12 @@ const ERRORS: usize = 1200;
 const SEEDS: u64 = 12;
 const FLOOR_JOBS: u64 = 4;
 
-/// Archives of a round in which process after process is killed.
+/// Archives of a round in which process after process is killed. With the companies below they make some 350 kills until there
+/// are 200 000 images.
 const CHAINS: u64 = 56;
 
-/// Archives of a round in which processes work at once.
-const COMPANIES: u64 = 14;
+/// Archives of a round in which processes work at once, 400 to 1200 operations in each.
+const COMPANIES: u64 = 20;
 
 /// Seeds of a round whose archives are damaged at rest.
 const RESTING: u64 = 68;
