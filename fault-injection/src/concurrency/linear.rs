@@ -8,7 +8,7 @@
 //! What a dead process has begun may have happened or not. Such an operation is put in only where the next answer needs it:
 //! everywhere else it can as well come later, or never.
 
-use std::{collections::HashSet, fmt};
+use std::{cmp::Reverse, collections::HashSet, fmt};
 
 use super::content::len_bytes;
 
@@ -253,7 +253,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Returns every state that one more certain operation leads to.
+    /// Returns the states that one more certain operation leads to: all, or one that is as good as any.
     fn after(&self, state: &State) -> Vec<State> {
         let (first_end, first_place) = self.first_ends(state);
         let high = state.high();
@@ -267,14 +267,32 @@ impl<'a> Search<'a> {
             if is_in || operation.places.0 > first_place {
                 continue;
             }
-            let is_explained = self.put(state, index).map(|next| found.push(next)).is_some();
+            let put = self.put(state, index);
+            if let Some(next) = &put
+                && matches!(operation.step, Step::See(_) | Step::SeeLen(_))
+                && self.is_free(state, operation)
+            {
+                return vec![next.clone()];
+            }
+            let is_explained = put.map(|next| found.push((operation.end, next))).is_some();
             if !is_explained || operation.step.is_vague() {
                 for before in self.with_others(state, (first_end, first_place)) {
-                    found.extend(self.put(&before, index));
+                    let put = self.put(&before, index);
+                    found.extend(put.map(|next| (operation.end, next)));
                 }
             }
         }
-        found
+        // The last one is tried first: what ends first, as it mostly was.
+        found.sort_by_key(|(end, _)| Reverse(*end));
+        found.into_iter().map(|(_, next)| next).collect()
+    }
+
+    /// Says whether an operation that changes nothing can as well come at once: nothing that may have happened has to come
+    /// before it.
+    fn is_free(&self, state: &State, operation: &Operation) -> bool {
+        let last_begin = self.last_begin(state);
+        let has_to_hurry = |other: &&Operation| other.end >= last_begin && other.end < operation.begin;
+        !self.perhaps.iter().any(has_to_hurry)
     }
 
     fn put(&self, state: &State, index: usize) -> Option<State> {

@@ -77,6 +77,13 @@ fn what_overlaps_may_have_either_order_and_no_third() {
     };
     assert!(either(Some(A)) && either(Some(B)), "both orders are possible");
     assert!(!either(None), "nobody has removed anything");
+    let again = [
+        at(1, 2, store(A, Over::Nothing)),
+        at(3, 10, store(A, Over::Anything)),
+        at(3, 10, store(B, Over::Anything)),
+        at(11, 12, Step::See(Some(A))),
+    ];
+    assert!(is_explained(&again), "the second time came last");
 }
 
 #[test]
