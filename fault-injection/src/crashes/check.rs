@@ -17,7 +17,7 @@ use super::{
     chain::check_chain,
     image::{Half, Image},
     oracle::{Allowed, Entry, Existence, Kind, Seen, Viewer, content},
-    recount::find_leaks,
+    recount::{CatalogPast, find_leaks},
     scenario::Recovery,
     setting::{ROOT, explained, open_on, resources, small_policy},
     view::{inspect, see},
@@ -189,7 +189,12 @@ impl Visit<'_> {
         if let Some(left) = books.extents.iter().find(|extent| is_abandoned(extent)) {
             return Err(Promise::NoLeak.broken(format!("the disk works, and nobody cuts it back: {left:?}")));
         }
-        let leaks = find_leaks(self.disk, &books).map_err(unread)?;
+        let past = if allowed.was_ever_old() {
+            CatalogPast::OnceOld
+        } else {
+            CatalogPast::Newest
+        };
+        let leaks = find_leaks(self.disk, &books, past).map_err(unread)?;
         check_chain(self.disk, &books)?;
         self.open_again(&seen, &books)?;
         no_wait(self.disk)?;

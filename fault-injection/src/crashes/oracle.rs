@@ -121,6 +121,17 @@ pub enum Existence {
 enum CatalogAge {
     Newest,
     PerhapsOld,
+    /// It was an old one, and was brought forward.
+    NewestAgain,
+}
+
+impl CatalogAge {
+    const fn brought_forward(self) -> Self {
+        match self {
+            Self::Newest => Self::Newest,
+            Self::PerhapsOld | Self::NewestAgain => Self::NewestAgain,
+        }
+    }
 }
 
 /// Who looks.
@@ -195,7 +206,7 @@ impl Allowed {
         for marker in markers {
             match (marker.tag.as_str(), Moment::parse(&marker.tag)) {
                 (OLD_CATALOG, _) => allowed.catalog = CatalogAge::PerhapsOld,
-                (NEW_CATALOG, _) => allowed.catalog = CatalogAge::Newest,
+                (NEW_CATALOG, _) => allowed.catalog = CatalogAge::NewestAgain,
                 (_, Some((moment, index))) => allowed.note(&effects[index], moment),
                 (_, None) => {}
             }
@@ -245,11 +256,16 @@ impl Allowed {
         self.catalog == CatalogAge::PerhapsOld
     }
 
+    /// Says whether an old catalog was ever put back: what was done meanwhile without a record is not known to it.
+    pub fn was_ever_old(&self) -> bool {
+        self.catalog != CatalogAge::Newest
+    }
+
     /// Returns the same where the catalog is the newest for certain.
     #[must_use]
     pub fn of_the_newest_catalog(&self) -> Self {
         Self {
-            catalog: CatalogAge::Newest,
+            catalog: self.catalog.brought_forward(),
             ..self.clone()
         }
     }
@@ -292,7 +308,7 @@ impl Allowed {
             candidates.passing = candidates.passing.saturating_sub(place);
         }
         if viewer == Viewer::Writer {
-            narrowed.catalog = CatalogAge::Newest;
+            narrowed.catalog = self.catalog.brought_forward();
         }
         Ok(narrowed)
     }

@@ -32,13 +32,26 @@ const NAMES: [&str; 8] = [
     "lost+found",
 ];
 
+/// What has become of a catalog before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatalogPast {
+    /// It was the newest all the while.
+    Newest,
+    /// An old one was put back, and brought forward since.
+    OnceOld,
+}
+
 /// Compares a catalog with what is on its disk; nothing waits there any more.
 ///
 /// Returns a sentence for each thing that belongs to nobody, is not there, or was counted wrong.
 ///
 /// # Errors
 /// When the disk cannot be read.
-pub fn find_leaks(disk: &SimulatedStorage, books: &Books) -> Result<Vec<String>, String> {
+pub fn find_leaks(
+    disk: &SimulatedStorage,
+    books: &Books,
+    catalog: CatalogPast,
+) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     walk(disk, Path::new(ROOT), &mut found)?;
     let mut rows: BTreeMap<PathBuf, &ExtentRecord> = books
@@ -50,7 +63,7 @@ pub fn find_leaks(disk: &SimulatedStorage, books: &Books) -> Result<Vec<String>,
     for (path, len_bytes) in &found {
         let below = path.strip_prefix(ROOT).unwrap_or(path);
         match rows.remove(path) {
-            Some(extent) => leaks.extend(has_its_length(extent, *len_bytes).err()),
+            Some(extent) => leaks.extend(has_its_length(extent, *len_bytes, catalog).err()),
             None if NAMES.iter().any(|known| Path::new(known) == below) || is_of_journal(below) => {}
             None => leaks.push(format!("{} belongs to nobody", below.display())),
         }
@@ -95,14 +108,16 @@ fn path_of(extent: ExtentId) -> PathBuf {
     Path::new(ROOT).join(format!("volumes/v0/extents/{:08}.bfx", extent.get()))
 }
 
-fn has_its_length(extent: &ExtentRecord, len_bytes: u64) -> Result<(), String> {
+fn has_its_length(extent: &ExtentRecord, len_bytes: u64, catalog: CatalogPast) -> Result<(), String> {
     if extent.owner.is_some() {
         return Err(format!("nobody works, but an extent has an owner: {extent:?}"));
     }
-    // What stands behind the end of an abandoned one is cut off when that works.
-    let is_right = match extent.state {
-        ExtentState::Open | ExtentState::Sealed => len_bytes == extent.end_bytes,
-        ExtentState::Abandoned => len_bytes >= extent.end_bytes,
+    let is_right = match (extent.state, catalog) {
+        // That a sync had failed there is in no record, and what stands behind may be what others have published: it is sealed.
+        (ExtentState::Sealed, CatalogPast::OnceOld) => len_bytes >= extent.end_bytes,
+        (ExtentState::Open | ExtentState::Sealed, _) => len_bytes == extent.end_bytes,
+        // What stands behind is cut off when that works.
+        (ExtentState::Abandoned, _) => len_bytes >= extent.end_bytes,
     };
     if is_right {
         Ok(())

@@ -17,7 +17,7 @@ use crate::{
         books::Books,
         check::{PROBE, try_commit_probe},
         oracle::{Entry, Seen},
-        recount::find_leaks,
+        recount::{CatalogPast, find_leaks},
         setting::explained,
         view::{Unseen, try_see},
         violation::{Promise, Violation},
@@ -112,7 +112,7 @@ impl Visit<'_> {
         let books = Books::read(disk).map_err(unread)?;
         // What a catalog that was put back never heard of is left alone.
         if self.subject.kind != Kind::OldCatalog && !self.hurt.catalog {
-            let leaks = find_leaks(disk, &books).map_err(unread)?;
+            let leaks = find_leaks(disk, &books, CatalogPast::Newest).map_err(unread)?;
             if let Some(leak) = leaks.first() {
                 return Err(Promise::NoLeak.broken(leak).into());
             }
