@@ -6,7 +6,7 @@
 //!
 //! Waiting is first come, first served, so a large request is not starved by small ones. A thread that waits while it
 //! holds buffers can wait for ever on another one that does the same: take what a job needs before it starts, or use
-//! [`BufferPool::try_take`] for the rest.
+//! [`BufferPool::try_take`] for the rest. Who must not wait takes that too, and where it gets nothing a pool of its own.
 //!
 //! One lock, held for bookkeeping and unmapping only.
 

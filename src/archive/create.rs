@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Archive, ArchiveOptions, OpenOptions, RecoveryReport, ballast,
-    locks::{machine_for_creation, machine_for_use},
+    locks::{Sharing, expect_nobody_alone, machine_for_creation, machine_for_use},
     recovery,
     shared::{Shared, SharedParts},
     volumes::{Volumes, announce_epoch, read_slots, write_slot},
@@ -53,7 +53,7 @@ pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -
             });
         }
     }
-    let machine = &machine_for_creation(machine, root)?;
+    let (machine, sharing) = &machine_for_creation(machine, root)?;
     let layout = ArchiveLayout::on(machine, root);
     // Of two processes that find no archive one makes it, the other fails here.
     let build = layout.lock_for_building(Building::Creation)?;
@@ -94,7 +94,7 @@ pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -
         access: Access::Write,
         resources: options.resources,
     };
-    Ok(super::create::open(machine, root, &open)?.0)
+    Ok(open_shared(ArchiveLayout::on(machine, root), *sharing, &open)?.0)
 }
 
 /// Tells a new catalog where its journal begins.
@@ -145,10 +145,8 @@ pub(super) fn open(
     root: &Path,
     options: &OpenOptions,
 ) -> Result<(Archive, RecoveryReport), OpenError> {
-    let machine = &machine_for_use(machine, root)?;
-    let layout = ArchiveLayout::on(machine, root);
     let path = || root.to_path_buf();
-    match layout.state()? {
+    match ArchiveLayout::on(machine, root).state()? {
         ArchiveState::Archive => {}
         ArchiveState::Absent | ArchiveState::Empty | ArchiveState::Interrupted => {
             return Err(OpenError::NotFound { path: path() });
@@ -156,6 +154,18 @@ pub(super) fn open(
         ArchiveState::Remains => return Err(OpenError::CatalogMissing { path: path() }),
         ArchiveState::Foreign => return Err(OpenError::NotAnArchive { path: path() }),
     }
+    let (machine, sharing) = machine_for_use(machine, root)?;
+    open_shared(ArchiveLayout::on(&machine, root), sharing, options)
+}
+
+/// Opens an archive that is there, in the way that processes share it.
+fn open_shared(
+    layout: ArchiveLayout,
+    sharing: Sharing,
+    options: &OpenOptions,
+) -> Result<(Archive, RecoveryReport), OpenError> {
+    // Before anything of it is touched, and once more behind the lock on the catalog, for which such a process looks.
+    expect_nobody_alone(&layout, sharing)?;
     let has_dead_session = options.access == Access::Write && recovery::has_dead_session(&layout)?;
     if has_dead_session {
         // A database that was not closed is settled by opening it.
@@ -170,11 +180,13 @@ pub(super) fn open(
     let cache = CatalogOptions {
         cache_bytes: options.resources.catalog_cache_bytes,
     };
-    let open = || Catalog::open(&machine.storage, &layout.catalog(), options.access, check, cache);
+    let storage = Arc::clone(&layout.machine().storage);
+    let open = || Catalog::open(&storage, &layout.catalog(), options.access, check, cache);
     let catalog = match options.access {
         Access::Write => ballast::again_with_room(&layout, open)?,
         Access::Read => open()?,
     };
+    expect_nobody_alone(&layout, sharing)?;
     let volumes = open_volumes(&layout, &catalog, options)?;
     let journal = open_journal(&layout, &catalog)?;
     if options.access == Access::Write {

@@ -4,25 +4,41 @@ use std::{io, path::Path};
 
 use crate::{
     catalog::Catalog,
-    error::{CatalogError, HostError, HostOperation, OpenError},
-    host::{ArchiveLayout, FileLocks, Machine, alone, file_locks_work},
+    error::{CatalogError, FileKind, HostError, HostOperation, OpenError},
+    host::{ArchiveLayout, FileLocks, Machine, alone, refuse_beside_alone, try_file_locks},
 };
 
+/// Who else may use an archive while this process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// Others may.
+    Shared,
+    /// Nobody.
+    Alone,
+}
+
 /// Returns the machine to use an archive on: the same where locks work, and one whose files are for this process alone where
-/// they do not. Without a catalog there is nothing to use yet.
-pub(super) fn machine_for_use(machine: &Machine, root: &Path) -> Result<Machine, OpenError> {
-    let catalog = ArchiveLayout::on(machine, root).catalog();
-    match machine_by_probe(machine, root, &catalog) {
-        // Whatever is wrong with it is told by whoever opens it.
-        Err(OpenError::Catalog {
-            source: CatalogError::Missing,
-        }) => Ok(machine.clone()),
-        other => other,
+/// they do not.
+pub(super) fn machine_for_use(machine: &Machine, root: &Path) -> Result<(Machine, Sharing), OpenError> {
+    let layout = ArchiveLayout::on(machine, root);
+    let catalog = layout.catalog();
+    let can_be_shared = Catalog::can_be_shared(&machine.storage, &catalog)?;
+    let file_locks = match layout.file_beside_sessions()? {
+        Some(file) => try_file_locks(machine.storage.as_ref(), &file)?,
+        // There is nothing to try them on, and so far no session either.
+        None => FileLocks::Work,
+    };
+    if can_be_shared && file_locks == FileLocks::Work {
+        return Ok((machine.clone(), Sharing::Shared));
     }
+    let found = machine.storage.canonical(&catalog);
+    let found = found.map_err(HostError::io::<io::Error>(HostOperation::Resolve, &catalog))?;
+    let alone = alone(machine, root, (&found, file_locks))?;
+    Ok((alone, Sharing::Alone))
 }
 
 /// The same for an archive that is about to be made. Makes the root.
-pub(super) fn machine_for_creation(machine: &Machine, root: &Path) -> Result<Machine, OpenError> {
+pub(super) fn machine_for_creation(machine: &Machine, root: &Path) -> Result<(Machine, Sharing), OpenError> {
     let layout = ArchiveLayout::on(machine, root);
     layout.create_root()?;
     let probe = root.join(format!(
@@ -30,30 +46,56 @@ pub(super) fn machine_for_creation(machine: &Machine, root: &Path) -> Result<Mac
         u64::from_le_bytes(machine.random_bytes()?)
     ));
     let failed = |operation| HostError::io::<io::Error>(operation, &probe);
-    drop(
-        machine
-            .storage
-            .create_new(&probe)
-            .map_err(failed(HostOperation::Create))?,
-    );
+    let made = machine.storage.create_new(&probe);
+    drop(made.map_err(failed(HostOperation::Create))?);
     let found = machine_by_probe(machine, root, &probe);
-    // What stays behind a crash is cleared up like anything under a temporary name.
-    machine
-        .storage
-        .remove_file(&probe)
-        .map_err(failed(HostOperation::Remove))?;
-    found
+    // What stays behind a crash is cleared up like anything under a temporary name, and somebody may do that just now.
+    match machine.storage.remove_file(&probe) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed(HostOperation::Remove)(error).into())
+        }
+        Ok(()) | Err(_) => found,
+    }
 }
 
-fn machine_by_probe(machine: &Machine, root: &Path, probe: &Path) -> Result<Machine, OpenError> {
-    let can_be_shared = Catalog::can_be_shared(&machine.storage, probe)?;
-    let file_locks = if file_locks_work(machine.storage.as_ref(), probe)? {
-        FileLocks::Work
-    } else {
-        FileLocks::DoNotWork
-    };
-    if can_be_shared && file_locks == FileLocks::Work {
-        return Ok(machine.clone());
+fn machine_by_probe(machine: &Machine, root: &Path, probe: &Path) -> Result<(Machine, Sharing), OpenError> {
+    let tried = Catalog::can_be_shared(&machine.storage, probe)
+        .map_err(OpenError::from)
+        .and_then(|can| Ok((can, try_file_locks(machine.storage.as_ref(), probe)?)));
+    match tried {
+        Ok((true, FileLocks::Work)) => Ok((machine.clone(), Sharing::Shared)),
+        Ok((_, file_locks)) => Ok((alone(machine, root, (probe, file_locks))?, Sharing::Alone)),
+        // Only somebody else who makes an archive here clears such names away.
+        Err(OpenError::Catalog {
+            source: CatalogError::Missing,
+        }) => Err(HostError::Locked {
+            path: root.to_owned(),
+        }
+        .into()),
+        Err(error) => Err(error),
     }
-    Ok(alone(machine, root, file_locks)?)
+}
+
+/// Refuses to share an archive that a process uses alone; the locks of the catalog are held by now.
+pub(super) fn expect_nobody_alone(layout: &ArchiveLayout, sharing: Sharing) -> Result<(), OpenError> {
+    match sharing {
+        Sharing::Shared => Ok(refuse_beside_alone(layout.machine(), layout.root())?),
+        Sharing::Alone => Ok(()),
+    }
+}
+
+impl ArchiveLayout {
+    /// Returns a file on the file system that the sessions are on, which no link leads away from.
+    fn file_beside_sessions(&self) -> Result<Option<std::path::PathBuf>, HostError> {
+        let slots = self.embedded_volume().join("volume.bfv");
+        for path in [self.catalog(), slots] {
+            match self.machine().storage.inspect(&path) {
+                Ok(found) if found.kind == FileKind::Regular => return Ok(Some(path)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(HostError::io(HostOperation::Inspect, &path)(error)),
+            }
+        }
+        Ok(None)
+    }
 }

@@ -13,6 +13,9 @@ use crate::{
 /// of the same archive: the thread is one that such an operation may wait for. `()` ignores everything.
 pub trait Observer: Send + Sync {
     /// Receives one event.
+    ///
+    /// Called from several threads at once, which wait for it: no other operation does, but those that read at the same time
+    /// when it is about damage.
     fn event(&self, event: Event<'_>);
 
     /// Says whether the operation should end now, with an error that says so and everything undone that was not finished.

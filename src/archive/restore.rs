@@ -10,9 +10,8 @@ use super::{
     team::Member,
 };
 use crate::{
-    buffer::AlignedBuffer,
     catalog::{BlockRecord, EntryKind, FileRecord},
-    error::{BufferError, HostError, ReadError, RestoreError},
+    error::{HostError, ReadError, RestoreError},
     host::{CompleteFile, Durability, Existing, RestoreFile, RestoreTarget, Restored},
     merkle::RootHash,
     plan::{ColumnSet, Strip, strips_of_block},
@@ -88,18 +87,36 @@ pub(super) fn restore_directory(
     Ok(target.set_directory_metadata(&file.name, file.modified_at, file.mode, durability)?)
 }
 
-/// Restores a small file on this thread, all but its final name.
+/// Restores a small file on this thread, all but its final name. `buffer` has the length of [`buffer_len`] at least.
 pub(super) fn complete(
-    (shared, member): (&Arc<Shared>, &Member<'_>),
-    file: &FileRecord,
-    blocks: &[BlockRecord],
+    shared: &Arc<Shared>,
+    (file, blocks): (&FileRecord, &[BlockRecord]),
     (target, options): (&RestoreTarget, &RestoreOptions),
-    observer: &dyn Observer,
+    (buffer, observer): (&mut [u8], &dyn Observer),
 ) -> Result<CompleteFile, RestoreError> {
     let output = target.create(&file.name, file.geometry.len_bytes(), options.existing)?;
-    Work::new(shared, file, blocks, &output, observer).run_alone(member)?;
+    let work = Work::new(shared, file, blocks, &output, observer);
+    while let Some(bytes) = work.copy_next(buffer)? {
+        observer.event(Event::Progress { bytes });
+    }
+    drop(work);
     prove(shared, file, blocks, observer)?;
     Ok(output.complete(file.modified_at, file.mode, options.durability)?)
+}
+
+/// Returns how many bytes of memory a strip of a file takes.
+pub(super) fn buffer_len(file: &FileRecord) -> usize {
+    let shape = file.geometry.shape();
+    let rows = if shape.is_replication() {
+        1
+    } else {
+        usize::from(shape.total())
+    };
+    row_len(file) * rows
+}
+
+fn row_len(file: &FileRecord) -> usize {
+    to_usize(strip_len_bytes(file.geometry.shape()).max(file.geometry.leaf().bytes()))
 }
 
 /// Each leaf matched its table; now the tables must be those of the file that was committed.
@@ -161,7 +178,7 @@ impl<'a> Work<'a> {
 
     /// Copies strips beside other members until none is left or one has failed, here or elsewhere.
     fn run(&self, member: &Member<'_>) -> Result<(), RestoreError> {
-        let result = self.run_until_stopped(&|len| member.buffer(len));
+        let result = self.run_until_stopped(member);
         if result.is_err() {
             self.cursor
                 .lock()
@@ -171,40 +188,34 @@ impl<'a> Work<'a> {
         result
     }
 
-    /// Copies all strips on this thread.
-    fn run_alone(&self, member: &Member<'_>) -> Result<(), RestoreError> {
-        self.run_until_stopped(&|len| member.buffer_now(len).map(Some))
-    }
-
-    fn run_until_stopped(
-        &self,
-        buffer: &dyn Fn(usize) -> Result<Option<AlignedBuffer>, BufferError>,
-    ) -> Result<(), RestoreError> {
-        let shape = self.file.geometry.shape();
-        let row_len = to_usize(strip_len_bytes(shape).max(self.file.geometry.leaf().bytes()));
-        let rows = if shape.is_replication() {
-            1
-        } else {
-            usize::from(shape.total())
-        };
-        loop {
-            if self.observer.is_cancelled() {
-                return Err(RestoreError::Cancelled);
-            }
-            let Some(mut buffer) = buffer(row_len * rows).map_err(ReadError::from)? else {
+    fn run_until_stopped(&self, member: &Member<'_>) -> Result<(), RestoreError> {
+        let len = buffer_len(self.file);
+        while let Some(mut buffer) = member.buffer(len).map_err(ReadError::from)? {
+            let Some(bytes) = self.copy_next(&mut buffer)? else {
                 return Ok(());
-            };
-            let next = self.cursor.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((block, strip)) = next else { return Ok(()) };
-            let bytes = if shape.is_replication() {
-                self.copy_replica(&block, &strip, &mut buffer)?
-            } else {
-                self.copy_columns(&block, &strip, &mut buffer, row_len)?
             };
             // Others may need it while the observer takes its time.
             drop(buffer);
             self.observer.event(Event::Progress { bytes });
         }
+        Ok(())
+    }
+
+    /// Copies the next strip; returns how many bytes of the file that were, `None` when none is left.
+    fn copy_next(&self, buffer: &mut [u8]) -> Result<Option<u64>, RestoreError> {
+        if self.observer.is_cancelled() {
+            return Err(RestoreError::Cancelled);
+        }
+        let next = self.cursor.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let Some((block, strip)) = next else {
+            return Ok(None);
+        };
+        let bytes = if self.file.geometry.shape().is_replication() {
+            self.copy_replica(&block, &strip, buffer)?
+        } else {
+            self.copy_columns(&block, &strip, buffer, row_len(self.file))?
+        };
+        Ok(Some(bytes))
     }
 
     fn copy_replica(

@@ -12,11 +12,11 @@ use std::sync::{
 
 use super::{
     FileInfo, RestoreObserver, RestoreOptions, RestoreReceipt,
-    restore::{complete, restore, restore_directory},
+    restore::{buffer_len, complete, restore, restore_directory},
     shared::Shared,
-    team::Member,
 };
 use crate::{
+    buffer::AlignedBuffer,
     catalog::{BlockRecord, EntryKind, FileRecord},
     error::{ReadError, RestoreError},
     host::{CompleteFile, Durability, RestoreTarget, Restored},
@@ -132,21 +132,28 @@ impl TreeRestorer<'_> {
         Ok(())
     }
 
-    /// Keeps what has its name already, of entries that are not finished, to be told of.
     /// Begins entries side by side; in their order.
     fn begin_all(
         &self,
         small: Vec<(FileRecord, Option<BlockRecord>)>,
     ) -> Vec<(FileRecord, Result<Begun, RestoreError>)> {
         let next = AtomicUsize::new(0);
+        let longest = small.iter().map(|(file, _)| buffer_len(file)).max().unwrap_or(0);
         let begun = self.shared.work_together(small.len(), |member| {
             let mut begun = Vec::new();
             loop {
+                // Memory comes first: what is taken up has to be done.
+                let buffer = match member.buffer(longest) {
+                    Ok(None) => return begun,
+                    Ok(Some(buffer)) => Ok(buffer),
+                    Err(error) => Err(RestoreError::from(ReadError::from(error))),
+                };
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some((file, block)) = small.get(index) else {
                     return begun;
                 };
-                begun.push((index, self.begin(member, file, block.as_slice())));
+                let begin = |mut buffer: AlignedBuffer| self.begin((file, block.as_slice()), &mut buffer);
+                begun.push((index, buffer.and_then(begin)));
             }
         });
         let mut begun: Vec<_> = begun.into_iter().flatten().collect();
@@ -155,6 +162,7 @@ impl TreeRestorer<'_> {
         files.zip(begun.into_iter().map(|(_, begun)| begun)).collect()
     }
 
+    /// Keeps what has its name already, of entries that are not finished, to be told of.
     fn keep_links(&mut self, begun: Vec<(FileRecord, Result<Begun, RestoreError>)>) {
         for (file, begun) in begun {
             if let Ok(Begun::Link(restored)) = begun {
@@ -167,9 +175,8 @@ impl TreeRestorer<'_> {
     /// Does what may be done side by side for an entry that is no directory; a small file gets everything but its name.
     fn begin(
         &self,
-        member: &Member<'_>,
-        file: &FileRecord,
-        blocks: &[BlockRecord],
+        (file, blocks): (&FileRecord, &[BlockRecord]),
+        buffer: &mut [u8],
     ) -> Result<Begun, RestoreError> {
         if self.observer.is_cancelled() {
             return Err(RestoreError::Cancelled);
@@ -188,7 +195,7 @@ impl TreeRestorer<'_> {
             }
             EntryKind::File => {
                 let place = (self.target, &self.options);
-                let complete = complete((self.shared, member), file, blocks, place, self.observer)?;
+                let complete = complete(self.shared, (file, blocks), place, (buffer, self.observer))?;
                 Ok(Begun::File(Box::new(complete)))
             }
         }

@@ -257,7 +257,9 @@ pub(super) fn strip_len_bytes(shape: crate::units::CodeShape) -> u64 {
     }
 }
 
-/// Returns how many strips a file has at most: more threads have nothing to do.
+/// Returns how many strips a file has, near enough: more threads have nothing to do.
 pub(super) fn strip_count(geometry: &FileGeometry) -> usize {
-    usize::try_from(geometry.len_bytes().div_ceil(CODED_STRIP_LEN_BYTES)).unwrap_or(usize::MAX)
+    let shape = geometry.shape();
+    let data_bytes = strip_len_bytes(shape) * u64::from(shape.data());
+    usize::try_from(geometry.len_bytes().div_ceil(data_bytes)).unwrap_or(usize::MAX)
 }

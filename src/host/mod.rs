@@ -27,7 +27,7 @@ mod space;
 mod spool;
 mod tree;
 
-pub use alone::{FileLocks, alone, file_locks_work};
+pub use alone::{FileLocks, alone, refuse_beside_alone, try_file_locks};
 pub use ballast::{BALLAST_LEN_BYTES, Ballast};
 pub use clock::{Clock, SystemClock};
 pub use directory::Existing;

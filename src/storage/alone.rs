@@ -24,27 +24,30 @@ use super::{
 #[derive(Debug)]
 pub struct AloneStorage<G> {
     inner: Arc<dyn Storage>,
-    locks: Arc<Locks>,
-    _alone: G,
+    locks: Arc<Locks<G>>,
 }
 
 /// The locks of all handles.
-#[derive(Debug, Default)]
-struct Locks {
+#[derive(Debug)]
+struct Locks<G> {
     table: Mutex<LockTable<FileIdentity>>,
-    given_back: Condvar,
+    /// Something was given back, or exchanged for less.
+    changed: Condvar,
     last_handle: AtomicU64,
+    /// Here, so that it outlives every file.
+    _alone: G,
 }
 
-impl Locks {
+impl<G> Locks<G> {
     fn table(&self) -> MutexGuard<'_, LockTable<FileIdentity>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives something back, and lets those who wait try again.
-    fn give_back(&self, what: impl FnOnce(&mut LockTable<FileIdentity>)) {
-        what(&mut self.table());
-        self.given_back.notify_all();
+    /// Changes something, and lets those who wait try again.
+    fn change<T>(&self, what: impl FnOnce(&mut LockTable<FileIdentity>) -> T) -> T {
+        let changed = what(&mut self.table());
+        self.changed.notify_all();
+        changed
     }
 }
 
@@ -53,11 +56,17 @@ impl<G> AloneStorage<G> {
     pub fn new(inner: &Arc<dyn Storage>, alone: G) -> Self {
         Self {
             inner: Arc::clone(inner),
-            locks: Arc::default(),
-            _alone: alone,
+            locks: Arc::new(Locks {
+                table: Mutex::default(),
+                changed: Condvar::new(),
+                last_handle: AtomicU64::new(0),
+                _alone: alone,
+            }),
         }
     }
+}
 
+impl<G: Debug + Send + Sync + 'static> AloneStorage<G> {
     fn wrapped(&self, inner: Arc<dyn StorageFile>) -> io::Result<Arc<dyn StorageFile>> {
         Ok(Arc::new(AloneFile {
             id: inner.info()?.id,
@@ -68,7 +77,7 @@ impl<G> AloneStorage<G> {
     }
 }
 
-impl<G: Debug + Send + Sync> Storage for AloneStorage<G> {
+impl<G: Debug + Send + Sync + 'static> Storage for AloneStorage<G> {
     fn open(&self, path: &Path, access: FileAccess) -> io::Result<Arc<dyn StorageFile>> {
         self.wrapped(self.inner.open(path, access)?)
     }
@@ -121,20 +130,20 @@ impl<G: Debug + Send + Sync> Storage for AloneStorage<G> {
 
 /// An open file whose locks are kept here.
 #[derive(Debug)]
-struct AloneFile {
+struct AloneFile<G> {
     inner: Arc<dyn StorageFile>,
-    locks: Arc<Locks>,
+    locks: Arc<Locks<G>>,
     id: FileIdentity,
     handle: LockHandle,
 }
 
-impl Drop for AloneFile {
+impl<G> Drop for AloneFile<G> {
     fn drop(&mut self) {
-        self.locks.give_back(|table| table.release(self.id, self.handle));
+        self.locks.change(|table| table.release(self.id, self.handle));
     }
 }
 
-impl StorageFile for AloneFile {
+impl<G: Debug + Send + Sync> StorageFile for AloneFile<G> {
     fn info(&self) -> io::Result<EntryInfo> {
         self.inner.info()
     }
@@ -164,20 +173,22 @@ impl StorageFile for AloneFile {
     }
 
     fn try_lock(&self, lock: Lock) -> io::Result<bool> {
-        Ok(self.locks.table().try_lock(self.id, self.handle, lock))
+        Ok(self
+            .locks
+            .change(|table| table.try_lock(self.id, self.handle, lock)))
     }
 
     fn unlock(&self) -> io::Result<()> {
-        self.locks.give_back(|table| table.unlock(self.id, self.handle));
+        self.locks.change(|table| table.unlock(self.id, self.handle));
         Ok(())
     }
 
     fn try_lock_range(&self, range: (Bound<u64>, Bound<u64>), lock: Lock) -> io::Result<bool> {
         let range = LockRange::new(range)?;
+        // An exchange for less may free what others wait for.
         Ok(self
             .locks
-            .table()
-            .try_lock_range(self.id, self.handle, range, lock))
+            .change(|table| table.try_lock_range(self.id, self.handle, range, lock)))
     }
 
     fn lock_range(&self, range: (Bound<u64>, Bound<u64>), lock: Lock) -> io::Result<()> {
@@ -186,17 +197,19 @@ impl StorageFile for AloneFile {
         while !table.try_lock_range(self.id, self.handle, range, lock) {
             table = self
                 .locks
-                .given_back
+                .changed
                 .wait(table)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+        drop(table);
+        self.locks.changed.notify_all();
         Ok(())
     }
 
     fn unlock_range(&self, range: (Bound<u64>, Bound<u64>)) -> io::Result<()> {
         let range = LockRange::new(range)?;
         self.locks
-            .give_back(|table| table.unlock_range(self.id, self.handle, range));
+            .change(|table| table.unlock_range(self.id, self.handle, range));
         Ok(())
     }
 

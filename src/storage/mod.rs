@@ -311,8 +311,9 @@ pub struct FileIdentity {
 
 /// Says whether an error of a lock means that the file system has no such locks.
 pub(crate) fn means_no_locks(error: &io::Error) -> bool {
-    // What NFS, Lustre, sandboxes and file systems in user space say: the first two through the error's own kind.
-    let codes = [Errno::OPNOTSUPP, Errno::NOSYS, Errno::NOLCK, Errno::INVAL];
+    // What sandboxes and file systems in user space say. Never ENOLCK: that is a lock refused, for a while and for one process,
+    // where those of others work.
+    let codes = [Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL];
     error.kind() == io::ErrorKind::Unsupported
         || codes
             .iter()

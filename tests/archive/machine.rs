@@ -23,7 +23,7 @@ use bfdb::{
 };
 use bfdb_fault_injection::Seeded;
 
-use crate::support::{copy_dir, get, name, names, painted, small_policy};
+use crate::support::{Store, copy_dir, get, name, names, open, painted, small_policy};
 
 /// Where the archive believes to be. There is no such directory.
 const NOWHERE: &str = "/nowhere-on-this-host";
@@ -351,4 +351,31 @@ fn what_a_dead_writer_left_on_a_file_system_that_takes_no_writes_is_listed_and_r
     assert_eq!(archive.scrub(&()).unwrap().damage, []);
     archive.close().unwrap();
     assert_eq!(*log.changes.lock().unwrap(), [""; 0], "nothing was written");
+}
+
+#[test]
+fn a_catalog_may_lie_on_another_disk_behind_a_link() {
+    let store = Store::new();
+    store.put("a", b"1");
+    let root = store.root();
+    store.archive.close().unwrap();
+    let elsewhere = store.dir.path().join("elsewhere.redb");
+    fs::rename(root.join("catalog.redb"), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, root.join("catalog.redb")).unwrap();
+    let archive = open(&root, Access::Write);
+    let content = b"2";
+    drop(
+        archive
+            .commit(&name("b"), &content[..], 1, &CommitOptions::default())
+            .unwrap(),
+    );
+    assert_eq!(archive.scrub(&()).unwrap().damage, []);
+    archive.close().unwrap();
+    let archive = open(&root, Access::Read);
+    assert_eq!(names(&archive), ["a", "b"]);
+    assert!(
+        fs::symlink_metadata(root.join("catalog.redb"))
+            .unwrap()
+            .is_symlink()
+    );
 }

@@ -112,13 +112,14 @@ fn has_its_length(extent: &ExtentRecord, len_bytes: u64, catalog: CatalogPast) -
     if extent.owner.is_some() {
         return Err(format!("nobody works, but an extent has an owner: {extent:?}"));
     }
-    let is_right = match (extent.state, catalog) {
+    let may_be_longer = match extent.state {
+        ExtentState::Open => false,
         // That a sync had failed there is in no record, and what stands behind may be what others have published: it is sealed.
-        (ExtentState::Sealed, CatalogPast::OnceOld) => len_bytes >= extent.end_bytes,
-        (ExtentState::Open | ExtentState::Sealed, _) => len_bytes == extent.end_bytes,
+        ExtentState::Sealed => catalog == CatalogPast::OnceOld,
         // What stands behind is cut off when that works.
-        (ExtentState::Abandoned, _) => len_bytes >= extent.end_bytes,
+        ExtentState::Abandoned => true,
     };
+    let is_right = len_bytes == extent.end_bytes || (may_be_longer && len_bytes > extent.end_bytes);
     if is_right {
         Ok(())
     } else {

@@ -154,8 +154,10 @@ pub enum LockSupport {
     Full,
     /// Those on whole files do; on parts of files there are none.
     WholeFiles,
-    /// There are none: every call fails.
+    /// There are none.
     None,
+    /// There are some, but whoever asks is refused (ENOLCK), as where the table of locks is full.
+    Refused,
     /// Each lock is granted to everybody who asks for it, and nobody sees one.
     Pretended,
 }

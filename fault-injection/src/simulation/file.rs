@@ -114,10 +114,10 @@ impl SimulatedFile {
         match (self.shared.state().lock_support, part) {
             (LockSupport::Full, _) | (LockSupport::WholeFiles, LockedPart::Whole) => Ok(true),
             (LockSupport::Pretended, _) => Ok(false),
-            (LockSupport::None, LockedPart::Whole) => Err(io::Error::from_raw_os_error(ENOLCK)),
-            (LockSupport::None | LockSupport::WholeFiles, LockedPart::Range) => {
+            (LockSupport::None, _) | (LockSupport::WholeFiles, LockedPart::Range) => {
                 Err(io::ErrorKind::Unsupported.into())
             }
+            (LockSupport::Refused, _) => Err(io::Error::from_raw_os_error(ENOLCK)),
         }
     }
 }

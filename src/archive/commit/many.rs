@@ -83,6 +83,7 @@ pub(in crate::archive) fn commit_all(
         let mut committer = Committer {
             shared,
             workers,
+            has_own_workers: own_workers.is_some(),
             options,
             observer,
             scope,
@@ -102,6 +103,8 @@ struct Committer<'a, 'scope> {
     shared: &'scope Shared,
     /// Threads that look at sources and store a batch beside.
     workers: &'a rayon::ThreadPool,
+    /// Where they are those of others too, a batch is stored by the caller: it waits, and calls observers.
+    has_own_workers: bool,
     options: CommitAllOptions,
     observer: &'scope dyn CommitObserver,
     scope: &'a Scope<'scope>,
@@ -240,10 +243,15 @@ impl Committer<'_, '_> {
             names: batch.take_names(),
             stored: receiver,
         });
-        self.scope.spawn(move |_| {
-            // Nobody listens only where the caller has panicked.
-            sender.send(batch.store(shared, conflict, observer)).ok();
-        });
+        // Nobody listens only where the caller has panicked.
+        let store = move || match sender.send(batch.store(shared, conflict, observer)) {
+            Ok(()) | Err(_) => {}
+        };
+        if self.has_own_workers {
+            self.scope.spawn(move |_| store());
+        } else {
+            store();
+        }
         Ok(())
     }
 

@@ -67,7 +67,7 @@ pub enum CommitOutcome {
     Committed(CommitReceipt),
     /// It took the place of what had the name; where only permissions or the time were new, only those.
     Replaced(CommitReceipt),
-    /// The same content is stored under that name already; nothing was written.
+    /// The same content is stored under that name already, or was until somebody changed it this moment; nothing was written.
     Unchanged(CommitReceipt),
 }
 

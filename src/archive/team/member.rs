@@ -57,7 +57,7 @@ impl<'a> Member<'a> {
     }
 
     /// Returns memory for a piece that is taken up already: without waiting, beside the budget where it is used up.
-    pub(crate) fn buffer_now(&self, len: usize) -> Result<AlignedBuffer, BufferError> {
+    fn buffer_now(&self, len: usize) -> Result<AlignedBuffer, BufferError> {
         match self.pool.try_take(len) {
             Ok(None) | Err(BufferError::OverBudget { .. }) => self.buffer_beside(len),
             taken => taken.map(|taken| taken.expect("the other arm has none")),

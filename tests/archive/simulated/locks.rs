@@ -8,7 +8,7 @@ use std::{
 use bfdb::{
     archive::{Archive, ArchiveOptions, CommitOptions, OpenOptions, RecoveryReport},
     catalog::Access,
-    error::{CommitError, HostError, LockEvidence, OpenError},
+    error::{CatalogError, CommitError, HostError, LockEvidence, OpenError},
     host::{Clock, Machine},
     units::Timestamp,
 };
@@ -180,6 +180,78 @@ fn without_locks_an_archive_on_a_disk_that_takes_no_writes_is_read_by_many() {
         for archive in [&first, &second] {
             assert!(get(archive, "before").unwrap() == painted(30_000, 1));
         }
+    }
+}
+
+#[test]
+fn who_sees_locks_that_work_does_not_share_with_one_who_does_not() {
+    for (support, evidence) in WORTHLESS {
+        let bench = Bench::new();
+        bench.disk.set_lock_support(support);
+        let (archive, _) = open(&bench.machine, Access::Write).unwrap();
+        bench.disk.set_lock_support(LockSupport::Full);
+        for access in [Access::Read, Access::Write] {
+            assert_in_use(open(&bench.machine, access).unwrap_err(), evidence);
+        }
+        put(&archive, "more", b"more");
+        // The death of the first: what a lock stood for is over.
+        let left = bench.disk.settled();
+        let again = open(&left.machine(8), Access::Write);
+        match evidence {
+            LockEvidence::Lock => assert_eq!(names(&again.unwrap().0), ["before", "more"]),
+            LockEvidence::Existence => assert_in_use(again.unwrap_err(), evidence),
+        }
+        left.set_lock_support(LockSupport::WholeFiles);
+        let again = open(&left.machine(8), Access::Write);
+        match evidence {
+            LockEvidence::Lock => assert_eq!(names(&again.unwrap().0), ["before", "more"]),
+            LockEvidence::Existence => assert_in_use(again.unwrap_err(), evidence),
+        }
+    }
+}
+
+#[test]
+fn locks_that_are_refused_are_no_reason_to_go_on_without() {
+    let bench = Bench::new();
+    let (archive, _) = open(&bench.machine, Access::Write).unwrap();
+    put(&archive, "one", b"1");
+    bench.disk.set_lock_support(LockSupport::Refused);
+    for access in [Access::Read, Access::Write] {
+        let refused = open(&bench.machine, access).unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                OpenError::Catalog {
+                    source: CatalogError::Io { .. }
+                }
+            ),
+            "{refused:?}"
+        );
+    }
+    bench.disk.set_lock_support(LockSupport::Full);
+    put(&archive, "two", b"2");
+    archive.close().unwrap();
+    let (archive, report) = open(&bench.machine, Access::Write).unwrap();
+    assert_eq!(
+        report,
+        RecoveryReport::default(),
+        "nobody took the first for dead"
+    );
+    assert_eq!(names(&archive), ["before", "one", "two"]);
+}
+
+#[test]
+fn what_a_dead_process_left_keeps_nobody_from_reading_where_nothing_can_be_written() {
+    for (support, _) in WORTHLESS {
+        let bench = Bench::new();
+        bench.disk.set_lock_support(support);
+        let (archive, _) = open(&bench.machine, Access::Write).unwrap();
+        let left = bench.disk.settled();
+        left.set_lock_support(support);
+        left.set_condition(Condition::ReadOnly);
+        let (reader, _) = open(&left.machine(8), Access::Read).unwrap();
+        assert_eq!(names(&reader), ["before"], "{support:?}");
+        drop(archive);
     }
 }
 
