@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -17,7 +17,7 @@ use bfdb::{
     units::{ArchiveId, BlockIndex, Epoch, ExtentId},
 };
 
-use super::setting::{ROOT, explained};
+use super::setting::explained;
 use crate::SimulatedStorage;
 
 /// Rows that are looked up at a time.
@@ -26,6 +26,8 @@ const PAGE_LEN: usize = 256;
 /// What a catalog says.
 #[derive(Debug)]
 pub struct Books {
+    /// The directory of the archive.
+    pub root: PathBuf,
     /// Whose catalog it is.
     pub archive: ArchiveId,
     /// The last publication.
@@ -58,15 +60,15 @@ pub struct Frame {
 }
 
 impl Books {
-    /// Reads the catalog of a disk; another handle may have it open.
+    /// Reads the catalog of the archive at `root`; another handle may have it open.
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub fn read(disk: &SimulatedStorage) -> Result<Self, String> {
-        Self::try_read(disk).map_err(|error| explained(&error))
+    pub fn read(disk: &SimulatedStorage, root: &Path) -> Result<Self, String> {
+        Self::try_read(disk, root).map_err(|error| explained(&error))
     }
 
-    fn try_read(disk: &SimulatedStorage) -> Result<Self, CatalogError> {
+    fn try_read(disk: &SimulatedStorage, root: &Path) -> Result<Self, CatalogError> {
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
         // Whoever opens it for writing next verifies all pages.
         let check = Check::WhenSmall {
@@ -74,13 +76,14 @@ impl Books {
         };
         let catalog = Catalog::open(
             &storage,
-            &Path::new(ROOT).join("catalog.redb"),
+            &root.join("catalog.redb"),
             Access::Read,
             check,
             CatalogOptions { cache_bytes: 1 << 20 },
         )?;
         let reader = catalog.read()?;
         let books = Self {
+            root: root.to_path_buf(),
             archive: catalog.archive().id,
             epoch: reader.epoch()?,
             volumes: reader.volumes()?,

@@ -11,8 +11,12 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::simulation::{
-    AfterDrop, Beside, CrashVariant, Fault, FaultRule, LateBytes, OperationKind, RenameShape, TornPart,
+use super::scenario;
+use crate::{
+    concurrency, killing, resting,
+    simulation::{
+        AfterDrop, Beside, CrashVariant, Fault, FaultRule, LateBytes, OperationKind, RenameShape, TornPart,
+    },
 };
 
 /// One image.
@@ -26,6 +30,17 @@ pub struct Case {
     pub fault: Option<FaultAt>,
     /// The crashes, the first in the workload, each other one in the recovery from the one before.
     pub crashes: Vec<Crash>,
+}
+
+impl Case {
+    /// Says whether the program of this crate knows the workload: others are replayed by whoever wrote them.
+    pub fn is_of_the_program(&self) -> bool {
+        let known = scenario::all();
+        known.iter().any(|scenario| scenario.name() == self.workload)
+            || self.workload.starts_with(killing::WORKLOAD)
+            || self.workload == concurrency::TOGETHER
+            || resting::is_case(self)
+    }
 }
 
 /// One crash.

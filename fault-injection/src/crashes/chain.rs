@@ -1,6 +1,6 @@
 //! The journal of an archive that was closed: one chain up to the catalog, whole on every copy.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use bfdb::{
     journal::{CopyPlace, Journal, JournalFault},
@@ -9,7 +9,7 @@ use bfdb::{
 
 use super::{
     books::Books,
-    setting::{ROOT, explained},
+    setting::explained,
     violation::{Promise, Violation},
 };
 use crate::SimulatedStorage;
@@ -30,7 +30,7 @@ pub fn check_chain(disk: &SimulatedStorage, books: &Books) -> Result<(), Violati
         volume: volume.number,
         volume_id: volume.id,
         copy,
-        directory: Path::new(ROOT).join(format!("volumes/v0/journal/c{copy}")),
+        directory: books.root.join(format!("volumes/v0/journal/c{copy}")),
     };
     let places = (0..COPIES).map(place).collect();
     let journal = Journal::new(Arc::new(disk.clone()), books.archive, places);

@@ -19,7 +19,7 @@ use super::{
     oracle::{Allowed, Entry, Existence, Kind, Seen, Viewer, content},
     recount::{CatalogPast, find_leaks},
     scenario::Recovery,
-    setting::{ROOT, explained, open_on, resources, small_policy},
+    setting::{ROOT, explained, open_at, resources, small_policy},
     view::{inspect, see},
     violation::{Promise, Violation, guarded},
     waiting::{end_waiting, still_waits, waiting},
@@ -43,20 +43,18 @@ pub struct Checked {
 /// # Errors
 /// The first violation.
 pub fn check(image: &Image, allowed: &Allowed, seed: u64) -> Result<Checked, Violation> {
+    let place = Place {
+        image,
+        root: Path::new(ROOT),
+        seed,
+    };
     guarded(|| {
         let read = image.fork();
-        let Some((allowed, waiting)) = read_only((image, &read), allowed, seed)? else {
-            return create_anew(image, seed);
+        let Some((allowed, waiting)) = read_only(place, &read, allowed)? else {
+            return create_anew(place);
         };
-        no_wait(&read)?;
-        let disk = if image.is_of(Half::WriterFollows) {
-            read.set_condition(Condition::Well);
-            read
-        } else {
-            image.fork()
-        };
-        let opened = open_on(&disk.machine(seed ^ 0x5EED_0001), Access::Write);
-        let (archive, report) = opened.map_err(|error| Promise::Opens.broken(error))?;
+        let disk = place.disk_for_writing(read);
+        let (archive, report) = place.open_for_writing(&disk)?;
         let recovery = Recovery::until_now(&disk, Box::new(allowed.clone()));
         if report.unknown_extents > 0 && !allowed.may_be_old() {
             return Err(Promise::NoLeak.broken(format!("{report:?}")));
@@ -65,11 +63,7 @@ pub fn check(image: &Image, allowed: &Allowed, seed: u64) -> Result<Checked, Vio
         if report.records_rolled_forward == 0 {
             still_waits(&waiting, &archive)?;
         }
-        let visit = Visit {
-            image,
-            disk: &disk,
-            seed,
-        };
+        let visit = Visit { place, disk: &disk };
         let leaks = visit.use_it(archive, &allowed)?;
         Ok(Checked {
             recovery: Some(recovery),
@@ -78,75 +72,127 @@ pub fn check(image: &Image, allowed: &Allowed, seed: u64) -> Result<Checked, Vio
     })
 }
 
+/// What is checked: an image, and where in it the archive lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) image: &'a Image,
+    pub(super) root: &'a Path,
+    pub(super) seed: u64,
+}
+
+/// What somebody saw who opened for reading.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) seen: Seen,
+    pub(super) report: RecoveryReport,
+    /// Commits that can go on.
+    pub(super) waiting: BTreeSet<CommitId>,
+}
+
+impl Place<'_> {
+    /// Opens for reading and reads everything; `None` when there is no archive.
+    pub(super) fn show(&self, disk: &SimulatedStorage) -> Result<Option<Shown>, Violation> {
+        // A disk that takes no writes proves that reading needs none; one that takes them, that it makes none.
+        if self.image.is_of(Half::ReadOnly) {
+            disk.set_condition(Condition::ReadOnly);
+        }
+        let options = OpenOptions {
+            access: Access::Read,
+            resources: resources(),
+        };
+        let opened = Archive::open_on(&disk.machine(self.seed ^ 0x5EED_0002), self.root, &options);
+        let (archive, report) = match opened {
+            Ok(opened) => opened,
+            Err(OpenError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(Promise::Opens.broken(format!("for reading: {}", explained(&error)))),
+        };
+        if report.is_forked {
+            return Err(Promise::Content.broken(format!("reader: {report:?}")));
+        }
+        let seen = see(&archive)?;
+        let waiting = waiting(&archive)?;
+        archive
+            .close()
+            .map_err(|error| Promise::Opens.broken(explained(&error)))?;
+        for operation in disk.operations_since(0) {
+            // A database that was cut off in the middle is mended by whoever opens it, where that is possible.
+            if !operation.path().ends_with("catalog.redb") {
+                let detail = format!("{:?} of {}", operation.kind(), operation.path().display());
+                return Err(Promise::ReadingChangesNothing.broken(detail));
+            }
+        }
+        no_wait(disk)?;
+        Ok(Some(Shown {
+            seen,
+            report,
+            waiting,
+        }))
+    }
+
+    /// Returns the disk on which it is opened for writing: what a reader has left, or the image.
+    pub(super) fn disk_for_writing(&self, read: SimulatedStorage) -> SimulatedStorage {
+        if self.image.is_of(Half::WriterFollows) {
+            read.set_condition(Condition::Well);
+            read
+        } else {
+            self.image.fork()
+        }
+    }
+
+    /// Lets the engine recover.
+    pub(super) fn open_for_writing(
+        &self,
+        disk: &SimulatedStorage,
+    ) -> Result<(Archive, RecoveryReport), Violation> {
+        let machine = disk.machine(self.seed ^ 0x5EED_0001);
+        open_at((&machine, self.root), Access::Write).map_err(|error| Promise::Opens.broken(error))
+    }
+}
+
 /// Opens for reading and judges what is there; says what may be there from now on, and which commits can go on. `None` when
 /// there is no archive and need not be.
 fn read_only(
-    (image, disk): (&Image, &SimulatedStorage),
+    place: Place<'_>,
+    disk: &SimulatedStorage,
     allowed: &Allowed,
-    seed: u64,
 ) -> Result<Option<(Allowed, BTreeSet<CommitId>)>, Violation> {
-    // A disk that takes no writes proves that reading needs none; one that takes them, that it makes none.
-    if image.is_of(Half::ReadOnly) {
-        disk.set_condition(Condition::ReadOnly);
-    }
-    let options = OpenOptions {
-        access: Access::Read,
-        resources: resources(),
+    let Some(shown) = place.show(disk)? else {
+        return match allowed.existence {
+            Existence::Certain => Err(Promise::Opens.broken("for reading: there is no archive")),
+            Existence::Perhaps | Existence::Absent => Ok(None),
+        };
     };
-    let opened = Archive::open_on(&disk.machine(seed ^ 0x5EED_0002), Path::new(ROOT), &options);
-    let (archive, report) = match opened {
-        Ok(opened) => opened,
-        Err(OpenError::NotFound { .. }) if allowed.existence != Existence::Certain => return Ok(None),
-        Err(error) => return Err(Promise::Opens.broken(format!("for reading: {}", explained(&error)))),
-    };
-    if report.is_forked || (report.is_catalog_old && !allowed.may_be_old()) {
-        return Err(Promise::Content.broken(format!("reader: {report:?}")));
+    if shown.report.is_catalog_old && !allowed.may_be_old() {
+        return Err(Promise::Content.broken(format!("reader: {:?}", shown.report)));
     }
-    let seen = see(&archive)?;
     let wrong = |wrong| Promise::Content.broken(format!("reader: {wrong}"));
-    if !report.is_catalog_old && !has_session(disk) {
+    if !shown.report.is_catalog_old && !has_session(disk, place.root) {
         // Whoever is not told of an old catalog has the newest. Behind a writer that has died it may be the one before.
         let newest = allowed.of_the_newest_catalog();
-        newest.judge(&seen, Viewer::Reader).map_err(wrong)?;
+        newest.judge(&shown.seen, Viewer::Reader).map_err(wrong)?;
     }
-    let narrowed = allowed.judge(&seen, Viewer::Reader).map_err(wrong)?;
-    let waiting = waiting(&archive)?;
-    archive
-        .close()
-        .map_err(|error| Promise::Opens.broken(explained(&error)))?;
-    for operation in disk.operations_since(0) {
-        // A database that was cut off in the middle is mended by whoever opens it, where that is possible.
-        if !operation.path().ends_with("catalog.redb") {
-            let detail = format!("{:?} of {}", operation.kind(), operation.path().display());
-            return Err(Promise::ReadingChangesNothing.broken(detail));
-        }
-    }
-    Ok(Some((narrowed, waiting)))
+    let narrowed = allowed.judge(&shown.seen, Viewer::Reader).map_err(wrong)?;
+    Ok(Some((narrowed, shown.waiting)))
 }
 
-fn has_session(disk: &SimulatedStorage) -> bool {
-    let listed = disk.list(&Path::new(ROOT).join("sessions"));
+fn has_session(disk: &SimulatedStorage, root: &Path) -> bool {
+    let listed = disk.list(&root.join("sessions"));
     listed.is_ok_and(|names| !names.is_empty())
 }
 
 /// Makes an archive where none came into being.
-fn create_anew(image: &Image, seed: u64) -> Result<Checked, Violation> {
-    let disk = image.fork();
+fn create_anew(place: Place<'_>) -> Result<Checked, Violation> {
+    let disk = place.image.fork();
     let options = ArchiveOptions {
         policy: small_policy(),
         resources: resources(),
     };
-    let machine = disk.machine(seed ^ 0x5EED_0003);
-    let archive = Archive::create_on(&machine, Path::new(ROOT), &options);
+    let machine = disk.machine(place.seed ^ 0x5EED_0003);
+    let archive = Archive::create_on(&machine, place.root, &options);
     let archive =
         archive.map_err(|error| Promise::Writable.broken(format!("created: {}", explained(&error))))?;
-    let allowed = Allowed::nothing();
-    let visit = Visit {
-        image,
-        disk: &disk,
-        seed,
-    };
-    let leaks = visit.use_it(archive, &allowed)?;
+    let visit = Visit { place, disk: &disk };
+    let leaks = visit.use_it(archive, &Allowed::nothing())?;
     // Nothing is acknowledged while it is being made.
     Ok(Checked {
         recovery: None,
@@ -155,36 +201,35 @@ fn create_anew(image: &Image, seed: u64) -> Result<Checked, Violation> {
 }
 
 /// Somebody who has opened an archive for writing.
-struct Visit<'a> {
-    image: &'a Image,
-    disk: &'a SimulatedStorage,
-    seed: u64,
+pub(super) struct Visit<'a> {
+    pub(super) place: Place<'a>,
+    pub(super) disk: &'a SimulatedStorage,
 }
 
 impl Visit<'_> {
     /// Judges what is there, goes on with it, closes it, and opens it again.
-    fn use_it(&self, archive: Archive, allowed: &Allowed) -> Result<Vec<String>, Violation> {
+    pub(super) fn use_it(&self, archive: Archive, allowed: &Allowed) -> Result<Vec<String>, Violation> {
         let mut seen = see(&archive)?;
         let allowed = allowed
             .judge(&seen, Viewer::Writer)
             .map_err(|wrong| Promise::Content.broken(format!("writer: {wrong}")))?;
-        if end_waiting(&archive, self.image, (&allowed, &seen))? {
+        if end_waiting(&archive, self.place.image, (&allowed, &seen))? {
             seen = see(&archive)?;
         }
-        inspect(&archive, self.image)?;
-        let probe = probe(self.seed);
+        inspect(&archive, self.place.image)?;
+        let probe = probe(self.place.seed);
         commit_probe(&archive, &probe)?;
         seen.insert(PROBE.to_owned(), probe);
         archive
             .close()
             .map_err(|error| Promise::Writable.broken(format!("closed: {}", explained(&error))))?;
         let unread = |error| Promise::Opens.broken(format!("closed catalog: {error}"));
-        let mut books = Books::read(self.disk).map_err(unread)?;
+        let mut books = Books::read(self.disk, self.place.root).map_err(unread)?;
         let is_abandoned = |extent: &ExtentRecord| extent.state == ExtentState::Abandoned;
         if books.extents.iter().any(is_abandoned) {
             // What stands behind its end is cut off by the next opening, and that is the end of it.
             self.open_and_close()?;
-            books = Books::read(self.disk).map_err(unread)?;
+            books = Books::read(self.disk, self.place.root).map_err(unread)?;
         }
         if let Some(left) = books.extents.iter().find(|extent| is_abandoned(extent)) {
             return Err(Promise::NoLeak.broken(format!("the disk works, and nobody cuts it back: {left:?}")));
@@ -202,7 +247,8 @@ impl Visit<'_> {
     }
 
     fn open_and_close(&self) -> Result<(), Violation> {
-        let opened = open_on(&self.disk.machine(self.seed ^ 0x5EED_0007), Access::Write);
+        let machine = self.disk.machine(self.place.seed ^ 0x5EED_0007);
+        let opened = open_at((&machine, self.place.root), Access::Write);
         let (archive, _) = opened.map_err(|error| Promise::Opens.broken(format!("to settle: {error}")))?;
         archive
             .close()
@@ -211,7 +257,8 @@ impl Visit<'_> {
 
     fn open_again(&self, seen: &Seen, books: &Books) -> Result<(), Violation> {
         let before = self.disk.counts().mutating();
-        let again = open_on(&self.disk.machine(self.seed ^ 0x5EED_0004), Access::Write);
+        let machine = self.disk.machine(self.place.seed ^ 0x5EED_0004);
+        let again = open_at((&machine, self.place.root), Access::Write);
         let (again, report) = again.map_err(|error| Promise::Opens.broken(format!("again: {error}")))?;
         if report != RecoveryReport::default() {
             return Err(Promise::RecoversOnce.broken(format!("{report:?}")));
@@ -226,7 +273,7 @@ impl Visit<'_> {
         let exactly = Allowed::exactly(seen);
         exactly.judge(&see(&again)?, Viewer::Writer).map_err(wrong)?;
         let unread = |error| Promise::Opens.broken(format!("catalog opened again: {error}"));
-        if let Some(changed) = books.differs_from(&Books::read(self.disk).map_err(unread)?) {
+        if let Some(changed) = books.differs_from(&Books::read(self.disk, self.place.root).map_err(unread)?) {
             return Err(Promise::RecoversOnce.broken(changed));
         }
         again
@@ -245,7 +292,7 @@ fn is_bookkeeping(kind: OperationKind, path: &Path) -> bool {
 }
 
 /// Notices that somebody would have waited for ever.
-fn no_wait(disk: &SimulatedStorage) -> Result<(), Violation> {
+pub(super) fn no_wait(disk: &SimulatedStorage) -> Result<(), Violation> {
     match disk.refused_waits() {
         0 => Ok(()),
         waits => Err(Promise::NoHang.broken(format!(

@@ -8,6 +8,7 @@
 //!
 //! Invariant: no promise is checked by asking the engine whether it was kept.
 
+mod application;
 pub mod below;
 pub mod books;
 pub mod campaign;
@@ -16,16 +17,30 @@ pub mod chain;
 pub mod check;
 pub mod errors;
 pub mod explore;
+mod findings;
 pub mod image;
 pub mod known;
+mod moments;
 pub mod oracle;
 pub mod recount;
+mod replay;
 pub mod scenario;
 pub mod setting;
 pub mod sources;
 pub mod stage;
+mod unnoted;
 pub mod view;
 pub mod violation;
 mod waiting;
 pub mod what;
 pub mod workloads;
+
+pub use application::{Answer, Application, Restarted, Watched};
+pub use below::{VolumeAlone, VolumeMaker};
+pub use case::{Case, CaseError};
+pub use errors::inject;
+pub use explore::{Effort, Enough, Findings, Found, explore, replay, replay_of};
+pub use scenario::Scenario;
+pub use setting::{explained, resources, small_policy};
+pub use unnoted::check_unnoted;
+pub use violation::{Promise, Violation};

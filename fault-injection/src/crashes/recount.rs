@@ -16,7 +16,7 @@ use bfdb::{
 
 use super::{
     books::{Books, Frame},
-    setting::{ROOT, explained},
+    setting::explained,
 };
 use crate::SimulatedStorage;
 
@@ -53,15 +53,15 @@ pub fn find_leaks(
     catalog: CatalogPast,
 ) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
-    walk(disk, Path::new(ROOT), &mut found)?;
+    walk(disk, &books.root, &mut found)?;
     let mut rows: BTreeMap<PathBuf, &ExtentRecord> = books
         .extents
         .iter()
-        .map(|extent| (path_of(extent.id), extent))
+        .map(|extent| (books.root.join(path_of(extent.id)), extent))
         .collect();
     let mut leaks = Vec::new();
     for (path, len_bytes) in &found {
-        let below = path.strip_prefix(ROOT).unwrap_or(path);
+        let below = path.strip_prefix(&books.root).unwrap_or(path);
         match rows.remove(path) {
             Some(extent) => leaks.extend(has_its_length(extent, *len_bytes, catalog).err()),
             None if NAMES.iter().any(|known| Path::new(known) == below) || is_of_journal(below) => {}
@@ -104,8 +104,9 @@ fn is_of_journal(below: &Path) -> bool {
     }
 }
 
+/// Returns where an extent lies below the directory of the archive.
 fn path_of(extent: ExtentId) -> PathBuf {
-    Path::new(ROOT).join(format!("volumes/v0/extents/{:08}.bfx", extent.get()))
+    PathBuf::from(format!("volumes/v0/extents/{:08}.bfx", extent.get()))
 }
 
 fn has_its_length(extent: &ExtentRecord, len_bytes: u64, catalog: CatalogPast) -> Result<(), String> {

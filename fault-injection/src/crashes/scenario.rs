@@ -122,6 +122,15 @@ impl Recovery {
         }
     }
 
+    /// Notes that everything up to an operation is recovery.
+    pub(super) fn until(disk: &SimulatedStorage, last: u64, state: Box<dyn State>) -> Self {
+        Self {
+            disk: disk.clone(),
+            last,
+            state,
+        }
+    }
+
     /// Returns its timeline: made when it is asked for, since few recoveries are crashed.
     pub fn timeline(&self) -> Timeline {
         self.disk.timeline_until(self.last)

@@ -13,16 +13,27 @@ use bfdb::{
 /// Where the archive lies on the simulated disk.
 pub const ROOT: &str = "/crashes.bfdb";
 
-/// Opens the archive of a disk.
+/// Opens the archive that workloads use.
 ///
 /// # Errors
 /// What the engine says.
 pub fn open_on(machine: &Machine, access: Access) -> Result<(Archive, RecoveryReport), String> {
+    open_at((machine, Path::new(ROOT)), access)
+}
+
+/// Opens the archive in a directory, with [`resources`].
+///
+/// # Errors
+/// What the engine says, with all causes.
+pub fn open_at(
+    (machine, root): (&Machine, &Path),
+    access: Access,
+) -> Result<(Archive, RecoveryReport), String> {
     let options = OpenOptions {
         access,
         resources: resources(),
     };
-    Archive::open_on(machine, Path::new(ROOT), &options).map_err(|error| explained(&error))
+    Archive::open_on(machine, root, &options).map_err(|error| explained(&error))
 }
 
 /// Returns an error with all its causes.

@@ -46,6 +46,8 @@ pub enum Promise {
     Linearizable,
     /// A workload gets the answers that it should where no fault has to be told of.
     Answers,
+    /// What an application demands of its own files and of the archive together.
+    Application,
 }
 
 impl fmt::Display for Violation {

@@ -1,5 +1,7 @@
 //! Somebody opens a damaged archive for writing, goes on with it, and opens it again.
 
+use std::path::Path;
+
 use bfdb::{Access, Archive, RecoveryReport, error::OpenError};
 
 use super::{
@@ -18,7 +20,7 @@ use crate::{
         check::{PROBE, try_commit_probe},
         oracle::{Entry, Seen},
         recount::{CatalogPast, find_leaks},
-        setting::explained,
+        setting::{ROOT, explained},
         view::{Unseen, try_see},
         violation::{Promise, Violation},
     },
@@ -109,7 +111,7 @@ impl Visit<'_> {
         exactly(&self.see(&again, "opened again")?, seen, "opened again")?;
         self.close(again, "closed again")?;
         let unread = |error| Promise::Opens.broken(format!("catalog closed again: {error}"));
-        let books = Books::read(disk).map_err(unread)?;
+        let books = Books::read(disk, Path::new(ROOT)).map_err(unread)?;
         // What a catalog that was put back never heard of is left alone.
         if self.subject.kind != Kind::OldCatalog && !self.hurt.catalog {
             let leaks = find_leaks(disk, &books, CatalogPast::Newest).map_err(unread)?;

@@ -164,7 +164,7 @@ fn a_byte_changes_under_a_commit_that_waits() -> Result<(), Violation> {
             fault: None,
             crashes: Vec::new(),
         };
-        let books = Books::read(&run.disk.settled()).expect("a catalog");
+        let books = Books::read(&run.disk.settled(), Path::new(ROOT)).expect("a catalog");
         let resumable = books.intents.first().and_then(|intent| intent.resumable.as_ref());
         // With two points only what lies between them is read again.
         let has_one_point = resumable.is_some_and(|resumable| resumable.progress.len() == 1);

@@ -1,7 +1,12 @@
 //! A volume alone: what was synced holds, what was removed is gone, what was never made is not there.
+//!
+//! The engine's own is one of those that can be tried ([`LocalVolumes`]); a [`VolumeMaker`] says how another one comes into
+//! being on a disk.
 
 use std::{
     collections::BTreeMap,
+    error::Error,
+    fmt,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
     path::Path,
@@ -12,7 +17,7 @@ use bfdb::{
     error::VolumeError,
     storage::Storage,
     units::{ExtentId, VolumeId},
-    volume::{ExtentWriter, IoMode, LocalVolume, LocalVolumeOptions, SLOT_LEN_BYTES, SlotIndex, Volume as _},
+    volume::{ExtentWriter, IoMode, LocalVolume, LocalVolumeOptions, SLOT_LEN_BYTES, SlotIndex, Volume},
 };
 
 use super::Moments;
@@ -27,10 +32,74 @@ use crate::{
     },
 };
 
+/// How a volume is made on a disk and opened there again.
+pub trait VolumeMaker: Send + Sync + 'static {
+    /// Makes an empty volume. When this returns, it is there after any crash, and its slots read as zeros.
+    ///
+    /// # Errors
+    /// Those of the storage.
+    fn create(&self, storage: Arc<dyn Storage>, id: VolumeId) -> Result<Arc<dyn Volume>, Box<dyn Error>>;
+
+    /// Opens the volume, with whatever recovery it needs.
+    ///
+    /// # Errors
+    /// Those of the storage. After a crash that is a violation.
+    fn open(&self, storage: Arc<dyn Storage>, id: VolumeId) -> Result<Arc<dyn Volume>, Box<dyn Error>>;
+}
+
 /// Extents made, written, synced, cut back, resumed and removed at random, and slots written in turn.
-pub(super) struct VolumeAlone;
+pub struct VolumeAlone<M> {
+    name: &'static str,
+    maker: Arc<M>,
+}
+
+impl<M: VolumeMaker> VolumeAlone<M> {
+    /// Tries the volumes of a maker; the name is the first part of the name of each case.
+    ///
+    /// # Panics
+    /// When the name has a colon in it.
+    pub fn new(name: &'static str, maker: M) -> Self {
+        assert!(!name.contains(':'), "a colon ends the name in a case: {name}");
+        Self {
+            name,
+            maker: Arc::new(maker),
+        }
+    }
+}
+
+impl<M> fmt::Debug for VolumeAlone<M> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("VolumeAlone")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes the volumes of the engine itself.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalVolumes;
 
 const DIRECTORY: &str = "/volume";
+
+impl VolumeMaker for LocalVolumes {
+    fn create(&self, storage: Arc<dyn Storage>, id: VolumeId) -> Result<Arc<dyn Volume>, Box<dyn Error>> {
+        let made = LocalVolume::create_on(storage, Path::new(DIRECTORY), id)?;
+        Ok(Arc::new(buffered(made)))
+    }
+
+    fn open(&self, storage: Arc<dyn Storage>, id: VolumeId) -> Result<Arc<dyn Volume>, Box<dyn Error>> {
+        let opened = LocalVolume::open_on(storage, Path::new(DIRECTORY), id)?;
+        Ok(Arc::new(buffered(opened)))
+    }
+}
+
+fn buffered(volume: LocalVolume) -> LocalVolume {
+    volume.with_options(&LocalVolumeOptions {
+        io_mode: IoMode::Buffered,
+        ..LocalVolumeOptions::default()
+    })
+}
+
 const ID: VolumeId = VolumeId::from_bytes([3; 16]);
 const HEADER_LEN: usize = 4096;
 const STEPS: usize = 120;
@@ -60,9 +129,9 @@ struct Held {
     slots: [Option<u8>; 2],
 }
 
-impl Scenario for VolumeAlone {
+impl<M: VolumeMaker> Scenario for VolumeAlone<M> {
     fn name(&self) -> &'static str {
-        "below-volume"
+        self.name
     }
 
     fn level(&self) -> Level {
@@ -71,38 +140,26 @@ impl Scenario for VolumeAlone {
 
     fn play(&self, ground: &Ground, _: &Sources, seed: u64) -> io::Result<Box<dyn Record>> {
         let disk = &ground.disk;
+        let held = Held::default();
         let mut player = Player {
-            moments: Moments::new(disk, Held::default()),
-            held: Held::default(),
+            moments: Moments::new(disk, self.found(&held)),
+            held,
+            trial: self,
             seeded: Seeded::new(seed),
             writers: BTreeMap::new(),
             next: 1,
         };
-        if let Ok(volume) = LocalVolume::create_on(Arc::new(disk.clone()), Path::new(DIRECTORY), ID) {
-            player.held = Held {
-                is_made: true,
-                slots: [Some(0), Some(0)],
-                ..Held::default()
-            };
-            player.note();
-            let volume = buffered(volume);
-            for _ in 0..STEPS {
-                player.step(&volume);
-            }
+        match self.maker.create(Arc::new(disk.clone()), ID) {
+            Ok(volume) => player.use_it(volume.as_ref()),
+            Err(error) => player.moments.is_surprised(error.as_ref()),
         }
         Ok(Box::new(player.moments))
     }
 }
 
-fn buffered(volume: LocalVolume) -> LocalVolume {
-    volume.with_options(&LocalVolumeOptions {
-        io_mode: IoMode::Buffered,
-        ..LocalVolumeOptions::default()
-    })
-}
-
-struct Player {
-    moments: Moments<Held>,
+struct Player<'a, M> {
+    trial: &'a VolumeAlone<M>,
+    moments: Moments<Found<M>>,
     held: Held,
     seeded: Seeded,
     /// Extents that are being written, with everything written so far.
@@ -110,12 +167,26 @@ struct Player {
     next: u64,
 }
 
-impl Player {
+impl<M: VolumeMaker> Player<'_, M> {
     fn note(&mut self) {
-        self.moments.note(&self.held);
+        self.moments.note(&self.trial.found(&self.held));
     }
 
-    fn step(&mut self, volume: &LocalVolume) {
+    fn use_it(&mut self, volume: &dyn Volume) {
+        self.held = Held {
+            is_made: true,
+            slots: [Some(0), Some(0)],
+            ..Held::default()
+        };
+        self.note();
+        for _ in 0..STEPS {
+            if let Err(error) = self.step(volume) {
+                self.moments.is_surprised(&error);
+            }
+        }
+    }
+
+    fn step(&mut self, volume: &dyn Volume) -> Result<(), VolumeError> {
         match self.seeded.below(10) {
             0 | 1 => self.create(volume),
             2..=4 => self.write(),
@@ -130,7 +201,7 @@ impl Player {
         (0..len).map(|_| self.seeded.flip_mask()).collect()
     }
 
-    fn create(&mut self, volume: &LocalVolume) {
+    fn create(&mut self, volume: &dyn Volume) -> Result<(), VolumeError> {
         let id = self.next;
         self.next += 1;
         let header = self.bytes(HEADER_LEN);
@@ -143,17 +214,17 @@ impl Player {
             },
         );
         self.note();
-        if let Ok(writer) = volume.create_extent(ExtentId::new(id), &header, capacity_bytes) {
-            self.held.extents.insert(
-                id,
-                Extent {
-                    there: There::Certainly,
-                    synced: header.clone(),
-                },
-            );
-            self.note();
-            self.writers.insert(id, (writer, header));
-        }
+        let writer = volume.create_extent(ExtentId::new(id), &header, capacity_bytes)?;
+        self.held.extents.insert(
+            id,
+            Extent {
+                there: There::Certainly,
+                synced: header.clone(),
+            },
+        );
+        self.note();
+        self.writers.insert(id, (writer, header));
+        Ok(())
     }
 
     /// Returns an extent that is being written, chosen at random.
@@ -162,45 +233,52 @@ impl Player {
         (!all.is_empty()).then(|| all[self.seeded.index(all.len())])
     }
 
-    fn write(&mut self) {
-        let Some(id) = self.any_writer() else { return };
+    fn write(&mut self) -> Result<(), VolumeError> {
+        let Some(id) = self.any_writer() else {
+            return Ok(());
+        };
         let len = 1 + self.seeded.index(9000);
         let bytes = self.bytes(len);
         let Some((writer, written)) = self.writers.get_mut(&id) else {
-            return;
+            return Ok(());
         };
         // Behind what is synced a new sector begins: a torn write spoils the sector that it is in.
         let start = written.len().next_multiple_of(4096);
         let offset = u64::try_from(start).expect("a short extent");
-        match writer.write_at(offset, &bytes) {
-            Ok(()) => {
-                written.resize(start, 0);
-                written.extend(bytes);
-            }
-            Err(_) => drop(self.writers.remove(&id)),
+        if let Err(error) = writer.write_at(offset, &bytes) {
+            drop(self.writers.remove(&id));
+            return Err(error);
         }
+        written.resize(start, 0);
+        written.extend(bytes);
+        Ok(())
     }
 
-    fn sync(&mut self) {
-        let Some(id) = self.any_writer() else { return };
-        let Some((writer, written)) = self.writers.get(&id) else {
-            return;
+    fn sync(&mut self) -> Result<(), VolumeError> {
+        let Some(id) = self.any_writer() else {
+            return Ok(());
         };
-        if writer.sync().is_err() {
+        let Some((writer, written)) = self.writers.get(&id) else {
+            return Ok(());
+        };
+        if let Err(error) = writer.sync() {
             drop(self.writers.remove(&id));
-            return;
+            return Err(error);
         }
         if let Some(extent) = self.held.extents.get_mut(&id) {
             extent.synced.clone_from(written);
         }
         self.note();
+        Ok(())
     }
 
-    fn resume(&mut self, volume: &LocalVolume) {
-        let Some(id) = self.any_writer() else { return };
+    fn resume(&mut self, volume: &dyn Volume) -> Result<(), VolumeError> {
+        let Some(id) = self.any_writer() else {
+            return Ok(());
+        };
         drop(self.writers.remove(&id));
         let Some(extent) = self.held.extents.get_mut(&id) else {
-            return;
+            return Ok(());
         };
         // Cut back to a sector of what is synced.
         let end = HEADER_LEN + 4096 * self.seeded.index(1 + (extent.synced.len() - HEADER_LEN) / 4096);
@@ -208,13 +286,15 @@ impl Player {
         let kept = extent.synced.clone();
         self.note();
         let end_bytes = u64::try_from(end).expect("a short extent");
-        if let Ok(writer) = volume.resume_extent(ExtentId::new(id), end_bytes) {
-            self.writers.insert(id, (writer, kept));
-        }
+        let writer = volume.resume_extent(ExtentId::new(id), end_bytes)?;
+        self.writers.insert(id, (writer, kept));
+        Ok(())
     }
 
-    fn remove(&mut self, volume: &LocalVolume) {
-        let Some(id) = self.any_writer() else { return };
+    fn remove(&mut self, volume: &dyn Volume) -> Result<(), VolumeError> {
+        let Some(id) = self.any_writer() else {
+            return Ok(());
+        };
         drop(self.writers.remove(&id));
         self.held.extents.insert(
             id,
@@ -224,28 +304,25 @@ impl Player {
             },
         );
         self.note();
-        if volume.remove_extent(ExtentId::new(id)).is_ok() {
-            self.held.extents.remove(&id);
-            self.note();
-        }
+        volume.remove_extent(ExtentId::new(id))?;
+        self.held.extents.remove(&id);
+        self.note();
+        Ok(())
     }
 
-    fn write_slot(&mut self, volume: &LocalVolume) {
+    fn write_slot(&mut self, volume: &dyn Volume) -> Result<(), VolumeError> {
         let (index, fill) = (self.seeded.index(2), self.seeded.flip_mask());
         self.held.slots[index] = None;
         self.note();
-        if volume
-            .write_slot(SlotIndex::BOTH[index], &[fill; SLOT_LEN_BYTES])
-            .is_ok()
-        {
-            self.held.slots[index] = Some(fill);
-            self.note();
-        }
+        volume.write_slot(SlotIndex::BOTH[index], &[fill; SLOT_LEN_BYTES])?;
+        self.held.slots[index] = Some(fill);
+        self.note();
+        Ok(())
     }
 }
 
 impl Held {
-    fn judge(&self, volume: &LocalVolume) -> Result<(), Violation> {
+    fn judge(&self, volume: &dyn Volume) -> Result<(), Violation> {
         let fails = |error: VolumeError| Promise::Opens.broken(explained(&error));
         let wrong = |detail: String| Err(Promise::Content.broken(detail));
         let found: BTreeMap<u64, u64> = volume
@@ -283,10 +360,34 @@ impl Held {
     }
 }
 
-impl State for Held {
+/// What is to be found, and who opens it.
+struct Found<M> {
+    held: Held,
+    maker: Arc<M>,
+}
+
+impl<M> VolumeAlone<M> {
+    fn found(&self, held: &Held) -> Found<M> {
+        Found {
+            held: held.clone(),
+            maker: Arc::clone(&self.maker),
+        }
+    }
+}
+
+impl<M> Clone for Found<M> {
+    fn clone(&self) -> Self {
+        Self {
+            held: self.held.clone(),
+            maker: Arc::clone(&self.maker),
+        }
+    }
+}
+
+impl<M: VolumeMaker> State for Found<M> {
     fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
+        self.held.hash(&mut hasher);
         hasher.finish()
     }
 
@@ -295,14 +396,15 @@ impl State for Held {
             let disk = image.fork();
             let storage: Arc<dyn Storage> = Arc::new(disk.clone());
             let fails = |error: VolumeError| Promise::Writable.broken(explained(&error));
-            if !self.is_made {
+            if !self.held.is_made {
                 return Ok(Verdict::default());
             }
-            let open = LocalVolume::open_on(storage, Path::new(DIRECTORY), ID);
-            let volume = buffered(open.map_err(|error| Promise::Opens.broken(explained(&error)))?);
-            self.judge(&volume)?;
+            let opened = self.maker.open(storage, ID);
+            let volume = opened.map_err(|error| Promise::Opens.broken(explained(error.as_ref())))?;
+            let volume = volume.as_ref();
+            self.held.judge(volume)?;
             // Everything is cut back to what is synced, as a recovery does, and appended to.
-            let mut cut = self.clone();
+            let mut cut = self.held.clone();
             for (id, extent) in &mut cut.extents {
                 if extent.there == There::Certainly {
                     let end_bytes = u64::try_from(extent.synced.len()).expect("a short extent");
@@ -315,13 +417,19 @@ impl State for Held {
                     writer.sync().map_err(fails)?;
                 }
             }
-            let recovery = Recovery::until_now(&disk, Box::new(cut.clone()));
-            cut.judge(&volume)?;
+            let recovery = Recovery::until_now(
+                &disk,
+                Box::new(Self {
+                    held: cut.clone(),
+                    maker: Arc::clone(&self.maker),
+                }),
+            );
+            cut.judge(volume)?;
             volume
                 .create_extent(ExtentId::new(1 << 20), &[1; HEADER_LEN], 0)
                 .map_err(fails)?;
             volume.remove_extent(ExtentId::new(1 << 20)).map_err(fails)?;
-            cut.judge(&volume)?;
+            cut.judge(volume)?;
             Ok(Verdict {
                 minor: Vec::new(),
                 recovery: Some(recovery),
