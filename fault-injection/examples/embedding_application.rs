@@ -19,6 +19,7 @@ use bfdb::{
 };
 use bfdb_fault_injection::crashes::{
     Application, Effort, Enough, Findings, Restarted, Watched, explore, inject, resources, small_policy,
+    trace_of,
 };
 
 // ---- The application ----
@@ -185,16 +186,10 @@ fn album(order: Order) -> Application<Notes> {
     })
 }
 
-/// Violations after which a search ends.
-const FEW: Enough = Enough {
-    violations: 3,
-    images: usize::MAX,
-};
-
 /// Crashes everywhere, then lets up to so many operations fail.
 fn search(order: Order, errors: usize) -> io::Result<Findings> {
     let album = album(order);
-    let findings = Findings::until(FEW);
+    let findings = Findings::until(Enough::violations(3));
     explore(&album, 1, &Effort::default(), &findings)?;
     inject(&album, 1, errors, &findings)?;
     Ok(findings)
@@ -207,12 +202,9 @@ fn main() -> io::Result<()> {
         search(Order::CommitFirst, 200)?
     );
     let found = search(Order::IndexFirst, 0)?;
-    println!(
-        "index written before the commit: {} violations",
-        found.violations().len()
-    );
-    for violation in found.violations().iter().take(3) {
-        println!("{violation}");
+    println!("index written before the commit: {found}");
+    if let Some(first) = found.violations().first() {
+        println!("{}", trace_of(&album(Order::IndexFirst), &first.case)?);
     }
     Ok(())
 }

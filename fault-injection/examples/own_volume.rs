@@ -425,25 +425,17 @@ impl VolumeMaker for PlainVolumes {
     }
 }
 
-/// The numbered rules, on volumes with room for 64 MiB each.
-fn keeps_the_contract() {
-    conformance::check(|| {
-        let disk = SimulatedStorage::with_capacity(64 << 20);
-        let made = PlainVolume::create(Arc::new(disk), VolumeId::from_bytes([1; 16]), Omission::Nothing);
-        Arc::new(made.expect("the disk works"))
-    });
+/// An empty volume with room for 64 MiB, on a disk of its own.
+fn volume() -> Arc<dyn Volume> {
+    let disk = SimulatedStorage::with_capacity(64 << 20);
+    let made = PlainVolume::create(Arc::new(disk), VolumeId::from_bytes([1; 16]), Omission::Nothing);
+    Arc::new(made.expect("the disk works"))
 }
-
-/// Violations after which a search ends.
-const FEW: Enough = Enough {
-    violations: 3,
-    images: usize::MAX,
-};
 
 /// Crashes everywhere, then lets up to so many operations fail.
 fn search(omission: Omission, errors: usize) -> io::Result<Findings> {
     let trial = VolumeAlone::new("plain-volume", PlainVolumes(omission));
-    let findings = Findings::until(FEW);
+    let findings = Findings::until(Enough::violations(3));
     explore(&trial, 1, &Effort::default(), &findings)?;
     inject(&trial, 1, errors, &findings)?;
     Ok(findings)
@@ -451,7 +443,7 @@ fn search(omission: Omission, errors: usize) -> io::Result<Findings> {
 
 #[expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 fn main() -> io::Result<()> {
-    keeps_the_contract();
+    conformance::check(volume); // Panics with the number of the rule that is broken.
     println!("with every sync: {}", search(Omission::Nothing, 1000)?);
     for omission in [Omission::OfNames, Omission::OfBytes] {
         println!("without the sync {omission:?}: {}", search(omission, 0)?);
@@ -470,12 +462,8 @@ mod tests {
 
     #[test]
     fn the_plain_volume_keeps_the_contract_alone_and_behind_one_that_may_fail() {
-        keeps_the_contract();
-        conformance::check(|| {
-            let disk = SimulatedStorage::with_capacity(64 << 20);
-            let made = PlainVolume::create(Arc::new(disk), VolumeId::from_bytes([1; 16]), Omission::Nothing);
-            Arc::new(FaultyVolume::new(Arc::new(made.expect("the disk works")), []))
-        });
+        conformance::check(volume);
+        conformance::check(|| Arc::new(FaultyVolume::new(volume(), [])));
     }
 
     #[test]

@@ -14,11 +14,10 @@
 //!
 //! /// A file that holds one number.
 //! fn store(machine: &Machine, number: u8) -> std::io::Result<()> {
-//!     let root = Path::new("/");
 //!     let file = machine.storage.create_new(Path::new("/number"))?;
 //!     file.write_all_at(0, &[number])?;
 //!     file.sync_all()?;
-//!     machine.storage.sync_directory(root)
+//!     machine.storage.sync_directory(Path::new("/"))
 //! }
 //!
 //! fn run(watched: &mut Watched<'_, Option<u8>>) -> Result<(), Box<dyn Error>> {
@@ -30,8 +29,7 @@
 //! fn check(restarted: &Restarted, stored: &Option<u8>) -> Result<(), Box<dyn Error>> {
 //!     let Some(number) = stored else { return Ok(()) };
 //!     let mut found = [0];
-//!     let file = restarted.disk();
-//!     let file = bfdb::storage::Storage::open(file, Path::new("/number"), FileAccess::Read)?;
+//!     let file = restarted.machine().storage.open(Path::new("/number"), FileAccess::Read)?;
 //!     file.read_exact_at(0, &mut found)?;
 //!     if found == [*number] { Ok(()) } else { Err(format!("it is {found:?}").into()) }
 //! }

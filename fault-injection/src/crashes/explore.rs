@@ -19,6 +19,7 @@ use crate::{
 pub use super::{
     findings::{Enough, Findings, Found},
     replay::{replay, replay_of},
+    trace::trace_of,
 };
 
 /// How deep recoveries are crashed inside recoveries.

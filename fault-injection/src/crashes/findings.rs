@@ -89,6 +89,16 @@ pub struct Enough {
     pub images: usize,
 }
 
+impl Enough {
+    /// So many violations, and any number of images.
+    pub const fn violations(violations: usize) -> Self {
+        Self {
+            violations,
+            images: usize::MAX,
+        }
+    }
+}
+
 impl Findings {
     /// Begins a search that ends early.
     pub fn until(enough: Enough) -> Self {

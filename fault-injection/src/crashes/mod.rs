@@ -1,10 +1,21 @@
 //! Crashes and errors everywhere, against an oracle.
 //!
-//! A [`workloads::Workload`] uses an archive on a disk in memory ([`crate::simulation`]) and notes what it asked for and
-//! what it was told ([`stage`]). For a crash behind any operation the [`oracle`] says from these notes alone what may be
+//! Somebody uses a disk in memory ([`crate::simulation`]) and notes what was asked for and what was told: that is a
+//! [`Scenario`]. [`explore`](fn@explore) plays it once and makes the image of the disk after a crash behind any operation, in
+//! each class of ways; [`inject`] plays it again for each operation that is made to fail. Every image is checked against the
+//! notes from before the crash, and what recovery did to it is crashed again. [`Findings`] counts, a [`Violation`] says what is
+//! wrong, and a [`Case`] names the image, so that [`replay_of`] sees it again.
+//!
+//! | scenario | what is checked |
+//! |---|---|
+//! | [`Application`] | code of others with files of its own beside an archive, by its own check and by [`check_unnoted`] |
+//! | [`VolumeAlone`] | any volume, the engine's or another one, by what was synced |
+//! | [`workloads::Workload`] | the engine, by all that it promises ([`check`], [`oracle`]) |
+//! | [`below`] | single floors of the engine |
+//!
+//! For the engine a [`stage`] notes every effect before it is asked for; the [`oracle`] says from these notes alone what may be
 //! there, and [`check`] opens the image and sees: by reading alone, by recovery, by going on with it, and by a recount of
-//! every byte ([`recount`]). [`explore`] makes the images and crashes the recoveries too, [`errors`] lets operations fail,
-//! [`below`] does the same to single floors, and a [`case`] names one image so that it can be seen again.
+//! every byte ([`recount`]). A [`campaign`] does all of it, seed after seed.
 //!
 //! Invariant: no promise is checked by asking the engine whether it was kept.
 
@@ -28,6 +39,7 @@ pub mod scenario;
 pub mod setting;
 pub mod sources;
 pub mod stage;
+mod trace;
 mod unnoted;
 pub mod view;
 pub mod violation;
@@ -39,7 +51,7 @@ pub use application::{Answer, Application, Restarted, Watched};
 pub use below::{VolumeAlone, VolumeMaker};
 pub use case::{Case, CaseError};
 pub use errors::inject;
-pub use explore::{Effort, Enough, Findings, Found, explore, replay, replay_of};
+pub use explore::{Effort, Enough, Findings, Found, explore, replay, replay_of, trace_of};
 pub use scenario::Scenario;
 pub use setting::{explained, resources, small_policy};
 pub use unnoted::check_unnoted;

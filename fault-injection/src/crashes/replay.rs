@@ -3,11 +3,11 @@
 use std::io;
 
 use super::{
-    case::{Case, Crash},
-    explore::{judge, play},
+    case::Case,
+    explore::{Run, judge, play},
     findings::Findings,
     image::Image,
-    scenario::Scenario,
+    scenario::{Scenario, State},
     sources::Sources,
 };
 use crate::simulation::{CrashPoint, Timeline};
@@ -50,10 +50,8 @@ pub fn replay_of(scenario: &dyn Scenario, case: &Case, findings: &Findings) -> i
     {
         findings.report(case, surprise);
     }
-    let mut timeline = run.disk.timeline();
-    let last = |timeline: &Timeline| timeline.boundaries().next_back();
-    let Some(first) = case.crashes.first() else {
-        let state = run.record.state_after(timeline.markers());
+    if case.crashes.is_empty() {
+        let state = run.record.state_after(run.disk.timeline().markers());
         judge(
             case,
             state.as_ref(),
@@ -61,35 +59,60 @@ pub fn replay_of(scenario: &dyn Scenario, case: &Case, findings: &Findings) -> i
             findings,
         );
         return Ok(());
-    };
-    let point_of = |crash: &Crash, timeline: &Timeline| {
-        let after_operation = crash.after_operation;
-        let given = after_operation.map(|after_operation| CrashPoint { after_operation });
-        given
-            .or_else(|| last(timeline))
-            .unwrap_or(CrashPoint { after_operation: 0 })
-    };
-    let mut state = run
-        .record
-        .state_after(timeline.markers_before(point_of(first, &timeline)));
+    }
+    let stops = stops(case, &run);
+    if stops.len() == case.crashes.len()
+        && let Some(last) = stops.last()
+    {
+        judge(case, last.state.as_ref(), &last.image, findings);
+    }
+    Ok(())
+}
+
+/// One crash of a case.
+pub(super) struct Stop {
+    pub(super) timeline: Timeline,
+    pub(super) point: CrashPoint,
+    image: Image,
+    state: Box<dyn State>,
+}
+
+/// Makes the image of each crash in turn; fewer where a recovery does not come to its end any more.
+pub(super) fn stops(case: &Case, run: &Run) -> Vec<Stop> {
+    let mut stops: Vec<Stop> = Vec::new();
     let mut so_far = Case {
         crashes: Vec::new(),
         ..case.clone()
     };
-    for (index, crash) in case.crashes.iter().enumerate() {
+    for crash in &case.crashes {
+        let before = match stops.last() {
+            None => Some((run.disk.timeline(), None)),
+            Some(stop) => {
+                let verdict = stop.state.check(&stop.image, case.seed).unwrap_or_default();
+                let recovery = verdict.recovery;
+                recovery.map(|recovery| (recovery.timeline(), Some(recovery.state)))
+            }
+        };
+        let Some((timeline, state)) = before else { break };
+        let given = crash.after_operation;
+        let point = given.map_or_else(
+            || last_of(&timeline),
+            |after_operation| CrashPoint { after_operation },
+        );
+        let state = state.unwrap_or_else(|| run.record.state_after(timeline.markers_before(point)));
         so_far.crashes.push(*crash);
-        let image = Image::after_crash(&timeline, (point_of(crash, &timeline), &crash.variant), &so_far);
-        if index + 1 == case.crashes.len() {
-            judge(case, state.as_ref(), &image, findings);
-            break;
-        }
-        let Ok(verdict) = state.check(&image, case.seed) else {
-            break;
-        };
-        let Some(recovery) = verdict.recovery else {
-            break;
-        };
-        (timeline, state) = (recovery.timeline(), recovery.state);
+        let image = Image::after_crash(&timeline, (point, &crash.variant), &so_far);
+        stops.push(Stop {
+            timeline,
+            point,
+            image,
+            state,
+        });
     }
-    Ok(())
+    stops
+}
+
+pub(super) fn last_of(timeline: &Timeline) -> CrashPoint {
+    let last = timeline.boundaries().next_back();
+    last.unwrap_or(CrashPoint { after_operation: 0 })
 }
