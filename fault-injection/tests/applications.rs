@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::Path, sync::Arc};
 
 use bfdb::{
-    Archive, ArchiveOptions, CommitOptions,
+    Access, Archive, ArchiveOptions, CommitOptions, OpenOptions,
     host::Machine,
     storage::{FileAccess, Replace, Storage},
     units::VolumeId,
@@ -16,6 +16,7 @@ use bfdb_fault_injection::{
         explore, inject, replay_of, resources, small_policy, trace_of,
     },
     faulty::{Fault, FaultRule, OperationKind},
+    simulation::{self as disk, Asked, OperationKind as DiskOperation},
 };
 
 const SEED: u64 = 1;
@@ -42,12 +43,21 @@ fn commit(archive: &Archive, name: &str, bytes: &[u8]) -> Answer {
 fn with_archive(behind: impl Fn(&Machine) -> io::Result<()> + Send + Sync + 'static) -> Application<()> {
     let run = move |watched: &mut Watched<'_, ()>| {
         let machine = watched.machine();
-        let archive = create(&machine)?;
+        let options = OpenOptions {
+            access: Access::Write,
+            resources: resources(),
+        };
+        let (archive, _) = Archive::open_on(&machine, Path::new(ARCHIVE), &options)?;
         commit(&archive, "file", &[7; 1500])?;
         archive.close()?;
         Ok(behind(&machine)?)
     };
-    Application::new("archive", run, |_: &Restarted, (): &()| Ok(())).with_archive(ARCHIVE)
+    Application::new("archive", run, |_: &Restarted, (): &()| Ok(()))
+        .with_archive(ARCHIVE)
+        .beginning_with((), |disk, seed| {
+            let archive = create(&disk.machine(seed)).expect("the disk works");
+            archive.close().expect("the disk works");
+        })
 }
 
 fn explored(application: &Application<impl Clone + std::hash::Hash + Send + Sync + 'static>) -> Findings {
@@ -85,6 +95,24 @@ fn the_engine_is_checked_beside_an_application_that_checks_nothing() {
 }
 
 #[test]
+fn syncs_of_an_archive_that_are_forgotten_are_caught() {
+    let run = |watched: &mut Watched<'_, ()>| {
+        let is_sync = |asked: &Asked<'_>| asked.kind == DiskOperation::SyncFile;
+        let forgets =
+            disk::FaultRule::from_fn(move |asked| is_sync(asked).then_some(disk::Fault::SyncForgotten));
+        let is_extent = |path: &Path| path.extension().is_some_and(|found| found == "bfx");
+        watched.disk().add_rule(forgets.on_paths(is_extent));
+        let archive = create(&watched.machine())?;
+        commit(&archive, "file", &[7; 5000])?;
+        Ok(archive.close()?)
+    };
+    let application = Application::new("forgets", run, |_: &Restarted, (): &()| Ok(()));
+    let findings = explored(&application.with_archive(ARCHIVE));
+    let promises = [Some(Promise::Content), Some(Promise::Whole), Some(Promise::Opens)];
+    assert!(promises.contains(&broken(&findings)), "{findings}");
+}
+
+#[test]
 fn an_answer_with_an_error_is_a_violation_unless_an_error_was_injected() {
     let refused = |_: &mut Watched<'_, ()>| Err("refused".into());
     let checks_nothing = |_: &Restarted, (): &()| Ok(());
@@ -93,9 +121,9 @@ fn an_answer_with_an_error_is_a_violation_unless_an_error_was_injected() {
 
     let well = with_archive(|_| Ok(()));
     let findings = Findings::default();
-    inject(&well, SEED, 60, &findings).expect("the host takes a directory");
+    inject(&well, SEED, 30, &findings).expect("the host takes a directory");
     assert!(
-        findings.errors() > 40 && findings.violations().is_empty(),
+        findings.errors() > 20 && findings.violations().is_empty(),
         "{findings}"
     );
 }

@@ -15,7 +15,7 @@ use crate::simulation::{CrashPoint, Operation, Timeline};
 /// covers with the index that variants count, and the moments at which something was noted.
 ///
 /// # Errors
-/// As for [`replay_of`]; also when the scenario panics.
+/// As for [`super::replay_of`]; also when the scenario panics.
 pub fn trace_of(scenario: &dyn Scenario, case: &Case) -> io::Result<String> {
     let ground = scenario.ground(case.seed);
     let sources = Sources::new()?;
