@@ -74,6 +74,12 @@ fn broken(findings: &Findings) -> Option<Promise> {
 fn the_engine_is_checked_beside_an_application_that_checks_nothing() {
     let right = explored(&with_archive(|_| Ok(())));
     assert!(right.violations().is_empty(), "{right}");
+    let known = right.known();
+    assert!(
+        known.keys().all(|name| right.to_string().contains(name)),
+        "{right}: {known:?}"
+    );
+    assert!(!known.is_empty(), "noise in the header of a catalog is tried too");
 
     let stray = explored(&with_archive(|machine| {
         let file = machine

@@ -74,7 +74,8 @@ type Prepare = dyn Fn(&SimulatedStorage, u64) + Send + Sync;
 type Run<N> = dyn Fn(&mut Watched<'_, N>) -> Answer + Send + Sync;
 type Check<N> = dyn Fn(&Restarted, &N) -> Answer + Send + Sync;
 
-/// An application with a workload and a check; `N` is what it notes.
+/// An application with a workload and a check; `N` is what it notes, like a `BTreeMap` from names to what was told of them. It is
+/// cloned for each note, and hashed, since images of the same bytes and the same notes are checked once.
 pub struct Application<N> {
     name: &'static str,
     archives: Arc<[PathBuf]>,

@@ -62,7 +62,7 @@ impl fmt::Display for Found {
 }
 
 impl fmt::Display for Findings {
-    /// Writes the counts in one line, and each violation behind it.
+    /// Writes the counts in one line, and behind it each violation and each known defect that was met.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let violations = self.violations();
         write!(
@@ -73,7 +73,11 @@ impl fmt::Display for Findings {
             self.errors(),
             violations.len(),
         )?;
-        violations.iter().try_for_each(|found| write!(out, "\n{found}"))
+        violations.iter().try_for_each(|found| write!(out, "\n{found}"))?;
+        let known = self.known();
+        known.iter().try_for_each(|(name, count)| {
+            write!(out, "\nknown defect of the engine, met {count} times: {name}")
+        })
     }
 }
 
