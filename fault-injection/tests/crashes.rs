@@ -21,10 +21,6 @@ use bfdb_fault_injection::{
 
 const SEED: u64 = 1;
 
-/// More seeds of workloads in which a process is killed: somewhere else with each. Of these only what needs no class of crash
-/// of its own is tried.
-const MORE_SEEDS_OF_KILLED: [u64; 1] = [2];
-
 /// What a part of the workloads has to reach at least.
 struct Floor {
     images: u64,
@@ -92,6 +88,7 @@ fn on_all_processors(jobs: &[Job], work: impl Fn(&Job) + Sync) {
 
 fn of_group(group: Group) -> Vec<Job> {
     let is_in = |workload: &workloads::Workload| workload.group == group;
+    // Long ones, which go on in many ways: of these only what needs no class of crash of its own is tried here.
     let few = [
         CrashClass::Only,
         CrashClass::AllBut,
@@ -104,19 +101,16 @@ fn of_group(group: Group) -> Vec<Job> {
     ]
     .into_iter()
     .fold(Limits::new(1), Limits::without);
-    let mut jobs = Vec::new();
-    for workload in workloads::all().into_iter().filter(is_in) {
-        let job = |seed, limits| Job {
-            scenario: Box::new(workload),
-            seed,
-            limits,
-        };
-        jobs.push(job(SEED, Limits::new(1)));
-        if workload.name.starts_with("killed") {
-            jobs.extend(MORE_SEEDS_OF_KILLED.map(|seed| job(seed, few.clone())));
-        }
-    }
-    jobs
+    let job = |workload: workloads::Workload| Job {
+        limits: if workload.name.starts_with("killed") {
+            few.clone()
+        } else {
+            Limits::new(1)
+        },
+        scenario: Box::new(workload),
+        seed: SEED,
+    };
+    workloads::all().into_iter().filter(is_in).map(job).collect()
 }
 
 fn below() -> Vec<Job> {
@@ -151,9 +145,6 @@ fn crash(jobs: &[Job], floor: &Floor) {
 fn fail(jobs: &[Job], floor: &Floor) {
     let findings = Findings::default();
     on_all_processors(jobs, |job| {
-        if job.seed != SEED && job.scenario.level() == Level::Engine {
-            return;
-        }
         let limit = if job.scenario.name() == "creation" {
             usize::MAX
         } else {
