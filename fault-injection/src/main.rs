@@ -35,7 +35,7 @@ usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--le
 
   --minutes M    go on for so long
   --states N     go on until so many different images were checked, a quarter of them through the whole engine, with one killed
-                 process to 650, one concurrent operation to 40 and one archive damaged at rest to 10
+                 process to 650, one concurrent operation to 40 and one archive damaged at rest to 20
   --seed S       what everything random follows from (1)
   --level LEVEL  one of these; all but the last without this
                    crash         crashes of the engine
@@ -53,11 +53,11 @@ Without an end it goes on for one minute.";
 /// Between two lines that say how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// What a mixed campaign of so many states has beside them: to 200 000, 300 kills, 5000 concurrent operations and 20 000 damaged
+/// What a mixed campaign of so many states has beside them: to 200 000, 300 kills, 5000 concurrent operations and 10 000 damaged
 /// archives.
 const STATES_PER_KILL: u64 = 650;
 const STATES_PER_OPERATION: u64 = 40;
-const STATES_PER_DAMAGED: u64 = 10;
+const STATES_PER_DAMAGED: u64 = 20;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

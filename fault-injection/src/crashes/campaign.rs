@@ -55,23 +55,23 @@ pub struct Plan {
     pub program: Option<PathBuf>,
 }
 
-/// Errors that a round injects into each workload. With the floors below they make a round of some 250 000 images, of which a
-/// third are of the whole engine, and over 20 000 errors.
+/// Errors that a round injects into each workload. With the floors below they make a round of some 300 000 images, of which a
+/// quarter are of the whole engine, and over 20 000 errors.
 const ERRORS: usize = 1200;
 
 /// Seeds of each floor in one job, and jobs of each floor in one round.
 const SEEDS: u64 = 12;
-const FLOOR_JOBS: u64 = 4;
+const FLOOR_JOBS: u64 = 6;
 
 /// Archives of a round in which process after process is killed. With the companies below they make some 350 kills until there
 /// are 200 000 images.
-const CHAINS: u64 = 56;
+const CHAINS: u64 = 64;
 
 /// Archives of a round in which processes work at once, 400 to 1200 operations in each.
 const COMPANIES: u64 = 20;
 
 /// Seeds of a round whose archives are damaged at rest.
-const RESTING: u64 = 68;
+const RESTING: u64 = 80;
 
 /// One thing to do.
 struct Job<'a> {
