@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use crate::{
     catalog::Catalog,
-    error::{CatalogError, FileKind, HostError, HostOperation, OpenError},
+    error::{CatalogError, HostError, HostOperation, OpenError},
     host::{ArchiveLayout, FileLocks, Machine, alone, refuse_beside_alone, try_file_locks},
 };
 
@@ -23,7 +23,7 @@ pub(super) fn machine_for_use(machine: &Machine, root: &Path) -> Result<(Machine
     let layout = ArchiveLayout::on(machine, root);
     let catalog = layout.catalog();
     let can_be_shared = Catalog::can_be_shared(&machine.storage, &catalog)?;
-    let file_locks = match layout.file_beside_sessions()? {
+    let file_locks = match layout.file_to_try_locks_on()? {
         Some(file) => try_file_locks(machine.storage.as_ref(), &file)?,
         // There is nothing to try them on, and so far no session either.
         None => FileLocks::Work,
@@ -76,26 +76,11 @@ fn machine_by_probe(machine: &Machine, root: &Path, probe: &Path) -> Result<(Mac
     }
 }
 
-/// Refuses to share an archive that a process uses alone; the locks of the catalog are held by now.
+/// Refuses to share an archive that a process uses alone. To be asked before anything is touched, and again once the locks of the
+/// catalog are held: such a process looks for those behind its own.
 pub(super) fn expect_nobody_alone(layout: &ArchiveLayout, sharing: Sharing) -> Result<(), OpenError> {
     match sharing {
         Sharing::Shared => Ok(refuse_beside_alone(layout.machine(), layout.root())?),
         Sharing::Alone => Ok(()),
-    }
-}
-
-impl ArchiveLayout {
-    /// Returns a file on the file system that the sessions are on, which no link leads away from.
-    fn file_beside_sessions(&self) -> Result<Option<std::path::PathBuf>, HostError> {
-        let slots = self.embedded_volume().join("volume.bfv");
-        for path in [self.catalog(), slots] {
-            match self.machine().storage.inspect(&path) {
-                Ok(found) if found.kind == FileKind::Regular => return Ok(Some(path)),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(HostError::io(HostOperation::Inspect, &path)(error)),
-            }
-        }
-        Ok(None)
     }
 }

@@ -14,6 +14,7 @@
 //! It knows names only; what is in a catalog or a volume is the business of others.
 
 use std::{
+    io,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,7 +29,7 @@ use super::{
     lock::{Claim, LockedFile, contents_of, open_if_there, says},
 };
 use crate::{
-    error::{HostError, HostOperation},
+    error::{FileKind, HostError, HostOperation},
     storage::{FileAccess, Storage},
 };
 
@@ -36,6 +37,7 @@ const CATALOG: &str = "catalog.redb";
 const SESSIONS: &str = "sessions";
 const VOLUMES: &str = "volumes";
 const EMBEDDED_VOLUME: &str = "v0";
+const SLOTS: &str = "volume.bfv";
 const BALLAST: &str = "ballast";
 const BUILDING: &str = "building.tmp";
 const TEMPORARY_SUFFIX: &[u8] = b".tmp";
@@ -147,6 +149,23 @@ impl ArchiveLayout {
     /// told.
     pub fn reserved_bytes(&self) -> u64 {
         self.storage().reserved_bytes(&self.root).unwrap_or(0)
+    }
+
+    /// Returns a file on the file system that the sessions are on, to try its locks on: none that a link leads to. The catalog
+    /// may be such a one; the slots of the embedded volume are not.
+    ///
+    /// # Errors
+    /// [`HostError::Io`] when it cannot be told what stands there.
+    pub fn file_to_try_locks_on(&self) -> Result<Option<PathBuf>, HostError> {
+        for path in [self.catalog(), self.embedded_volume().join(SLOTS)] {
+            match self.storage().inspect(&path) {
+                Ok(found) if found.kind == FileKind::Regular => return Ok(Some(path)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(HostError::io(HostOperation::Inspect, &path)(error)),
+            }
+        }
+        Ok(None)
     }
 
     /// Returns the length of the catalog in bytes.

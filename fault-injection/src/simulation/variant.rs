@@ -151,6 +151,25 @@ pub enum CrashClass {
     UndoneRename,
 }
 
+impl CrashClass {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Nothing,
+        Self::Everything,
+        Self::Only,
+        Self::AllBut,
+        Self::Prefix,
+        Self::Random,
+        Self::TornAtPage,
+        Self::TornAtSector,
+        Self::TornAtByte,
+        Self::GarbageInTornSector,
+        Self::SizeBeforeData,
+        Self::LostDirectoryEntry,
+        Self::UndoneRename,
+    ];
+}
+
 impl CrashVariant {
     /// Returns the class.
     pub const fn class(&self) -> CrashClass {

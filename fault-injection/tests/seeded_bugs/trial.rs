@@ -23,23 +23,6 @@ static ENGINE: RwLock<()> = RwLock::new(());
 /// Images that are enough for a search that finds nothing.
 const MOST_IMAGES: usize = 2000;
 
-/// All classes of crashes; a search leaves most of them out.
-const CLASSES: [CrashClass; 13] = [
-    CrashClass::Nothing,
-    CrashClass::Everything,
-    CrashClass::Only,
-    CrashClass::AllBut,
-    CrashClass::Prefix,
-    CrashClass::Random,
-    CrashClass::TornAtPage,
-    CrashClass::TornAtSector,
-    CrashClass::TornAtByte,
-    CrashClass::SizeBeforeData,
-    CrashClass::LostDirectoryEntry,
-    CrashClass::UndoneRename,
-    CrashClass::GarbageInTornSector,
-];
-
 /// Where a bug is looked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Search {
@@ -136,7 +119,7 @@ impl Search {
 
     fn run(self, scenario: &dyn Scenario, findings: &Findings) {
         let is_left_out = |class: &CrashClass| !self.classes.contains(class);
-        let left_out = CLASSES.into_iter().filter(is_left_out);
+        let left_out = CrashClass::ALL.into_iter().filter(is_left_out);
         let limits = left_out.fold(Limits::new(1), Limits::without);
         let done = match self.way {
             Way::Crashes => {
