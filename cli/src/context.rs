@@ -308,7 +308,7 @@ impl<'a> Context<'a> {
 
     /// Warns, once, of a catalog that does not know everything that is stored.
     fn warn_of_catalog(&self, report: &RecoveryReport) {
-        let is_incomplete = report.is_catalog_old || report.is_forked;
+        let is_incomplete = report.is_catalog_old || report.is_forked || report.is_catalog_damaged;
         if !is_incomplete || self.is_catalog_incomplete.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -316,6 +316,12 @@ impl<'a> Context<'a> {
         if report.is_forked {
             let message =
                 format!("parts of two archives are mixed in {place}, and newer files are not shown");
+            self.warn(message, Vec::new());
+        } else if report.is_catalog_damaged {
+            let message = format!(
+                "the catalog of {place} is damaged: what is shown may be old, or lack something; put a copy of catalog.redb \
+                 back, which is brought forward from the journal by itself"
+            );
             self.warn(message, Vec::new());
         } else {
             let message = format!(

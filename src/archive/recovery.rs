@@ -47,6 +47,10 @@ pub struct RecoveryReport {
     /// The journal and the catalog have gone different ways since some epoch: two archives were mixed. Only opening for
     /// reading gets this far.
     pub is_forked: bool,
+    /// Pages of the catalog are not those that were written, a write that the disk has lost say: what is shown may be older
+    /// than what was stored, or lack something. Only opening for reading gets this far, and looks at all pages only where
+    /// the catalog has at most 16 MiB.
+    pub is_catalog_damaged: bool,
 }
 
 /// Says whether a writer has died without ending its session.
@@ -91,7 +95,10 @@ pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
 /// Looks how the catalog stands to the journal, for a reader: changes nothing, and whatever is wrong with the journal is no
 /// reason not to read.
 pub(super) fn look(shared: &Shared) -> RecoveryReport {
-    let mut report = RecoveryReport::default();
+    let mut report = RecoveryReport {
+        is_catalog_damaged: shared.catalog.has_damaged_pages(),
+        ..RecoveryReport::default()
+    };
     if is_on(SeededBug::OldCatalogNotTold) {
         return report;
     }

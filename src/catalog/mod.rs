@@ -28,6 +28,7 @@ mod listing;
 mod locking;
 mod open;
 mod overlay;
+mod pages;
 mod publication;
 mod reader;
 mod records;
@@ -101,7 +102,8 @@ pub enum Access {
 
 /// When opening verifies the checksum of every page first. That reads the whole file and keeps other writers waiting.
 ///
-/// Opening for [`Access::Read`] cannot check, and notices damage row by row.
+/// Opening for [`Access::Read`] keeps nobody waiting, and never verifies the pages of a longer file than
+/// [`SMALL_CATALOG_LEN_BYTES`]: there damage is noticed row by row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     /// When the file is not longer than [`SMALL_CATALOG_LEN_BYTES`]: the rule when nothing looks wrong.
@@ -131,6 +133,7 @@ impl Check {
 /// Shared by reference between threads. [`Self::close`] it: a drop closes too, but tells nobody when that fails.
 pub struct Catalog {
     archive: ArchiveRecord,
+    has_damaged_pages: bool,
     origin: Origin,
     slot: Mutex<Slot>,
 }
@@ -139,6 +142,12 @@ impl Catalog {
     /// Returns the archive that the catalog belongs to.
     pub const fn archive(&self) -> &ArchiveRecord {
         &self.archive
+    }
+
+    /// Says whether opening for reading has found pages that are not what was written. Every answer may be an old one then, or
+    /// lack something; damaged rows are noticed as always.
+    pub const fn has_damaged_pages(&self) -> bool {
+        self.has_damaged_pages
     }
 
     /// Begins to read the state of this moment.

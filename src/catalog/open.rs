@@ -9,6 +9,7 @@ use redb::{Builder, ConcurrencyMode, DatabaseError};
 use super::backend::{CatalogFile, Empty, open_file};
 use super::guard::{Guard, Leaky, damaged};
 use super::overlay::Overlay;
+use super::pages::{self, Pages};
 use super::records::{ArchiveRecord, Totals, VolumeRecord};
 use super::reopening::{Opened, Slot};
 use super::rows::{ArchiveRow, CountersRow, JournalRow, RowCountsRow, TotalsRow};
@@ -107,7 +108,8 @@ impl Catalog {
     ///
     /// For [`Access::Read`] nothing is written, unless a crash has left the file in a state that only a writer can repair
     /// and no writer is there: then it is opened, checked and repaired as a writer would, and still only read. Where it
-    /// cannot be written, it is repaired in memory.
+    /// cannot be written, it is repaired in memory. Where pages are not what was written it opens all the same, see
+    /// [`Self::has_damaged_pages`]: what is still right can be read.
     ///
     /// # Errors
     /// [`CatalogError`] tells apart: [`Missing`](CatalogError::Missing), [`Locked`](CatalogError::Locked),
@@ -129,6 +131,7 @@ impl Catalog {
         let (archive, opened) = origin.open(check)?;
         Ok(Self {
             archive,
+            has_damaged_pages: opened.are_pages_damaged,
             origin,
             slot: Mutex::new(Slot::new(opened)),
         })
@@ -147,11 +150,8 @@ pub(super) struct Origin {
 impl Origin {
     pub(super) fn open(&self, check: Check) -> Result<(ArchiveRecord, Opened), CatalogError> {
         let guard = Guard::default();
-        let handle = match self.access {
-            Access::Read => match self.open_read_only(&guard)? {
-                Some(handle) => handle,
-                None => self.open_to_mend(&guard)?,
-            },
+        let (handle, pages) = match self.access {
+            Access::Read => self.open_to_read(check, &guard)?,
             Access::Write => {
                 let file = guard.run(CatalogTable::Database, || Ok(self.file(FileAccess::ReadWrite)?))?;
                 self.open_writable(file, check, &guard)?
@@ -161,11 +161,41 @@ impl Origin {
         source.check_tables(&guard)?;
         let archive = read_archive(&source, &guard)?;
         let reader = CatalogReader::new(source, guard.clone());
-        if guard.is_proven(CatalogTable::Database) {
-            compare_row_counts(&reader)?;
-        }
+        let are_pages_damaged = match pages {
+            Pages::Unknown => false,
+            Pages::Damaged => true,
+            Pages::Sound => match (compare_row_counts(&reader), self.access) {
+                (Ok(()), _) => {
+                    guard.set_all_proven();
+                    false
+                }
+                // A reader goes on with what is there.
+                (Err(error), Access::Read) if error.is_damaged() => true,
+                (Err(error), _) => return Err(error),
+            },
+        };
         drop(reader);
-        Ok((archive, Opened { handle, guard }))
+        Ok((
+            archive,
+            Opened {
+                handle,
+                guard,
+                are_pages_damaged,
+            },
+        ))
+    }
+
+    fn open_to_read(&self, check: Check, guard: &Guard) -> Result<(Handle, Pages), CatalogError> {
+        let file = guard.run(CatalogTable::Database, || Ok(self.file(FileAccess::Read)?))?;
+        let Some(handle) = self.open_read_only(Arc::clone(&file), guard)? else {
+            return self.open_to_mend(guard);
+        };
+        let pages = if check.is_due() {
+            pages::look(&file, self.options)
+        } else {
+            Pages::Unknown
+        };
+        Ok((handle, pages))
     }
 
     fn file(&self, access: FileAccess) -> io::Result<Arc<dyn StorageFile>> {
@@ -177,9 +207,13 @@ impl Origin {
     }
 
     /// Returns `None` when the file needs a repair that only a writer can make.
-    fn open_read_only(&self, guard: &Guard) -> Result<Option<Handle>, CatalogError> {
+    fn open_read_only(
+        &self,
+        file: Arc<dyn StorageFile>,
+        guard: &Guard,
+    ) -> Result<Option<Handle>, CatalogError> {
         let database = guard.run(CatalogTable::Database, || {
-            let file = self.backend(self.file(FileAccess::Read)?)?;
+            let file = self.backend(file)?;
             match builder(self.options, Check::Always).open_read_only_with_backend(file) {
                 Err(DatabaseError::RepairAborted) => Ok(None),
                 result => Ok(Some(result?)),
@@ -189,7 +223,7 @@ impl Origin {
     }
 
     /// Opens a file that needs a repair, for a reader: repairs it, or, where it cannot be written, an image of it.
-    fn open_to_mend(&self, guard: &Guard) -> Result<Handle, CatalogError> {
+    fn open_to_mend(&self, guard: &Guard) -> Result<(Handle, Pages), CatalogError> {
         let refused = match self.file(FileAccess::ReadWrite) {
             Ok(file) => return self.open_writable(file, Check::Always, guard),
             Err(error) => error,
@@ -201,8 +235,10 @@ impl Origin {
             let overlay = Overlay::new(self.file(FileAccess::Read)?)?;
             Ok(builder(self.options, Check::Always).create_with_backend(overlay)?)
         })?;
-        guard.set_all_proven();
-        Ok(Handle::Writable(Leaky::new(database, guard.clone())))
+        Ok((
+            Handle::Writable(Leaky::new(database, guard.clone())),
+            Pages::Sound,
+        ))
     }
 
     fn open_writable(
@@ -210,15 +246,17 @@ impl Origin {
         file: Arc<dyn StorageFile>,
         check: Check,
         guard: &Guard,
-    ) -> Result<Handle, CatalogError> {
+    ) -> Result<(Handle, Pages), CatalogError> {
         let database = guard.run(CatalogTable::Database, || {
             let file = self.backend(file)?;
             Ok(builder(self.options, check).create_with_backend(file)?)
         })?;
-        if check.is_due() {
-            guard.set_all_proven();
-        }
-        Ok(Handle::Writable(Leaky::new(database, guard.clone())))
+        let pages = if check.is_due() {
+            Pages::Sound
+        } else {
+            Pages::Unknown
+        };
+        Ok((Handle::Writable(Leaky::new(database, guard.clone())), pages))
     }
 }
 
@@ -230,7 +268,7 @@ fn takes_no_writes(error: &io::Error) -> bool {
     )
 }
 
-fn builder(options: CatalogOptions, check: Check) -> Builder {
+pub(super) fn builder(options: CatalogOptions, check: Check) -> Builder {
     let mut builder = Builder::new();
     builder
         .set_cache_size(options.cache_bytes.min(CatalogOptions::MAX_CACHE_BYTES))

@@ -15,6 +15,8 @@ use crate::error::{CatalogDamage, CatalogError, CatalogTable};
 pub(super) struct Opened {
     pub(super) handle: Handle,
     pub(super) guard: Guard,
+    /// A reader has found pages that are not what was written, and goes on with what it finds row by row.
+    pub(super) are_pages_damaged: bool,
 }
 
 impl Opened {

@@ -240,6 +240,38 @@ fn copy_tree(from: &Path, to: &Path) {
 }
 
 #[test]
+fn a_page_of_the_catalog_that_is_an_old_one_is_told_to_whoever_only_reads() {
+    const PAGE_LEN: usize = 4096;
+    let place = Place::with(&[("a", b"1")]);
+    let old = place.read("archive.bfdb/catalog.redb");
+    for name in ["b", "c", "d", "e", "f"] {
+        place.write(name, b"new");
+        place.run(["commit", "-q", name]).expect_code(0);
+    }
+    let newest = place.read("archive.bfdb/catalog.redb");
+    let mut told = 0;
+    for page in (1..old.len() / PAGE_LEN).map(|page| page * PAGE_LEN..(page + 1) * PAGE_LEN) {
+        let mut mixed = newest.clone();
+        mixed[page.clone()].copy_from_slice(&old[page]);
+        if mixed == newest {
+            continue;
+        }
+        place.write("archive.bfdb/catalog.redb", &mixed);
+        let answer = place.run(["ls"]);
+        let answer = match answer.code {
+            0 => answer.expect_text("a\nb\nc\nd\ne\nf\n"),
+            _ => answer.expect_code(13),
+        };
+        let warning = "warning: the catalog of ./archive.bfdb is damaged: what is shown may be old, or lack something; ";
+        told += u32::from(answer.stderr.contains(warning));
+    }
+    assert!(told > 0, "a page that matters was among them");
+    place.write("archive.bfdb/catalog.redb", &old);
+    place.run(["recover"]).expect_code(0);
+    place.run(["ls"]).expect_code(0).expect_text("a\nb\nc\nd\ne\nf\n");
+}
+
+#[test]
 fn parts_of_two_archives_with_a_common_past_are_told_with_both_heads_and_not_written_to() {
     let place = Place::with(&[("a", b"1")]);
     let common = place.read("archive.bfdb/catalog.redb");

@@ -118,7 +118,8 @@ pub(super) fn close(archive: Archive, recorder: &Recorder) -> Result<(), String>
 
 /// Says whether an opening has found nothing but what dead processes leave.
 fn is_sound(report: &RecoveryReport) -> bool {
-    report.lost_epoch.is_none() && report.unknown_extents == 0 && !report.is_catalog_old && !report.is_forked
+    let is_newest = !report.is_catalog_old && !report.is_forked && !report.is_catalog_damaged;
+    report.lost_epoch.is_none() && report.unknown_extents == 0 && is_newest
 }
 
 fn play(

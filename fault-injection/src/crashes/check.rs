@@ -162,7 +162,8 @@ fn read_only(
             Existence::Perhaps | Existence::Absent => Ok(None),
         };
     };
-    if shown.report.is_catalog_old && !allowed.may_be_old() {
+    let is_wrongly_old = shown.report.is_catalog_old && !allowed.may_be_old();
+    if is_wrongly_old || shown.report.is_catalog_damaged {
         return Err(Promise::Content.broken(format!("reader: {:?}", shown.report)));
     }
     let wrong = |wrong| Promise::Content.broken(format!("reader: {wrong}"));

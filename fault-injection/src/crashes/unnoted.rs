@@ -27,7 +27,7 @@ pub fn check_unnoted(image: &Image, root: &Path, seed: u64) -> Result<Vec<String
         let Some(shown) = place.show(&read)? else {
             return Ok(Vec::new());
         };
-        if shown.report.is_catalog_old {
+        if shown.report.is_catalog_old || shown.report.is_catalog_damaged {
             return Err(Promise::Content.broken(format!("reader: {:?}", shown.report)));
         }
         let disk = place.disk_for_writing(read);

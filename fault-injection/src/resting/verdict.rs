@@ -137,8 +137,18 @@ impl Visit<'_> {
                 Stop::broken((Promise::Opens, "reader"), &error)
             }
         })?;
-        let seen = self.see(&archive, "reader")?;
+        let seen = self.see(&archive, "reader");
         self.close(archive, "reader")?;
+        if report.is_catalog_damaged {
+            return Err(if self.hurt.catalog {
+                Stop::Refused
+            } else {
+                Promise::Content
+                    .broken(format!("reader of a sound catalog: {report:?}"))
+                    .into()
+            });
+        }
+        let seen = seen?;
         if report.is_forked {
             return Err(Promise::Content.broken(format!("reader: {report:?}")).into());
         }

@@ -12,6 +12,7 @@ mod kinds;
 mod listing;
 mod many;
 mod model;
+mod pages;
 mod publications;
 mod queries;
 mod reopening;
