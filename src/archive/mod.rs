@@ -19,6 +19,7 @@ mod intents;
 mod left_behind;
 mod locks;
 mod observer;
+mod old_catalog;
 mod options;
 mod own_session;
 mod publication;

@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 
 use super::{
     ballast::again_with_room,
+    old_catalog,
     shared::Shared,
     volumes::{announce_epoch, read_slots},
 };
@@ -39,6 +40,8 @@ pub(super) struct Publishing {
     pub(super) faulty: BTreeSet<(u16, u8)>,
     /// How many records the catalog was brought forward by.
     pub(super) applied: u64,
+    /// Whether it was an old one that somebody has put back.
+    pub(super) was_old: bool,
 }
 
 /// Files and their blocks, in the order of their descriptor.
@@ -47,9 +50,10 @@ pub(super) type Entries = Vec<(FileRecord, Vec<BlockRecord>)>;
 /// Begins: waits for the catalog, and applies what the journal is ahead by.
 pub(super) fn begin(shared: &Shared) -> Result<Publishing, PublicationError> {
     let mut applied = 0;
+    let mut was_old = false;
     let mut faulty = BTreeSet::new();
     loop {
-        let writer = shared.catalog.write()?;
+        let mut writer = shared.catalog.write()?;
         let known = journal_state(&writer)?;
         let catalog = writer.epoch()?;
         if known.epoch != catalog {
@@ -75,7 +79,12 @@ pub(super) fn begin(shared: &Shared) -> Result<Publishing, PublicationError> {
                 findings: tail.findings,
                 faulty,
                 applied,
+                was_old,
             });
+        }
+        if old_catalog::is_old(shared, &tail) {
+            old_catalog::prepare(shared, &mut writer, &tail)?;
+            was_old = true;
         }
         applied += bring_forward(shared, writer, &known, &tail)?;
     }
@@ -215,10 +224,13 @@ fn bring_forward(
             // Somebody else was faster; the next look begins where they have come to.
             return Ok(applied);
         }
-        let is_last = index + 1 == tail.ahead.len() && !is_on(SeededBug::RecordNotRestated);
+        let is_last = index + 1 == tail.ahead.len();
         apply(shared, &mut writer, &record)?;
         (before.epoch, before.hash) = (record.epoch, record.hash);
         if is_last {
+            old_catalog::seal_what_ends_elsewhere(shared, &mut writer)?;
+        }
+        if is_last && !is_on(SeededBug::RecordNotRestated) {
             announce(shared, record.epoch, record.hash)?;
             behind = shared.journal.prepare(&behind, record.body.len())?;
             behind = shared.journal.restate(&behind, &record)?;

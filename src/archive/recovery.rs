@@ -5,18 +5,19 @@ use std::collections::BTreeSet;
 use super::{
     ballast::{again_with_room, with_room},
     intents::{Afterwards, release, retry_release, roll_back},
+    old_catalog::{count_unknown_extents, has_no_session},
     publication::{self, Publishing},
     shared::Shared,
     volumes::{SlotState, read_slots},
 };
 use crate::{
-    catalog::{CatalogWriter, ExtentRecord, ExtentState, IntentRecord, NextIds, TransactionSize},
+    catalog::{CatalogWriter, ExtentRecord, ExtentState, IntentRecord, TransactionSize},
     error::{ChainHead, CommitError, HostError, JournalError, OpenError, PublicationError},
     format::JournalState,
     host::{ArchiveLayout, DeadSession, SessionLife, SessionState, glance_at_sessions, sessions},
     journal::Head,
     seeded_bugs::{SeededBug, is_on},
-    units::{BlockId, CommitId, Epoch, ExtentId, FileId, SessionId, to_u64},
+    units::{Epoch, SessionId, to_u64},
 };
 
 /// What opening an archive for writing has settled.
@@ -137,12 +138,6 @@ pub(super) fn look(shared: &Shared) -> RecoveryReport {
     report
 }
 
-/// Says whether nobody writes, and nobody has died writing.
-fn has_no_session(shared: &Shared) -> bool {
-    // What cannot be told is no ground for a warning.
-    glance_at_sessions(shared.machine(), &shared.layout.sessions()).is_ok_and(|seen| seen.is_empty())
-}
-
 /// Times that the journal is looked at again because more of it could be read than before.
 const LOOKS: u32 = 3;
 
@@ -174,6 +169,7 @@ pub(super) fn mend_journal(shared: &Shared) -> Result<u64, CommitError> {
 /// Applies what the journal has and the catalog has not, and makes the copies of the journal whole.
 fn bring_forward(shared: &Shared) -> Result<RecoveryReport, OpenError> {
     let mut report = RecoveryReport::default();
+    let mut was_old = false;
     for _ in 0..LOOKS {
         let Publishing {
             mut writer,
@@ -181,16 +177,15 @@ fn bring_forward(shared: &Shared) -> Result<RecoveryReport, OpenError> {
             findings,
             faulty,
             applied,
+            was_old: was_old_now,
         } = publication::begin(shared)?;
         report.records_rolled_forward += applied;
+        was_old |= was_old_now;
         // Nobody publishes meanwhile: this is the write lock.
         let slots = slots_of(shared)?;
         check_slots(&slots, Head::of(&journal))?;
         report.lost_epoch = lost_epoch(shared, (&slots, &faulty), journal.epoch)?;
-        let was_old = report.records_rolled_forward > 1;
         if was_old {
-            // What was given out since, and never published, is not in the journal: no id is given twice.
-            skip_ids(&mut writer)?;
             report.unknown_extents = count_unknown_extents(shared, &writer)?;
         }
         if !findings.is_empty() {
@@ -201,8 +196,6 @@ fn bring_forward(shared: &Shared) -> Result<RecoveryReport, OpenError> {
                 continue;
             }
             writer.set_journal(&healed.encode())?;
-        }
-        if was_old || !findings.is_empty() {
             writer.commit()?;
         }
         return Ok(report);
@@ -256,16 +249,6 @@ fn check_slots(slots: &[SlotState], head: Head) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn count_unknown_extents(shared: &Shared, writer: &CatalogWriter) -> Result<u64, OpenError> {
-    let known: BTreeSet<ExtentId> = writer.extents()?.into_iter().map(|extent| extent.id).collect();
-    let mut unknown = 0;
-    for volume in shared.volumes.iter() {
-        let listed = volume.extents()?;
-        unknown += to_u64(listed.iter().filter(|stat| !known.contains(&stat.extent)).count());
-    }
-    Ok(unknown)
-}
-
 /// Makes the copies of the journal whole. Where all of them have lost their end, they go on from what the catalog knows.
 fn heal(shared: &Shared, state: &JournalState) -> Result<JournalState, PublicationError> {
     let scan = shared.journal.scan()?;
@@ -273,20 +256,6 @@ fn heal(shared: &Shared, state: &JournalState) -> Result<JournalState, Publicati
         Err(JournalError::Behind { .. }) => Ok(shared.journal.restart(state)?),
         healed => Ok(healed?),
     }
-}
-
-/// Ids that a catalog passes over when it was an old copy: more than anybody gives out without publishing.
-const SKIPPED_IDS: u64 = 1 << 24;
-
-fn skip_ids(writer: &mut CatalogWriter) -> Result<(), OpenError> {
-    let next = writer.next_ids()?;
-    writer.raise_next_ids(&NextIds {
-        file: FileId::new(next.file.get() + SKIPPED_IDS),
-        block: BlockId::new(next.block.get() + SKIPPED_IDS),
-        extent: ExtentId::new(next.extent.get() + SKIPPED_IDS),
-        commit: CommitId::new(next.commit.get() + SKIPPED_IDS),
-    });
-    Ok(())
 }
 
 /// Settles intents and extents in one transaction; the sessions of the dead go last.

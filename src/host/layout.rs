@@ -251,6 +251,14 @@ impl ArchiveLayout {
         sync_directory(self.storage(), directory_of(&self.root))
     }
 
+    /// Makes the names in the root durable, that of the catalog among them.
+    ///
+    /// # Errors
+    /// [`HostError::Io`].
+    pub fn sync_names(&self) -> Result<(), HostError> {
+        sync_directory(self.storage(), &self.root)
+    }
+
     /// Takes the right to make a catalog, so that of two processes that find no archive one makes it and the other fails.
     /// The root is made when it is missing. A creation leaves its mark before it makes anything else.
     ///
@@ -335,7 +343,7 @@ impl ArchiveLayout {
             Claim::Gone => None,
         };
         // The mark stays until the name of the catalog is durable: a creation may have failed to make it so.
-        sync_directory(self.storage(), &self.root)?;
+        self.sync_names()?;
         for path in found.into_iter().filter(|path| *path != mark) {
             if let Claim::Taken(stale) = LockedFile::claim(&self.machine.storage, &path)? {
                 stale.remove()?;

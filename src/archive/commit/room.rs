@@ -2,7 +2,11 @@
 
 use super::reservation::Draft;
 use crate::{
-    archive::{ballast::missing_bytes, shared::Shared},
+    archive::{
+        ballast::missing_bytes,
+        old_catalog::{ends_at, seal},
+        shared::Shared,
+    },
     catalog::{CatalogWriter, ExtentRecord, ExtentState, TransactionSize},
     error::{CommitError, VolumeError},
     geometry::FileGeometry,
@@ -60,22 +64,10 @@ pub(super) fn lane_positions(
                 end_bytes: extent.end_bytes - excess,
             });
         } else {
-            writer.put_extent(&ExtentRecord {
-                state: ExtentState::Sealed,
-                ..extent.clone()
-            })?;
+            seal(writer, extent)?;
         }
     }
     Ok(positions)
-}
-
-/// Says whether an extent is there and has exactly this length.
-fn ends_at(volume: &dyn Volume, extent: ExtentId, end_bytes: u64) -> Result<bool, VolumeError> {
-    match volume.read_at(extent, end_bytes, &mut [0]) {
-        Err(VolumeError::Truncated { len_bytes, .. }) => Ok(len_bytes == end_bytes),
-        Ok(()) | Err(VolumeError::Missing { .. } | VolumeError::Read { .. }) => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// Takes an extent id that has no file: an old catalog that was put back gives ids again, and what a commit has made goes

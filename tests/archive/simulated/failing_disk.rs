@@ -73,7 +73,7 @@ fn a_disk_that_fails_while_extents_are_made_costs_a_stream_nothing() {
     }
 }
 
-fn bytes_of(bench: &Bench, path: &Path) -> Vec<u8> {
+pub(super) fn bytes_of(bench: &Bench, path: &Path) -> Vec<u8> {
     let file = bench.disk.open(path, FileAccess::Read).unwrap();
     let mut bytes = vec![0; usize::try_from(file.info().unwrap().len_bytes).unwrap()];
     file.read_exact_at(0, &mut bytes).unwrap();

@@ -4,6 +4,7 @@ mod behind_the_record;
 mod failing_disk;
 mod left_behind;
 mod locks;
+mod old_catalogs;
 
 use std::{
     path::{Path, PathBuf},

@@ -107,7 +107,7 @@ impl Stage<'_> {
         };
         self.disk.marker(OLD_CATALOG);
         match self.exchange_catalog(&bytes) {
-            // What has failed has left the newest.
+            // What has failed has left the newest, or a name that a crash takes back.
             Ok(()) | Err(_) => self.is_catalog_old = true,
         }
     }

@@ -159,4 +159,21 @@ pub(super) const LIST: &[Workload] = &[
             stage.close();
         },
     ),
+    workload(
+        "old-catalog-by-one",
+        "somebody puts a catalog back that lacks one publication, which looks like a writer that has died",
+        |stage| {
+            stage.create();
+            stage.commit(What::file("a", 1, 1000));
+            stage.close();
+            stage.keep_catalog();
+            stage.open();
+            stage.replace(What::file("a", 2, 5000));
+            stage.close();
+            stage.put_catalog_back();
+            stage.open();
+            stage.commit(What::file("d", 1, 300));
+            stage.close();
+        },
+    ),
 ];
