@@ -39,6 +39,14 @@ impl ColumnSet {
         self.words.iter().all(|&word| word == 0)
     }
 
+    /// Says whether a column is in both sets.
+    pub fn intersects(&self, other: &Self) -> bool {
+        self.words
+            .iter()
+            .zip(&other.words)
+            .any(|(one, two)| one & two != 0)
+    }
+
     /// Adds every column of `other`.
     pub fn union_with(&mut self, other: &Self) {
         if self.words.len() < other.words.len() {
@@ -148,6 +156,14 @@ impl DamageMap {
             .filter(|shard| !self.bad_columns(*shard).is_empty())
     }
 
+    /// Returns the map as it would be with `lost` gone wholly, beside what is bad already: for the question what happens if.
+    #[must_use]
+    pub fn with_lost(&self, lost: &[ShardIndex]) -> Self {
+        let mut map = self.clone();
+        lost.iter().for_each(|shard| map.mark_shard(*shard));
+        map
+    }
+
     /// Decides what can be read.
     ///
     /// A column decodes when at most m of its leaves are bad. Where more than m leaf tables are gone, the tables cannot
@@ -155,30 +171,19 @@ impl DamageMap {
     /// as it is decoded, so all of them are lost.
     pub fn verdict(&self) -> BlockVerdict {
         let tolerated = self.geometry.shape().parity();
-        let table = self.geometry.table_column();
-        let bad_tables = table.map_or(0, |table| self.count_bad(table));
-        let mut worst = bad_tables;
+        let unproven = self.unproven_shards();
+        let mut worst = self
+            .geometry
+            .table_column()
+            .map_or(0, |table| self.count_bad(table));
         let mut lost = Vec::new();
-        let tables_decode = bad_tables <= tolerated;
-        let is_unproven = |shard: ShardIndex| {
-            let has_lost_table = |table| self.bad_columns(shard).contains(table);
-            !tables_decode && self.geometry.is_data(shard) && table.is_some_and(has_lost_table)
-        };
-        let is_bad = |shard: ShardIndex, column| {
-            let has_leaf = column < ColumnIndex::new(self.geometry.leaf_count(shard));
-            has_leaf && (self.bad_columns(shard).contains(column) || is_unproven(shard))
-        };
         for column in self.geometry.columns() {
-            let bad: Vec<_> = self
-                .geometry
-                .shards()
-                .filter(|shard| is_bad(*shard, column))
-                .collect();
-            let count = u16::try_from(bad.len()).expect("a block has at most 256 shards");
+            let bad = self.bad_shards(column, &unproven);
+            let count = shard_count(bad.len());
             worst = worst.max(count);
             let gone = bad
                 .iter()
-                .filter(|shard| count > tolerated || is_unproven(**shard));
+                .filter(|shard| count > tolerated || unproven.contains(shard));
             lost.extend(gone.filter_map(|shard| self.geometry.leaf_range_in_file(*shard, column)));
         }
         if !lost.is_empty() {
@@ -192,32 +197,86 @@ impl DamageMap {
         }
     }
 
-    fn count_bad(&self, column: ColumnIndex) -> u16 {
-        let count = self.shards.iter().filter(|bad| bad.contains(column)).count();
-        u16::try_from(count).expect("a block has at most 256 shards")
+    /// Returns the columns that do not decode, the table column among them where it does not.
+    pub(super) fn lost_columns(&self) -> ColumnSet {
+        let tolerated = self.geometry.shape().parity();
+        let unproven = self.unproven_shards();
+        let mut lost = ColumnSet::default();
+        self.geometry
+            .columns()
+            .filter(|column| shard_count(self.bad_shards(*column, &unproven).len()) > tolerated)
+            .chain(
+                self.geometry
+                    .table_column()
+                    .filter(|table| self.count_bad(*table) > tolerated),
+            )
+            .for_each(|column| lost.insert(column));
+        lost
     }
+
+    /// Returns the data shards of which no leaf can be proven: their table is gone, and the table column does not decode.
+    fn unproven_shards(&self) -> Vec<ShardIndex> {
+        let tolerated = self.geometry.shape().parity();
+        let Some(table) = self
+            .geometry
+            .table_column()
+            .filter(|table| self.count_bad(*table) > tolerated)
+        else {
+            return Vec::new();
+        };
+        self.damaged_shards()
+            .filter(|shard| self.geometry.is_data(*shard) && self.bad_columns(*shard).contains(table))
+            .collect()
+    }
+
+    /// Returns the shards whose leaf in a data column is bad, or as good as bad because nothing proves it.
+    fn bad_shards(&self, column: ColumnIndex, unproven: &[ShardIndex]) -> Vec<ShardIndex> {
+        self.geometry
+            .shards()
+            .filter(|shard| column.get() < self.geometry.leaf_count(*shard))
+            .filter(|shard| self.bad_columns(*shard).contains(column) || unproven.contains(shard))
+            .collect()
+    }
+
+    fn count_bad(&self, column: ColumnIndex) -> u16 {
+        shard_count(self.shards.iter().filter(|bad| bad.contains(column)).count())
+    }
+}
+
+impl BlockVerdict {
+    /// Returns how many more shards the block may lose, whichever they are, before bytes are lost; 0 where some are.
+    ///
+    /// `parity` is the parity count of the block.
+    ///
+    /// # Panics
+    /// When the verdict is of a block with more parity.
+    pub const fn margin(&self, parity: u16) -> u16 {
+        match self {
+            Self::Intact => parity,
+            Self::Degraded { worst } => parity
+                .checked_sub(*worst)
+                .expect("a degraded block has at most as many bad leaves in a column as parity shards"),
+            Self::Lost { .. } => 0,
+        }
+    }
+
+    /// Returns how many bytes of the file cannot be decoded.
+    pub fn lost_bytes(&self) -> u64 {
+        match self {
+            Self::Intact | Self::Degraded { .. } => 0,
+            Self::Lost { ranges, .. } => ranges.iter().map(|range| range.len()).sum(),
+        }
+    }
+}
+
+fn shard_count(count: usize) -> u16 {
+    u16::try_from(count).expect("a block has at most 256 shards")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        geometry::{BlockGeometryParts, FileLeaves},
-        units::{CodeShape, LeafLen},
-    };
-
-    const LEAF: u64 = 1024;
-
-    fn block(data: u16, parity: u16, len_bytes: u64) -> BlockGeometry {
-        BlockGeometry::from_parts(BlockGeometryParts {
-            shape: CodeShape::new(data, parity).expect("valid shape"),
-            leaf: LeafLen::from_log2(10).expect("1 KiB"),
-            file_leaves: FileLeaves::Many,
-            base_offset: 0,
-            data_len_bytes: len_bytes,
-        })
-        .expect("valid block")
-    }
+    use crate::plan::every_map::{LEAF, block, every_map, leaves, small_blocks};
 
     /// The slow, obvious answer: which data leaves lie in a column with more bad leaves than parity.
     fn lost_leaves(map: &DamageMap) -> Vec<ByteRange> {
@@ -251,60 +310,70 @@ mod tests {
         lost
     }
 
-    /// Every combination of bad leaves of a small block, tables included.
-    fn check_every_map(geometry: BlockGeometry) -> usize {
-        let mut leaves = Vec::new();
-        for shard in geometry.shards().filter(|shard| geometry.is_present(*shard)) {
-            leaves.extend((0..geometry.leaf_count(shard)).map(|column| (shard, ColumnIndex::new(column))));
-            if let Some(table) = geometry.table_column().filter(|_| geometry.is_data(shard)) {
-                leaves.push((shard, table));
-            }
-        }
-        assert!(
-            leaves.len() <= 16,
-            "{} leaves are too many to enumerate",
-            leaves.len()
-        );
-        for bits in 0_u32..1 << leaves.len() {
-            let mut map = DamageMap::new(geometry);
-            let chosen = leaves
-                .iter()
-                .enumerate()
-                .filter(|(index, _)| bits >> index & 1 == 1);
-            chosen.for_each(|(_, (shard, column))| map.mark_leaf(*shard, *column));
+    #[test]
+    fn every_damage_map_of_small_blocks_gets_exactly_the_right_verdict() {
+        let mut maps = 0;
+        for map in small_blocks().into_iter().flat_map(every_map) {
+            let is_damaged = map.damaged_shards().next().is_some();
             let expected = lost_leaves(&map);
-            match map.verdict() {
-                BlockVerdict::Intact => assert_eq!(bits, 0, "{map:?}"),
+            let verdict = map.verdict();
+            let lost: u64 = expected.iter().map(|range| range.len()).sum();
+            assert_eq!(verdict.lost_bytes(), lost, "{map:?}");
+            match verdict {
+                BlockVerdict::Intact => assert!(!is_damaged, "{map:?}"),
                 BlockVerdict::Degraded { worst } => {
-                    assert!(bits != 0 && expected.is_empty(), "{map:?}");
+                    assert!(is_damaged && expected.is_empty(), "{map:?}");
                     assert!(worst >= 1, "{map:?}");
                 }
                 BlockVerdict::Lost { ranges, worst } => {
                     assert_eq!(ranges, expected, "{map:?}");
-                    assert!(worst > geometry.shape().parity(), "{map:?}");
+                    assert!(worst > map.geometry().shape().parity(), "{map:?}");
                 }
             }
+            maps += 1;
         }
-        1 << leaves.len()
+        assert!(maps > 60_000, "{maps} maps");
+    }
+
+    /// Every damage map, and every set of shards that may go on top of it.
+    #[test]
+    fn as_many_shards_as_the_margin_says_may_go_whichever_they_are_and_one_more_is_too_many_somewhere() {
+        let few_leaves = |geometry: &BlockGeometry| leaves(geometry).len() <= 12;
+        for map in small_blocks().into_iter().filter(few_leaves).flat_map(every_map) {
+            let shape = map.geometry().shape();
+            let verdict = map.verdict();
+            let margin = verdict.margin(shape.parity());
+            let is_lost = |map: &DamageMap| matches!(map.verdict(), BlockVerdict::Lost { .. });
+            assert!(!is_lost(&map) || margin == 0, "{map:?} has a margin of {margin}");
+            let mut is_too_many_somewhere = false;
+            for bits in 0_u32..1 << shape.total() {
+                let gone = map
+                    .geometry()
+                    .shards()
+                    .filter(|shard| bits >> shard.get() & 1 == 1);
+                let gone: Vec<_> = gone.collect();
+                let without = map.with_lost(&gone);
+                if bits.count_ones() <= u32::from(margin) && !is_lost(&map) {
+                    assert!(!is_lost(&without), "{map:?} without {gone:?}");
+                }
+                is_too_many_somewhere |= bits.count_ones() == u32::from(margin) + 1 && is_lost(&without);
+            }
+            assert!(
+                is_too_many_somewhere,
+                "{map:?} has a margin of more than {margin}"
+            );
+        }
     }
 
     #[test]
-    fn every_damage_map_of_small_blocks_gets_exactly_the_right_verdict() {
-        let maps: usize = [
-            block(1, 3, LEAF),
-            block(1, 3, 2 * LEAF + 1),
-            block(1, 2, 4 * LEAF),
-            block(2, 1, 3 * LEAF + 7),
-            block(2, 2, 4 * LEAF),
-            block(3, 1, 3 * LEAF - 5),
-            block(3, 2, 5 * LEAF),
-            block(4, 2, 3 * LEAF + 9),
-            block(4, 2, 6 * LEAF),
-        ]
-        .map(check_every_map)
-        .iter()
-        .sum();
-        assert!(maps > 60_000, "{maps} maps");
+    fn a_map_with_lost_shards_keeps_its_damage_and_leaves_absent_shards_absent() {
+        let mut map = DamageMap::new(block(4, 2, 6 * LEAF));
+        map.mark_leaf(ShardIndex::new(0), ColumnIndex::new(1));
+        let what_if = map.with_lost(&[ShardIndex::new(3), ShardIndex::new(4)]);
+        let damaged = |map: &DamageMap| map.damaged_shards().map(ShardIndex::get).collect::<Vec<_>>();
+        assert_eq!((damaged(&map), damaged(&what_if)), (vec![0], vec![0, 4]));
+        assert_eq!(what_if.bad_columns(ShardIndex::new(4)), &ColumnSet::first(3));
+        assert_eq!(what_if.verdict(), BlockVerdict::Degraded { worst: 2 });
     }
 
     #[test]
@@ -342,5 +411,17 @@ mod tests {
         set.insert(ColumnIndex::new(63));
         set.insert(ColumnIndex::new(200));
         assert_eq!(set.runs(), [(0, 3), (63, 65), (200, 201)]);
+    }
+
+    #[test]
+    fn sets_intersect_where_they_share_a_column_however_long_they_are() {
+        let mut far = ColumnSet::default();
+        far.insert(ColumnIndex::new(130));
+        assert!(!far.intersects(&ColumnSet::first(130)) && !ColumnSet::first(130).intersects(&far));
+        assert!(far.intersects(&ColumnSet::first(131)) && ColumnSet::first(131).intersects(&far));
+        assert!(
+            !ColumnSet::default().intersects(&ColumnSet::default()),
+            "nothing is shared"
+        );
     }
 }

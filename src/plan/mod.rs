@@ -1,12 +1,15 @@
-//! Decisions without deeds: where frames go, in which order strips are worked, what damage means, and what a scrub reads in
-//! which order.
+//! Decisions without deeds: where frames go, in which order strips are worked, what damage means, what a repair writes
+//! anew, and what a scrub reads in which order.
 //!
 //! Values in, values out. This floor knows no file, no clock and no thread, so that every damage map of a small code and
 //! every layout of a small volume can be enumerated in a test.
 
 mod budget;
 mod damage;
+#[cfg(test)]
+mod every_map;
 mod layout;
+mod repair;
 mod scrub_order;
 mod strips;
 mod verified;
@@ -14,6 +17,7 @@ mod verified;
 pub use budget::{Budget, BudgetLeft, RateLimit};
 pub use damage::{BlockVerdict, ColumnSet, DamageMap};
 pub use layout::{ExtentUse, LaneLayout, LanePosition, Placement, UNNUMBERED};
+pub use repair::RepairPlan;
 pub use scrub_order::{ScrubExtent, ScrubPlan, ScrubRange, scrub_order};
 pub use strips::{Strip, strips_of_block};
 pub use verified::{VerifiedInterval, VerifiedSet};
