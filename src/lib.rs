@@ -68,8 +68,8 @@ pub mod volume;
 
 pub use archive::{
     Archive, ArchiveOptions, CommitAllOptions, CommitObserver, CommitOptions, CommitOutcome, CommitReceipt,
-    Event, FileInfo, FileReader, Finding, NameConflict, Observer, OpenOptions, RecoveryReport, Removal,
-    Resources, RestoreObserver, RestoreOptions, RestoreReceipt, ScrubReport, Snapshot, Source,
+    Event, FileInfo, FileReader, Finding, Losses, NameConflict, Observer, OpenOptions, RecoveryReport,
+    Removal, Resources, RestoreObserver, RestoreOptions, RestoreReceipt, ScrubReport, Snapshot, Source,
 };
 pub use catalog::{Access, EntryKind};
 pub use geometry::{Policy, Tier};

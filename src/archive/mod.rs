@@ -45,7 +45,7 @@ pub use options::{ArchiveOptions, CommitOptions, OpenOptions, Resources};
 pub use read::FileReader;
 pub use recovery::RecoveryReport;
 pub use remove::Removal;
-pub use restore::{RestoreOptions, RestoreReceipt};
+pub use restore::{Losses, RestoreOptions, RestoreReceipt};
 pub use scrub::ScrubReport;
 pub use snapshot::{BlockPlaces, FileInfo, Files, Snapshot, VolumeInfo};
 

@@ -12,7 +12,7 @@ use std::sync::{
 
 use super::{
     FileInfo, RestoreObserver, RestoreOptions, RestoreReceipt,
-    restore::{buffer_len, complete, restore, restore_directory},
+    restore::{Part, buffer_len, complete, restore, restore_directory},
     shared::Shared,
 };
 use crate::{
@@ -115,11 +115,14 @@ impl TreeRestorer<'_> {
         self.tell_synced()?;
         for (file, begun) in begun {
             let restored = match begun {
-                Ok(Begun::Link(restored)) => Ok(restored),
-                Ok(Begun::File(complete)) => complete.publish().map_err(RestoreError::from),
+                Ok(Begun::Link(restored)) => Ok((None, restored)),
+                Ok(Begun::File(complete, part)) => complete
+                    .publish()
+                    .map(|restored| (part, restored))
+                    .map_err(RestoreError::from),
                 Err(error) => Err(error),
             };
-            let outcome = restored.map(|restored| RestoreReceipt::of(&file, restored));
+            let outcome = restored.map(|(part, restored)| RestoreReceipt::of(&file, part, restored));
             self.untold.push((file, outcome));
         }
         for (mut file, _) in large {
@@ -166,7 +169,7 @@ impl TreeRestorer<'_> {
     fn keep_links(&mut self, begun: Vec<(FileRecord, Result<Begun, RestoreError>)>) {
         for (file, begun) in begun {
             if let Ok(Begun::Link(restored)) = begun {
-                let outcome = Ok(RestoreReceipt::of(&file, restored));
+                let outcome = Ok(RestoreReceipt::of(&file, None, restored));
                 self.untold.push((file, outcome));
             }
         }
@@ -184,7 +187,7 @@ impl TreeRestorer<'_> {
         match &file.kind {
             EntryKind::Directory => unreachable!("directories are made before"),
             EntryKind::SymbolicLink { target } => {
-                let (existing, durability) = (self.options.existing, self.options.durability);
+                let (existing, durability) = (self.options.existing_for(&file.name), self.options.durability);
                 let restored = self.target.create_symbolic_link(
                     &file.name,
                     target,
@@ -195,8 +198,8 @@ impl TreeRestorer<'_> {
             }
             EntryKind::File => {
                 let place = (self.target, &self.options);
-                let complete = complete(self.shared, (file, blocks), place, (buffer, self.observer))?;
-                Ok(Begun::File(Box::new(complete)))
+                let (complete, part) = complete(self.shared, (file, blocks), place, (buffer, self.observer))?;
+                Ok(Begun::File(Box::new(complete), part))
             }
         }
     }
@@ -257,7 +260,7 @@ impl TreeRestorer<'_> {
 
     fn restore_directory(&self, file: &FileRecord) -> Outcome {
         let restored = restore_directory(file, (self.target, &self.options))?;
-        Ok(RestoreReceipt::of(file, restored))
+        Ok(RestoreReceipt::of(file, None, restored))
     }
 
     /// Makes everything durable that has its name, and tells of it.
@@ -275,5 +278,5 @@ impl TreeRestorer<'_> {
 /// An entry that has its name, or waits for it.
 enum Begun {
     Link(Restored),
-    File(Box<CompleteFile>),
+    File(Box<CompleteFile>, Option<Part>),
 }

@@ -186,7 +186,8 @@ impl Snapshot {
     /// Restores a file beneath `target` under its own name.
     ///
     /// When this returns, every byte was verified against the root and, unless asked otherwise, is on disk. Permission
-    /// bits and modification time are those of the source.
+    /// bits and modification time are those of the source. With [`Losses::LeaveOut`](super::Losses::LeaveOut) a file that
+    /// has lost bytes is restored in part, under another name; the receipt names every lost byte.
     ///
     /// # Errors
     /// [`RestoreError`]; nothing is left under the name of the file then, and what stood there still stands.

@@ -397,6 +397,14 @@ pub enum RestoreError {
         #[from]
         source: ReadError,
     },
+    /// What is left of a file was asked for, and nothing is: no file is made that would be one hole.
+    #[error("all {len_bytes} bytes of {name} are lost")]
+    NothingLeft {
+        /// The file.
+        name: FileName,
+        /// Its length in bytes; every one of them is lost.
+        len_bytes: u64,
+    },
     /// The target lies in the archive or in one of its volumes.
     #[error("{} lies inside the archive itself", path.display())]
     TargetInsideArchive {

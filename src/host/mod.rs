@@ -36,7 +36,7 @@ pub use layout::{ArchiveLayout, ArchiveState, BuildLock, Building};
 pub use machine::Machine;
 pub use place::Place;
 pub use random::{Randomness, SystemRandomness};
-pub use restore::{CompleteFile, Durability, Made, RestoreFile, RestoreTarget, Restored};
+pub use restore::{CompleteFile, Durability, Made, RestoreFile, RestoreTarget, Restored, is_partial_name};
 pub use session::{DeadSession, SeenSession, Session, SessionInfo, SessionState};
 pub use session::{SessionGlance, SessionLife, glance_at_sessions, sessions};
 pub use source::{SourceFile, SourceIdentity, absolute_path, path_is_inside};

@@ -1,4 +1,4 @@
-//! Trees that are restored: below one directory, each file wholly or not at all.
+//! Trees that are restored: below one directory, each file wholly or not at all, or under a name that says it is a part.
 //!
 //! Every directory on the way is entered from the one before by its open descriptor, and symbolic links are never followed,
 //! so that nothing is written outside the target, also while another process swaps directories for links. A file is written
@@ -18,6 +18,7 @@ mod directories;
 mod file;
 mod file_system;
 mod link;
+mod partial;
 mod temporary;
 mod tree;
 
@@ -34,6 +35,7 @@ use rustix::{
 
 pub use directories::Made;
 pub use file::{CompleteFile, RestoreFile};
+pub use partial::is_partial_name;
 
 use self::{
     link::Link,

@@ -18,7 +18,7 @@ use bfdb::{
         RestoreOptions, RestoreReceipt, Source,
     },
     error::{CommitError, HostError, RestoreError},
-    host::{Durability, ExcludedDirectories, Existing, Place, RestoreTarget, TreeWalk, Walked},
+    host::{ExcludedDirectories, Existing, Place, RestoreTarget, TreeWalk, Walked},
     units::FileName,
 };
 
@@ -85,7 +85,7 @@ fn restore(store: &Store, prefix: &str, target: &Path, existing: Existing) -> Re
     let target = RestoreTarget::open(target).unwrap();
     let options = RestoreOptions {
         existing,
-        durability: Durability::Synced,
+        ..RestoreOptions::default()
     };
     let restored = Restored::default();
     store

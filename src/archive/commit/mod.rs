@@ -37,7 +37,7 @@ mod strip;
 
 use std::path::Path;
 
-pub(super) use block::{leaf_kind, strip_range};
+pub(super) use block::leaf_kind;
 pub(super) use many::commit_all;
 pub use many::{CommitAllOptions, NameConflict, Source};
 pub(super) use resumable::{open_source, resume};

@@ -37,6 +37,8 @@ pub(in crate::archive) struct BlockReader {
     /// Shards that were reported as damaged, so that each is reported once.
     reported: Mutex<Vec<bool>>,
     pub(super) decoders: Mutex<Vec<ColumnDecoder>>,
+    /// How many shards have no part in the table column, once it was needed.
+    pub(super) lost_tables: OnceLock<usize>,
     /// Leaves that were decoded beside the wanted one, kept until they are read; at most m segments.
     pub(super) decoded: Mutex<BTreeMap<(ShardIndex, ColumnIndex), Vec<u8>>>,
 }
@@ -51,6 +53,7 @@ impl BlockReader {
             tables: (0..total).map(|_| OnceLock::new()).collect(),
             reported: Mutex::new(vec![false; total]),
             decoders: Mutex::default(),
+            lost_tables: OnceLock::new(),
             decoded: Mutex::default(),
         }
     }
@@ -71,17 +74,41 @@ impl BlockReader {
         into: &mut [u8],
         observer: &dyn Observer,
     ) -> Result<(), LostLeaf> {
+        self.losses_of_run(shard, columns, into, observer)
+            .next()
+            .map_or(Ok(()), Err)
+    }
+
+    /// Reads a run of leaves of one data shard, decoding around damage, and goes on behind what is lost; returns the lost
+    /// leaves in order. What stands in their places in `into` means nothing.
+    pub(in crate::archive) fn read_what_is_left(
+        &self,
+        shard: ShardIndex,
+        columns: Range<u32>,
+        into: &mut [u8],
+        observer: &dyn Observer,
+    ) -> Vec<LostLeaf> {
+        self.losses_of_run(shard, columns, into, observer).collect()
+    }
+
+    /// Reads a run of leaves; the leaves that are not right as they are stored are decoded one by one as the lost ones are
+    /// asked for.
+    fn losses_of_run<'a>(
+        &'a self,
+        shard: ShardIndex,
+        columns: Range<u32>,
+        into: &'a mut [u8],
+        observer: &'a dyn Observer,
+    ) -> impl Iterator<Item = LostLeaf> + 'a {
         let bad = self.read_verified(shard, columns.clone(), into, observer);
-        if bad.is_empty() {
-            return Ok(());
-        }
+        let bad: Vec<ColumnIndex> = bad.iter().collect();
         let leaf_len = to_usize(self.geometry().leaf().bytes());
-        for column in bad.iter() {
+        bad.into_iter().filter_map(move |column| {
             let start = to_usize(u64::from(column.get() - columns.start)) * leaf_len;
             let end = (start + leaf_len).min(into.len());
-            self.recover_leaf(shard, column, &mut into[start..end], observer)?;
-        }
-        Ok(())
+            self.recover_leaf(shard, column, &mut into[start..end], observer)
+                .err()
+        })
     }
 
     /// Reads a run of leaves of one shard and returns the columns whose bytes are not right.

@@ -192,11 +192,14 @@ impl BlockReader {
         let bad = if missing <= usize::from(self.geometry().shape().parity())
             && self.table(shard, observer).is_none()
         {
-            // The column decodes, but nothing is left to check this leaf with.
-            let slices = self.geometry().shards();
-            1 + slices
-                .filter(|other| *other != shard && self.table_column_slice(*other, shard, &()).is_none())
-                .count()
+            // The column decodes, but nothing is left to check this leaf with. The same shards lack their tables for every
+            // leaf of the block, and to find that out whole shards may have to be hashed.
+            *self.lost_tables.get_or_init(|| {
+                let slices = self.geometry().shards();
+                1 + slices
+                    .filter(|other| *other != shard && self.table_column_slice(*other, shard, &()).is_none())
+                    .count()
+            })
         } else {
             missing
         };

@@ -36,10 +36,12 @@ const UNRESERVED_LEN_BYTES: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct RestoreFile {
     pub(super) file: File,
-    temporary: Temporary,
-    existing: Existing,
-    len_bytes: u64,
-    written: AtomicU64,
+    pub(super) temporary: Temporary,
+    pub(super) existing: Existing,
+    pub(super) len_bytes: u64,
+    pub(super) written: AtomicU64,
+    /// Bytes that nobody is going to write.
+    pub(super) left_out: u64,
 }
 
 /// A file that has everything but its final name; dropped without [`CompleteFile::publish`] it is removed.
@@ -84,6 +86,7 @@ impl RestoreFile {
             existing,
             len_bytes,
             written: AtomicU64::new(0),
+            left_out: 0,
         };
         file.reserve()?;
         Ok(file)
@@ -116,8 +119,8 @@ impl RestoreFile {
     /// [`RestoreFile::complete`].
     ///
     /// # Errors
-    /// [`HostError::Incomplete`] when fewer bytes were written than the file was begun with; [`HostError::Exists`] and
-    /// [`HostError::DirectoryInPlace`] when the name was taken meanwhile; [`HostError::Full`] when only the sync says that
+    /// [`HostError::Incomplete`] when fewer bytes were written than the file was begun with, less those that were left out;
+    /// [`HostError::Exists`] and [`HostError::DirectoryInPlace`] when the name was taken meanwhile; [`HostError::Full`] when only the sync says that
     /// there is no room; [`HostError::Io`] otherwise. The file is removed then, unless what failed is the sync of a
     /// directory: it has its name by that time, and may lose it in a crash.
     pub fn finish(self, mtime: Timestamp, mode: u32, durability: Durability) -> Result<Restored, HostError> {
@@ -167,14 +170,14 @@ impl RestoreFile {
         })
     }
 
-    /// A gap would be zeros that nobody has verified.
+    /// A gap that nobody knows of would be zeros that nobody has verified.
     fn expect_all_bytes(&mut self) -> Result<(), HostError> {
         let written = *self.written.get_mut();
         let metadata = self.file.metadata();
         let found_len = metadata
             .map_err(HostError::io(HostOperation::Inspect, &self.path()))?
             .len();
-        if written < self.len_bytes || found_len != self.len_bytes {
+        if written < self.len_bytes - self.left_out || found_len != self.len_bytes {
             return Err(HostError::Incomplete {
                 path: self.path(),
                 written: written.min(found_len),

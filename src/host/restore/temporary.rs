@@ -127,6 +127,27 @@ impl Temporary {
         self.tree.path_of(self.name.as_bytes())
     }
 
+    /// Returns where it would stand if its final name ended in `suffix`, in the same directory.
+    pub(super) fn spot_with(&self, suffix: &str) -> Result<Spot, HostError> {
+        let Ok(name) = FileName::from_bytes(&[self.name.as_bytes(), suffix.as_bytes()].concat()) else {
+            // What makes no name of a name is its length.
+            return Err(HostError::io(HostOperation::Rename, &self.path())(
+                Errno::NAMETOOLONG,
+            ));
+        };
+        Ok(Spot {
+            tree: Arc::clone(&self.tree),
+            directory: self.directory()?,
+            name,
+        })
+    }
+
+    /// Gives it another final name in the same directory.
+    pub(super) fn set_final_name(&mut self, name: FileName) {
+        assert_eq!(split(&name).0, split(&self.name).0, "another directory");
+        self.name = name;
+    }
+
     /// Lets go of the directory if many are open, so that thousands that wait for their names run into no limit.
     pub(super) fn loosen(&mut self) {
         if let Hold::Open(directory) = &self.directory

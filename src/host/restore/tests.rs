@@ -3,6 +3,7 @@
 mod batch;
 mod directories;
 mod link;
+mod partial;
 mod races;
 
 use std::{

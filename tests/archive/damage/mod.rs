@@ -3,6 +3,7 @@
 mod frames;
 mod hurt;
 pub mod oracle;
+mod partial;
 
 use std::{ops::Range, path::PathBuf};
 
@@ -28,6 +29,9 @@ fn random_damage(lengths: &[u64], seeds: Range<u64>) {
         let expected = bench.check(&story);
         if seed % 4 == 0 {
             bench.check_restore(&expected, &story);
+        }
+        if seed % 4 == 1 {
+            bench.check_partial_restore(&expected, &story);
         }
         lost += usize::from(expected.files.values().any(|file| !file.1.is_empty()));
         degraded += usize::from(expected.files.values().any(|file| file.1.is_empty()));

@@ -1,0 +1,322 @@
+//! Copying the strips of a file beside others, and around what is lost.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Losses;
+use crate::{
+    archive::{
+        observer::{Event, Observer},
+        read::{BlockReader, LostLeaf},
+        shared::{Shared, strip_len_bytes},
+        team::Member,
+    },
+    catalog::{BlockRecord, FileRecord},
+    error::{ReadError, RestoreError},
+    host::RestoreFile,
+    plan::{ColumnSet, Strip, strips_of_block},
+    units::{BlockIndex, ByteRange, ColumnIndex, ShardIndex, to_u64, to_usize},
+};
+
+/// How many lost ranges are collected before they are merged for the first time.
+const UNMERGED_COUNT: usize = 1024;
+
+/// Returns how many bytes of memory a strip of a file takes.
+pub(in crate::archive) fn buffer_len(file: &FileRecord) -> usize {
+    let shape = file.geometry.shape();
+    let rows = if shape.is_replication() {
+        1
+    } else {
+        usize::from(shape.total())
+    };
+    row_len(file) * rows
+}
+
+fn row_len(file: &FileRecord) -> usize {
+    to_usize(strip_len_bytes(file.geometry.shape()).max(file.geometry.leaf().bytes()))
+}
+
+pub(super) struct Work<'a> {
+    file: &'a FileRecord,
+    output: &'a RestoreFile,
+    observer: &'a dyn Observer,
+    losses: Losses,
+    cursor: Mutex<Cursor<'a>>,
+    lost: Mutex<LostRanges>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(
+        shared: &'a Arc<Shared>,
+        (file, blocks): (&'a FileRecord, &'a [BlockRecord]),
+        (output, losses): (&'a RestoreFile, Losses),
+        observer: &'a dyn Observer,
+    ) -> Self {
+        let cursor = Mutex::new(Cursor {
+            shared,
+            file,
+            blocks: blocks.iter(),
+            current: None,
+            is_stopped: false,
+        });
+        Self {
+            file,
+            output,
+            observer,
+            losses,
+            cursor,
+            lost: Mutex::default(),
+        }
+    }
+
+    /// Returns the bytes of the file that are lost, in order, once all of it was copied.
+    pub(super) fn into_lost(self) -> Vec<ByteRange> {
+        let lost = self.lost.into_inner().unwrap_or_else(PoisonError::into_inner);
+        lost.into_ranges()
+    }
+
+    /// Copies strips beside other members until none is left or one has failed, here or elsewhere.
+    pub(super) fn run(&self, member: &Member<'_>) -> Result<(), RestoreError> {
+        let result = self.run_until_stopped(member);
+        if result.is_err() {
+            self.cursor
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_stopped = true;
+        }
+        result
+    }
+
+    fn run_until_stopped(&self, member: &Member<'_>) -> Result<(), RestoreError> {
+        let len = buffer_len(self.file);
+        while let Some(mut buffer) = member.buffer(len).map_err(ReadError::from)? {
+            let Some(bytes) = self.copy_next(&mut buffer)? else {
+                return Ok(());
+            };
+            // Others may need it while the observer takes its time.
+            drop(buffer);
+            self.observer.event(Event::Progress { bytes });
+        }
+        Ok(())
+    }
+
+    /// Copies the next strip; returns how many bytes of the file that were, `None` when none is left.
+    pub(super) fn copy_next(&self, buffer: &mut [u8]) -> Result<Option<u64>, RestoreError> {
+        if self.observer.is_cancelled() {
+            return Err(RestoreError::Cancelled);
+        }
+        let next = self.cursor.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let Some((block, strip)) = next else {
+            return Ok(None);
+        };
+        let bytes = if self.file.geometry.shape().is_replication() {
+            self.copy_replica(&block, &strip, buffer)?
+        } else {
+            self.copy_columns(&block, &strip, buffer, row_len(self.file))?
+        };
+        Ok(Some(bytes))
+    }
+
+    fn copy_replica(
+        &self,
+        block: &BlockReader,
+        strip: &Strip,
+        buffer: &mut [u8],
+    ) -> Result<u64, RestoreError> {
+        let first = ShardIndex::new(0);
+        let len = block.run_len(first, strip.columns.clone());
+        let lost = block.read_what_is_left(first, strip.columns.clone(), &mut buffer[..len], self.observer);
+        self.lose(block, &lost)?;
+        self.write_row(block, strip, (first, &buffer[..len]), &lost)?;
+        Ok(to_u64(len))
+    }
+
+    fn copy_columns(
+        &self,
+        block: &BlockReader,
+        strip: &Strip,
+        buffer: &mut [u8],
+        row_len: usize,
+    ) -> Result<u64, RestoreError> {
+        let geometry = block.geometry();
+        let data: Vec<ShardIndex> = (0..geometry.shape().data()).map(ShardIndex::new).collect();
+        let mut rows: Vec<&mut [u8]> = buffer
+            .chunks_mut(row_len)
+            .take(usize::from(geometry.shape().total()))
+            .collect();
+        let mut bad = vec![ColumnSet::default(); rows.len()];
+        for (shard, row) in data.iter().zip(rows.iter_mut()) {
+            let len = block.run_len(*shard, strip.columns.clone());
+            if len > 0 {
+                let end = strip.columns.end.min(geometry.leaf_count(*shard));
+                bad[shard.as_usize()] =
+                    block.read_verified(*shard, strip.columns.start..end, &mut row[..len], self.observer);
+            }
+        }
+        let lost = if bad.iter().any(|columns| !columns.is_empty()) {
+            block.repair_rows(strip.columns.clone(), &mut rows, &mut bad, self.observer)
+        } else {
+            Vec::new()
+        };
+        self.lose(block, &lost)?;
+        let mut bytes = 0;
+        for (shard, row) in data.into_iter().zip(&rows) {
+            let len = block.run_len(shard, strip.columns.clone());
+            self.write_row(block, strip, (shard, &row[..len]), &lost)?;
+            bytes += to_u64(len);
+        }
+        Ok(bytes)
+    }
+
+    /// Writes the leaves of one shard in a strip, all but the lost ones.
+    fn write_row(
+        &self,
+        block: &BlockReader,
+        strip: &Strip,
+        (shard, row): (ShardIndex, &[u8]),
+        lost: &[LostLeaf],
+    ) -> Result<(), RestoreError> {
+        let geometry = block.geometry();
+        let (first, end) = (
+            strip.columns.start,
+            strip.columns.end.min(geometry.leaf_count(shard)),
+        );
+        let lost: Vec<ColumnIndex> = lost
+            .iter()
+            .filter(|lost| lost.shard == shard)
+            .map(|lost| lost.column)
+            .collect();
+        let mut good = ColumnSet::default();
+        (first..end)
+            .map(ColumnIndex::new)
+            .filter(|column| !lost.contains(column))
+            .for_each(|column| good.insert(column));
+        for (start, end) in good.runs() {
+            let offset = geometry.leaf_range_in_file(shard, ColumnIndex::new(start));
+            let offset = offset.expect("the shard has the leaf").start();
+            let from = to_usize(u64::from(start - first) * geometry.leaf().bytes());
+            let bytes = &row[from..from + block.run_len(shard, start..end)];
+            self.output.write_at(offset, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Notes leaves that are lost, or fails where nobody wants what is left.
+    fn lose(&self, block: &BlockReader, lost: &[LostLeaf]) -> Result<(), RestoreError> {
+        // In file order, so that the first lost byte of the strip is the one that is named.
+        let Some(first) = lost.iter().min_by_key(|lost| (lost.shard, lost.column)) else {
+            return Ok(());
+        };
+        match self.losses {
+            Losses::Refuse => Err(self.lost_error(block, *first).into()),
+            Losses::LeaveOut => {
+                let mut all = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+                let is_first = all.ranges.is_empty();
+                all.add(lost.iter().map(|lost| range_in_file(block, *lost)));
+                drop(all);
+                if is_first {
+                    // Before the rest of a long file is read for nothing.
+                    self.output.check_partial_name()?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn lost_error(&self, block: &BlockReader, lost: LostLeaf) -> ReadError {
+        ReadError::Lost {
+            name: self.file.name.clone(),
+            range: range_in_file(block, lost),
+            block: block.record().index,
+            bad: lost.bad,
+            tolerated: block.geometry().shape().parity(),
+        }
+    }
+}
+
+fn range_in_file(block: &BlockReader, lost: LostLeaf) -> ByteRange {
+    let range = block.geometry().leaf_range_in_file(lost.shard, lost.column);
+    range.expect("a data leaf is lost")
+}
+
+/// Lost bytes as they are met, in any order; takes as much memory as twice the ranges that they make.
+#[derive(Debug, Default)]
+struct LostRanges {
+    ranges: Vec<ByteRange>,
+    /// How many there were after they were merged last.
+    merged_count: usize,
+}
+
+impl LostRanges {
+    fn add(&mut self, ranges: impl Iterator<Item = ByteRange>) {
+        self.ranges.extend(ranges);
+        if self.ranges.len() >= UNMERGED_COUNT + 2 * self.merged_count {
+            ByteRange::merge(&mut self.ranges);
+            self.merged_count = self.ranges.len();
+        }
+    }
+
+    fn into_ranges(mut self) -> Vec<ByteRange> {
+        ByteRange::merge(&mut self.ranges);
+        self.ranges
+    }
+}
+
+/// Deals the strips of a file in order.
+struct Cursor<'a> {
+    shared: &'a Arc<Shared>,
+    file: &'a FileRecord,
+    blocks: std::slice::Iter<'a, BlockRecord>,
+    current: Option<(Arc<BlockReader>, std::vec::IntoIter<Strip>)>,
+    is_stopped: bool,
+}
+
+impl Cursor<'_> {
+    fn next(&mut self) -> Option<(Arc<BlockReader>, Strip)> {
+        loop {
+            if self.is_stopped {
+                return None;
+            }
+            if let Some((block, strips)) = &mut self.current
+                && let Some(strip) = strips.next()
+            {
+                return Some((Arc::clone(block), strip));
+            }
+            let record = self.blocks.next()?.clone();
+            let index: BlockIndex = record.index;
+            let strip_len = strip_len_bytes(record.geometry.shape());
+            let strips: Vec<Strip> = strips_of_block(index, &record.geometry, strip_len).collect();
+            let block = BlockReader::new(Arc::clone(&self.shared.volumes), self.file.name.clone(), record);
+            self.current = Some((Arc::new(block), strips.into_iter()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_ranges_take_no_more_memory_than_what_they_make_however_many_are_added() {
+        let count = 100_000;
+        let mut lost = LostRanges::default();
+        for index in 0..count {
+            // Each once, far from the one before.
+            let at = index * 7919 % count * 10;
+            let range = ByteRange::at(at, if at % 1000 == 0 { 5 } else { 10 }).expect("small");
+            lost.add(std::iter::once(range));
+        }
+        let ranges = lost.into_ranges();
+        assert_eq!(ranges.len(), 1001, "a gap in each thousand bytes");
+        assert_eq!(ranges[1].start() - ranges[0].end(), 5);
+
+        let mut lost = LostRanges::default();
+        for index in 0..count {
+            lost.add(std::iter::once(ByteRange::at(index * 10, 10).expect("small")));
+            assert!(lost.ranges.len() <= UNMERGED_COUNT + 2, "{}", lost.ranges.len());
+        }
+        assert_eq!(
+            lost.into_ranges(),
+            [ByteRange::new(0, count * 10).expect("in order")]
+        );
+    }
+}
