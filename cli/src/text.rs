@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, fmt::Write as _, path::Path, time::Duration};
 
-use bfdb::units::Timestamp;
+use bfdb::units::{ByteRange, Timestamp};
+
+/// Ranges that are shown of a list.
+const MAX_RANGES: usize = 8;
 
 const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
@@ -29,6 +32,17 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
         (1, _) => format!("1 {noun}"),
         (_, Some(stem)) => format!("{number} {stem}ies"),
         (_, None) => format!("{number} {noun}s"),
+    }
+}
+
+/// Returns the first ranges of a list, and how many follow: `0..65536, 131072..262144 and 12 more`.
+pub(crate) fn ranges(ranges: &[ByteRange]) -> String {
+    let (shown, more) = ranges.split_at(ranges.len().min(MAX_RANGES));
+    let shown: Vec<String> = shown.iter().map(ByteRange::to_string).collect();
+    let shown = shown.join(", ");
+    match more.len() {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
@@ -155,6 +169,19 @@ mod tests {
         for (bytes, expected) in cases {
             assert_eq!(size(bytes), expected);
         }
+    }
+
+    #[test]
+    fn a_list_of_ranges_is_cut_off_after_eight_and_says_how_many_follow() {
+        let list = |count: u64| {
+            let list = (0..count).map(|index| ByteRange::at(index * 10, 5).expect("small"));
+            ranges(&list.collect::<Vec<_>>())
+        };
+        assert_eq!(list(1), "0..5");
+        assert_eq!(list(2), "0..5, 10..15");
+        assert!(list(8).ends_with(", 70..75"), "{}", list(8));
+        assert_eq!(list(9), format!("{} and 1 more", list(8)));
+        assert_eq!(list(1000), format!("{} and 992 more", list(8)));
     }
 
     #[test]

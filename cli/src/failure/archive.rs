@@ -90,6 +90,7 @@ pub(crate) fn restore_error(error: &RestoreError) -> Meaning {
         RestoreError::Read { source } => read_error(source),
         RestoreError::Host { source } => host_error(source),
         RestoreError::Cancelled => Meaning::Interrupted,
+        RestoreError::NothingLeft { .. } => Meaning::Lost,
         RestoreError::TargetInsideArchive { .. } | _ => Meaning::Failed,
     }
 }

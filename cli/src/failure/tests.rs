@@ -200,6 +200,11 @@ fn a_damaged_catalog_is_told_from_lost_bytes_whichever_operation_meets_it() {
     };
     assert_eq!(read_error(&lost()).code(), exit::LOST);
     assert_eq!(restore_error(&RestoreError::from(lost())).code(), exit::LOST);
+    let nothing_left = RestoreError::NothingLeft {
+        name: "a".parse().expect("a name"),
+        len_bytes: 1,
+    };
+    assert_eq!(restore_error(&nothing_left).code(), exit::LOST);
     let catalog = [
         read_error(&damaged_catalog().into()),
         restore_error(&RestoreError::from(ReadError::from(damaged_catalog()))),

@@ -11,6 +11,7 @@ mod damage;
 mod harness;
 mod listing;
 mod options;
+mod partial;
 mod reading;
 mod recover;
 mod restore;

@@ -29,13 +29,15 @@ pub(super) fn run(restoring: &Restoring, prefix: Option<&FileName>) -> Result<()
 
 /// Refuses what stands in the way, as restoring would.
 fn check_place(entry: &FileInfo, arguments: &Arguments) -> Result<(), RestoreError> {
-    let path = arguments.path_of(entry);
+    let path = arguments.path_of(&entry.name);
     check_way(&path, arguments)?;
     let is_directory = entry.kind == EntryKind::Directory;
     let error = match std::fs::symlink_metadata(&path) {
         Ok(found) if found.is_dir() && is_directory => return Ok(()),
         Ok(found) if found.is_dir() => HostError::DirectoryInPlace { path },
-        Ok(_) if !arguments.overwrite || is_directory => HostError::Exists { path },
+        Ok(_) if !arguments.overwrite || arguments.keeps(&entry.name) || is_directory => {
+            HostError::Exists { path }
+        }
         Ok(_) | Err(_) => return Ok(()),
     };
     Err(error.into())

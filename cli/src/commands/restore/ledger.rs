@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use bfdb::{
-    archive::{FileInfo, Snapshot},
+    archive::{FileInfo, RestoreReceipt, Snapshot},
     catalog::EntryKind,
     error::{HostError, ReadError, RestoreError},
-    units::FileName,
+    units::{ByteRange, FileName},
 };
 use serde::Serialize;
 
@@ -18,8 +18,8 @@ use crate::{
     },
     context::Context,
     exit,
-    failure::{Failure, Meaning, restore_error},
-    output::Loudness,
+    failure::{Failure, Meaning, as_pairs, restore_error},
+    output::{Form, Loudness},
     progress::Stopwatch,
     text,
 };
@@ -33,6 +33,7 @@ pub(super) struct Ledger<'a> {
     named: BTreeSet<&'a FileName>,
     counts: Counts,
     bytes: u64,
+    partial: u64,
     failed: u64,
     /// The worst that anything failed with.
     code: u8,
@@ -54,6 +55,8 @@ struct FileLine {
     root: Option<String>,
     path: String,
     result: &'static str,
+    #[serde(serialize_with = "as_pairs", skip_serializing_if = "Vec::is_empty")]
+    lost: Vec<ByteRange>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -66,6 +69,7 @@ struct Summary {
     #[serde(flatten)]
     counts: Counts,
     bytes: u64,
+    partial: u64,
     failed: u64,
     seconds: f64,
     dry_run: bool,
@@ -80,6 +84,7 @@ impl<'a> Ledger<'a> {
             named: arguments.names.iter().collect(),
             counts: Counts::default(),
             bytes: 0,
+            partial: 0,
             failed: 0,
             code: exit::SUCCESS,
             lost: Vec::new(),
@@ -98,10 +103,7 @@ impl<'a> Ledger<'a> {
     pub(super) fn restored(&mut self, entry: &FileInfo, not_kept: &[HostError], log: &DamageLog) {
         self.counts.add(&entry.kind);
         self.bytes += entry.len_bytes;
-        for error in not_kept {
-            let why = Failure::of(error, Meaning::Failed).in_one_line();
-            self.context.warn(format!("{}: {why}", entry.name), Vec::new());
-        }
+        self.warn_of_not_kept(&entry.name, not_kept);
         log.warn_about(&entry.name, self.context);
         let line = self.line_of(entry);
         let output = self.context.output;
@@ -118,13 +120,37 @@ impl<'a> Ledger<'a> {
         output.flush();
     }
 
+    /// A file of which bytes are lost and the others are there again.
+    pub(super) fn restored_in_part(&mut self, entry: &FileInfo, receipt: RestoreReceipt, log: &DamageLog) {
+        self.partial += 1;
+        log.forget(&entry.name);
+        self.warn_of_not_kept(&entry.name, &receipt.not_kept);
+        let path = text::path(&self.arguments.path_of(&receipt.restored_as));
+        let failure = self.lost_bytes(entry, &receipt.lost, &format!("the rest is in {path}"));
+        self.note_code(&failure);
+        self.context.output.json(&FileLine {
+            result: "partial",
+            path,
+            lost: receipt.lost,
+            ..self.line_of(entry)
+        });
+        self.context.output.failure(&failure);
+        self.context.output.flush();
+    }
+
     pub(super) fn failed(&mut self, entry: &FileInfo, error: RestoreError, log: &DamageLog) {
         self.failed += 1;
         log.forget(&entry.name);
         let failure = self.failure(&error, entry);
         self.note_code(&failure);
+        let lost = if let RestoreError::NothingLeft { len_bytes, .. } = &error {
+            whole(*len_bytes)
+        } else {
+            Vec::new()
+        };
         self.context.output.json(&FileLine {
             result: "failed",
+            lost,
             error: Some(failure.in_one_line()),
             ..self.line_of(entry)
         });
@@ -144,11 +170,14 @@ impl<'a> Ledger<'a> {
         for (name, error) in std::mem::take(&mut self.lost) {
             let failure = read_failure(&error, &name, snapshot, self.context);
             self.note_code(&failure);
+            let again = format!("restore --partial -o {}", self.output_word());
+            let failure = failure.suggest(self.context.command(&again, &[&name]));
             self.context.output.failure(&failure);
         }
         self.context.output.json(&Summary {
             counts: self.counts,
             bytes: self.bytes,
+            partial: self.partial,
             failed: self.failed,
             seconds: self.stopwatch.seconds(),
             dry_run: self.arguments.dry_run,
@@ -160,6 +189,9 @@ impl<'a> Ledger<'a> {
             let elapsed = text::duration(self.stopwatch.elapsed());
             format!("{done}, {bytes} restored in {elapsed}")
         };
+        if self.partial > 0 {
+            line = format!("{line}, {} in part", self.partial);
+        }
         if self.failed > 0 {
             line = format!("{line}, {} failed", self.failed);
         }
@@ -179,7 +211,7 @@ impl<'a> Ledger<'a> {
         if self.arguments.dry_run {
             return String::new();
         }
-        if self.counts.total() == 0 {
+        if self.counts.total() + self.partial == 0 {
             return "nothing was restored".to_owned();
         }
         let (done, bytes) = (self.counts.in_words(), text::size(self.bytes));
@@ -188,6 +220,13 @@ impl<'a> Ledger<'a> {
         } else {
             "the same command with --overwrite"
         };
+        if self.partial > 0 {
+            let partial = self.partial;
+            return format!(
+                "{done}, {bytes} restored, each wholly, and {partial} in part; {again} restores everything but parts \
+                 that are there"
+            );
+        }
         format!("{done}, {bytes} restored, each wholly; {again} restores everything")
     }
 
@@ -196,11 +235,19 @@ impl<'a> Ledger<'a> {
         let name = &entry.name;
         match error {
             RestoreError::Read { source } => self.context.failure(source, meaning),
+            RestoreError::NothingLeft { len_bytes, .. } => {
+                self.lost_bytes(entry, &whole(*len_bytes), "nothing was restored")
+            }
             RestoreError::Host { source } => {
                 let failure = Failure::of(source, meaning);
                 let is_in_place = matches!(source, HostError::DirectoryInPlace { .. });
-                if matches!(source, HostError::Exists { .. }) {
-                    return self.suggest_overwrite(failure, name);
+                if let HostError::Exists { path } = source {
+                    if *path == self.arguments.path_of(name) && !self.arguments.keeps(name) {
+                        return self.suggest_overwrite(failure, name);
+                    }
+                    let elsewhere = self.context.command("restore --partial -o DIR", &[name]);
+                    let never = format!("{name} was not restored: what is named .partial is never replaced");
+                    return failure.under(never).suggest(elsewhere);
                 }
                 if matches!(source, HostError::NotDirectory { .. }) {
                     // It names something above, which is in the way of others too.
@@ -219,6 +266,31 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// A file that has lost bytes, in one line however many there are; `outcome` says what became of the others.
+    fn lost_bytes(&self, entry: &FileInfo, lost: &[ByteRange], outcome: &str) -> Failure {
+        let bytes: u64 = lost.iter().map(|range| range.len()).sum();
+        let (name, len, ranges) = (&entry.name, entry.len_bytes, text::ranges(lost));
+        let message = format!("{name}: {bytes} of {len} bytes are lost: {ranges}; {outcome}");
+        let mut failure = Failure::new(exit::LOST, message);
+        // People have them in the line.
+        if self.context.output.form() == Form::Json {
+            failure.ranges = lost.to_vec();
+        }
+        failure
+    }
+
+    fn warn_of_not_kept(&self, name: &FileName, not_kept: &[HostError]) {
+        for error in not_kept {
+            let why = Failure::of(error, Meaning::Failed).in_one_line();
+            self.context.warn(format!("{name}: {why}"), Vec::new());
+        }
+    }
+
+    /// The directory to restore into, for a shell.
+    fn output_word(&self) -> String {
+        text::shell_word(&text::path(&self.arguments.output)).into_owned()
+    }
+
     /// Says how to replace what is in the way: of a name that was given that alone, otherwise of everything.
     fn suggest_overwrite(&mut self, failure: Failure, name: &FileName) -> Failure {
         let names: Vec<&FileName> = if self.named.contains(name) {
@@ -228,8 +300,8 @@ impl<'a> Ledger<'a> {
         } else {
             self.arguments.names.iter().collect()
         };
-        let output = text::path(&self.arguments.output);
-        let again = format!("restore --overwrite -o {}", text::shell_word(&output));
+        let partial = if self.arguments.partial { " --partial" } else { "" };
+        let again = format!("restore --overwrite{partial} -o {}", self.output_word());
         failure.suggest(self.context.command(&again, &names))
     }
 
@@ -247,10 +319,16 @@ impl<'a> Ledger<'a> {
             target: target(&entry.kind),
             length: entry.len_bytes,
             root: (entry.kind == EntryKind::File).then(|| entry.root.to_string()),
-            path: text::path(&self.arguments.path_of(entry)),
+            path: text::path(&self.arguments.path_of(&entry.name)),
             result: "restored",
+            lost: Vec::new(),
             error: None,
             dry_run: self.arguments.dry_run,
         }
     }
+}
+
+/// All bytes of a file.
+fn whole(len_bytes: u64) -> Vec<ByteRange> {
+    ByteRange::at(0, len_bytes).into_iter().collect()
 }

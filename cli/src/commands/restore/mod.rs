@@ -11,10 +11,10 @@ use std::{
 };
 
 use bfdb::{
-    archive::{Event, FileInfo, Observer, RestoreObserver, RestoreOptions, RestoreReceipt, Snapshot},
+    archive::{Event, FileInfo, Losses, Observer, RestoreObserver, RestoreOptions, RestoreReceipt, Snapshot},
     catalog::Access,
     error::RestoreError,
-    host::{Existing, RestoreTarget, path_is_inside},
+    host::{Existing, RestoreTarget, is_partial_name, path_is_inside},
     units::FileName,
 };
 
@@ -35,12 +35,16 @@ use crate::{
 /// is made when it is missing. A file appears under its name only when every byte of it is right and on disk. Directories
 /// and symbolic links come back as such; permissions and modification times are kept. One file that cannot be restored
 /// does not stop the rest.
+///
+/// A file that has lost bytes is not restored. With --partial every byte that is left of it is, as DIR/NAME.partial: what
+/// is lost is left out, reads as zeros, and is listed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     bfdb restore photo.cr3 -o .                      ./photo.cr3\n  \
     bfdb restore 2024/iceland -o /tmp/back           everything below 2024/iceland\n  \
     bfdb restore -o /tmp/back                        everything\n  \
-    bfdb restore photo.cr3 -o . --overwrite          also where ./photo.cr3 exists\n\n\
+    bfdb restore photo.cr3 -o . --overwrite          also where ./photo.cr3 exists\n  \
+    bfdb restore film.mkv -o . --partial             ./film.mkv.partial, where bytes of it are lost\n\n\
     Exit codes: 0 all are restored, 5 bytes are lost, 15 no such name, 3 some are restored, 1 none is.")]
 pub(crate) struct Arguments {
     /// Names of files, or of directories above them; everything when none is given
@@ -52,6 +56,9 @@ pub(crate) struct Arguments {
     /// Replace files and links that exist; directories are never replaced
     #[arg(long)]
     overwrite: bool,
+    /// Restore what is left of a file that has lost bytes, as NAME.partial; what ends so is never replaced
+    #[arg(long)]
+    partial: bool,
     /// Change nothing, say what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -59,8 +66,13 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     /// Returns where something is restored.
-    fn path_of(&self, entry: &FileInfo) -> PathBuf {
-        self.output.join(OsStr::from_bytes(entry.name.as_bytes()))
+    fn path_of(&self, name: &FileName) -> PathBuf {
+        self.output.join(OsStr::from_bytes(name.as_bytes()))
+    }
+
+    /// Says whether nothing takes the place of what has a name, whatever was asked for.
+    fn keeps(&self, name: &FileName) -> bool {
+        self.partial && is_partial_name(name)
     }
 
     /// Returns what to restore, each thing once; `None` is everything.
@@ -118,7 +130,10 @@ impl Observer for Restoring<'_> {
 impl RestoreObserver for Restoring<'_> {
     fn entry_done(&self, entry: &FileInfo, result: Result<RestoreReceipt, RestoreError>) {
         self.with_ledger(|ledger| match result {
-            Ok(receipt) => ledger.restored(entry, &receipt.not_kept, &self.log),
+            Ok(receipt) if receipt.lost.is_empty() => {
+                ledger.restored(entry, &receipt.not_kept, &self.log);
+            }
+            Ok(receipt) => ledger.restored_in_part(entry, receipt, &self.log),
             // What was not finished when the command was interrupted has not failed.
             Err(RestoreError::Cancelled) => {}
             Err(error) => ledger.failed(entry, error, &self.log),
@@ -134,6 +149,11 @@ impl Restoring<'_> {
                 Existing::Overwrite
             } else {
                 Existing::Refuse
+            },
+            losses: if self.arguments.partial {
+                Losses::LeaveOut
+            } else {
+                Losses::Refuse
             },
             ..RestoreOptions::default()
         };
