@@ -9,7 +9,7 @@
 //! | you use a volume | one that fails at a chosen call | [`FaultyVolume`] |
 //! | your code uses [`bfdb::storage::Storage`] | a disk in memory that can be crashed anywhere | [`SimulatedStorage`] |
 //! | you want to see damage found on real files | flipped bits, cuts, zeros, replayably | [`damage`] |
-//! | you change the engine | everything at once, without end | [`crashes::campaign`], [`killing`], [`concurrency`], [`resting`] |
+//! | you change the engine | everything at once, without end | [`crashes::campaign`], [`killing`], [`concurrency`], [`resting`], [`decay`] |
 //!
 //! `README.md` of this crate walks through the first four. The shortest program that is worth having stores two files and
 //! remembers what was acknowledged; it is crashed between any two operations of its disk, in every class of ways, and each of
@@ -80,6 +80,7 @@ pub mod concurrency;
 pub mod conformance;
 pub mod crashes;
 pub mod damage;
+pub mod decay;
 pub mod faulty;
 pub mod killing;
 pub mod resting;

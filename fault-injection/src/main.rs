@@ -26,6 +26,7 @@ use bfdb_fault_injection::{
         case::Case,
         explore::{Findings, replay},
     },
+    decay,
     killing::{self, Chain},
     resting::{self, EveryBit, Tally},
 };
@@ -35,7 +36,7 @@ usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--le
 
   --minutes M    go on for so long
   --states N     go on until so many different images were checked, a quarter of them through the whole engine, with one killed
-                 process to 650, one concurrent operation to 40 and one archive damaged at rest to 20
+                 process to 650, one concurrent operation to 40 and one archive damaged at rest to 10, half of them in extents
   --seed S       what everything random follows from (1)
   --level LEVEL  one of these; all but the last without this
                    crash         crashes of the engine
@@ -44,6 +45,7 @@ usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--le
                    kill          real processes that are killed
                    concurrent    real processes that work at once
                    damage        catalogs, journals and slots damaged at rest
+                   decay         extents damaged at rest
                    catalog-bits  every bit of a small catalog, and that is the end
   --from BIT     with catalog-bits: the first of them (0)
   --replay CASE  check one image again, as a violation names it
@@ -53,11 +55,12 @@ Without an end it goes on for one minute.";
 /// Between two lines that say how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// What a mixed campaign of so many states has beside them: to 200 000, 300 kills, 5000 concurrent operations and 10 000 damaged
-/// archives.
+/// What a mixed campaign of so many states has beside them: to 200 000, 300 kills, 5000 concurrent operations and 20 000 damaged
+/// archives, of which 10 000 have damaged extents.
 const STATES_PER_KILL: u64 = 650;
 const STATES_PER_OPERATION: u64 = 40;
-const STATES_PER_DAMAGED: u64 = 20;
+const STATES_PER_DAMAGED: u64 = 10;
+const STATES_PER_DECAYED: u64 = 20;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Some(case) if case.workload == concurrency::TOGETHER => env::current_exe()
             .and_then(|program| concurrency::run(&Together::small(program, case.seed), &findings)),
         Some(case) if resting::is_case(case) => resting::replay(case, &findings),
+        Some(case) if decay::is_case(case) => decay::replay(case, &findings),
         Some(case) => replay(case, &findings),
         None => explore(&wanted, &findings),
     };
@@ -98,13 +102,14 @@ fn main() -> ExitCode {
     }
     let violations = findings.violations().len();
     println!(
-        "{{\"type\":\"summary\",\"states\":{},\"engine_states\":{},\"errors\":{},\"kills\":{},\"operations\":{},\"damaged\":{},\"violations\":{violations},\"seed\":{}}}",
+        "{{\"type\":\"summary\",\"states\":{},\"engine_states\":{},\"errors\":{},\"kills\":{},\"operations\":{},\"damaged\":{},\"decayed\":{},\"violations\":{violations},\"seed\":{}}}",
         findings.images(),
         findings.engine_images(),
         findings.errors(),
         findings.kills(),
         findings.operations(),
         findings.damaged(),
+        findings.decayed(),
         wanted.seed,
     );
     if violations == 0 {
@@ -147,6 +152,7 @@ impl End {
                     && findings.kills() >= states / STATES_PER_KILL
                     && findings.operations() >= states / STATES_PER_OPERATION
                     && findings.damaged() >= states / STATES_PER_DAMAGED
+                    && findings.decayed() >= states / STATES_PER_DECAYED
             }
         }
     }
@@ -194,6 +200,7 @@ fn part_of(name: &str) -> Option<Part> {
         "below" => Part::Below,
         "kill" => Part::Kill,
         "damage" => Part::Damage,
+        "decay" => Part::Decay,
         "concurrent" => Part::Concurrency,
         _ => return None,
     })

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     concurrency::{self, Together},
+    decay,
     killing::{self, Chain},
     resting::{self, Tally},
     simulation::Limits,
@@ -36,8 +37,10 @@ pub enum Part {
     Below,
     /// Real processes that are killed.
     Kill,
-    /// Archives that are damaged at rest.
+    /// Archives whose catalog, journal or slots are damaged at rest.
     Damage,
+    /// Archives whose extents are.
+    Decay,
     /// Real processes that work at once.
     Concurrency,
 }
@@ -70,8 +73,11 @@ const CHAINS: u64 = 64;
 /// Archives of a round in which processes work at once, 400 to 1200 operations in each.
 const COMPANIES: u64 = 20;
 
-/// Seeds of a round whose archives are damaged at rest.
+/// Seeds of a round whose archives are damaged at rest: catalog, journal and slots.
 const RESTING: u64 = 80;
+
+/// Seeds of a round whose archives have damaged extents.
+const DECAYING: u64 = 128;
 
 /// One thing to do.
 struct Job<'a> {
@@ -86,6 +92,7 @@ enum Work<'a> {
     Scenario(&'a dyn Scenario),
     Program(&'a Path),
     Resting,
+    Decaying,
 }
 
 /// Goes on until `is_enough` says so; it is asked before each job.
@@ -144,7 +151,8 @@ fn round<'a>(plan: &'a Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<J
     }
     let kills = of_processes(plan, (Part::Kill, CHAINS), number);
     let companies = of_processes(plan, (Part::Concurrency, COMPANIES), number);
-    let resting = resting_jobs(plan, number);
+    let resting = of_archives(plan, (Part::Damage, Work::Resting, RESTING), number);
+    let decaying = of_archives(plan, (Part::Decay, Work::Decaying, DECAYING), number);
     let engine: Vec<_> = of_level(Level::Engine).collect();
     let rounds = engine.len();
     // As many at a time as make the shares even at any time: a campaign that ends early is mixed like a long one.
@@ -152,6 +160,7 @@ fn round<'a>(plan: &'a Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<J
     let (floor_count, kill_count, company_count) = (below.len(), kills.len(), companies.len());
     let (mut below, mut kills, mut companies) = (below.into_iter(), kills.into_iter(), companies.into_iter());
     let (resting_count, mut resting) = (resting.len(), resting.into_iter());
+    let (decaying_count, mut decaying) = (decaying.len(), decaying.into_iter());
     let mut jobs = Vec::new();
     for (index, scenario) in engine.into_iter().enumerate() {
         for part in [Part::Crash, Part::Error] {
@@ -164,21 +173,22 @@ fn round<'a>(plan: &'a Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<J
         jobs.extend(below.by_ref().take(due(floor_count, index)));
         jobs.extend(kills.by_ref().take(due(kill_count, index)));
         jobs.extend(resting.by_ref().take(due(resting_count, index)));
+        jobs.extend(decaying.by_ref().take(due(decaying_count, index)));
         jobs.extend(companies.by_ref().take(due(company_count, index)));
     }
     jobs.retain(|job| is_wanted(job.part));
     jobs
 }
 
-/// Returns the jobs of a round that damage archives at rest.
-fn resting_jobs<'a>(plan: &Plan, number: u64) -> Vec<Job<'a>> {
-    let first = plan.seed.wrapping_mul(1_000_003).wrapping_add(number * RESTING);
+/// Returns the jobs of a round that damage archives at rest, one for each seed.
+fn of_archives<'a>(plan: &Plan, (part, work, count): (Part, Work<'a>, u64), number: u64) -> Vec<Job<'a>> {
+    let first = plan.seed.wrapping_mul(1_000_003).wrapping_add(number * count);
     let job = |seed: u64| Job {
-        part: Part::Damage,
-        work: Work::Resting,
+        part,
+        work,
         seeds: seed..seed.saturating_add(1),
     };
-    (0..RESTING).map(|seed| job(first.wrapping_add(seed))).collect()
+    (0..count).map(|seed| job(first.wrapping_add(seed))).collect()
 }
 
 /// Returns the jobs of a round that start processes.
@@ -203,6 +213,9 @@ impl Job<'_> {
                 (Work::Scenario(scenario), Part::Error) => inject(scenario, seed, ERRORS, findings)?,
                 (Work::Scenario(scenario), _) => explore(scenario, seed, &effort, findings)?,
                 (Work::Resting, _) => resting::explore(seed, resting::BLOWS, findings, &Tally::default())?,
+                (Work::Decaying, _) => {
+                    decay::explore(seed, decay::ARCHIVES, findings, &decay::Tally::default())?;
+                }
                 (Work::Program(program), Part::Concurrency) => {
                     concurrency::run(&Together::small(program.to_path_buf(), seed), findings)?;
                 }

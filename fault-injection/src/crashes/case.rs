@@ -13,7 +13,7 @@ use std::{fmt, str::FromStr};
 
 use super::scenario;
 use crate::{
-    concurrency, killing, resting,
+    concurrency, decay, killing, resting,
     simulation::{
         AfterDrop, Beside, CrashVariant, Fault, FaultRule, LateBytes, OperationKind, RenameShape, TornPart,
     },
@@ -40,6 +40,7 @@ impl Case {
             || self.workload.starts_with(killing::WORKLOAD)
             || self.workload == concurrency::TOGETHER
             || resting::is_case(self)
+            || decay::is_case(self)
     }
 }
 

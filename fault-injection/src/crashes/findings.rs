@@ -30,6 +30,7 @@ pub struct Findings {
     kills: AtomicU64,
     operations: AtomicU64,
     damaged: AtomicU64,
+    decayed: AtomicU64,
     known: Mutex<BTreeMap<&'static str, u64>>,
     violations: Mutex<Vec<Found>>,
     is_over: AtomicBool,
@@ -184,8 +185,18 @@ impl Findings {
         self.damaged.load(Ordering::Relaxed)
     }
 
+    /// Returns how many of them had damaged extents.
+    pub fn decayed(&self) -> u64 {
+        self.decayed.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn count_damaged(&self) {
         self.damaged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_decayed(&self) {
+        self.count_damaged();
+        self.decayed.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_error(&self) {

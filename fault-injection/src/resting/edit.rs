@@ -7,7 +7,7 @@ use bfdb::storage::{FileAccess, Storage as _};
 use crate::SimulatedStorage;
 
 /// Returns the bytes of a file; `None` where there is none.
-pub(super) fn contents(disk: &SimulatedStorage, path: &Path) -> Option<Vec<u8>> {
+pub(crate) fn contents(disk: &SimulatedStorage, path: &Path) -> Option<Vec<u8>> {
     let file = disk.open(path, FileAccess::Read).ok()?;
     let len = usize::try_from(file.info().ok()?.len_bytes).ok()?;
     let mut bytes = vec![0; len];
@@ -16,12 +16,12 @@ pub(super) fn contents(disk: &SimulatedStorage, path: &Path) -> Option<Vec<u8>> 
 }
 
 /// Returns the length of a file; 0 where there is none.
-pub(super) fn length(disk: &SimulatedStorage, path: &Path) -> u64 {
+pub(crate) fn length(disk: &SimulatedStorage, path: &Path) -> u64 {
     disk.inspect(path).map_or(0, |info| info.len_bytes)
 }
 
 /// Reads what there is of a range.
-pub(super) fn read(disk: &SimulatedStorage, path: &Path, (offset, len): (u64, u64)) -> io::Result<Vec<u8>> {
+pub(crate) fn read(disk: &SimulatedStorage, path: &Path, (offset, len): (u64, u64)) -> io::Result<Vec<u8>> {
     let file = disk.open(path, FileAccess::Read)?;
     let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
     let read = file.read_at(offset, &mut bytes)?;
@@ -30,7 +30,7 @@ pub(super) fn read(disk: &SimulatedStorage, path: &Path, (offset, len): (u64, u6
 }
 
 /// Writes over what is there; the file does not get longer.
-pub(super) fn overwrite(
+pub(crate) fn overwrite(
     disk: &SimulatedStorage,
     path: &Path,
     (offset, bytes): (u64, &[u8]),
@@ -42,12 +42,12 @@ pub(super) fn overwrite(
 }
 
 /// Cuts a file.
-pub(super) fn cut(disk: &SimulatedStorage, path: &Path, len_bytes: u64) -> io::Result<()> {
+pub(crate) fn cut(disk: &SimulatedStorage, path: &Path, len_bytes: u64) -> io::Result<()> {
     disk.open(path, FileAccess::ReadWrite)?.set_len(len_bytes)
 }
 
 /// Makes a file have these bytes and no others.
-pub(super) fn replace(disk: &SimulatedStorage, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(disk: &SimulatedStorage, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let file = match disk.open(path, FileAccess::ReadWrite) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create_new(path)?,
         opened => opened?,

@@ -9,7 +9,7 @@
 mod bits;
 mod blow;
 mod choose;
-mod edit;
+pub(crate) mod edit;
 mod hurt;
 mod layout;
 mod records;

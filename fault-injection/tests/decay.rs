@@ -1,0 +1,77 @@
+//! Archives whose extents are damaged at rest: inside of what the codes survive, and one beyond.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+
+use bfdb_fault_injection::{
+    crashes::{case::Case, explore::Findings},
+    decay::{self, Tally},
+};
+
+/// Seeds of archives.
+const SEEDS: u64 = 24;
+
+/// Damaged archives of each seed.
+const COUNT: u64 = 75;
+
+/// Runs on all processors.
+fn for_each_seed(work: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(1);
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > SEEDS {
+                        break;
+                    }
+                    work(seed);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn damaged_extents_cost_exactly_what_no_code_brings_back_and_every_report_says_so() {
+    let (findings, tally) = (Findings::default(), Tally::default());
+    for_each_seed(|seed| decay::explore(seed, COUNT, &findings, &tally).expect("the archives are made"));
+    for violation in findings.violations() {
+        eprintln!("{violation}");
+    }
+    assert!(findings.violations().is_empty(), "see above");
+    assert!(findings.damaged() >= 1000, "{} archives", findings.damaged());
+    // The atlas and the oracle know nothing of each other.
+    assert_eq!(tally.missed(), Vec::<String>::new());
+    for (kind, holds, reach) in decay::all_aims() {
+        assert!(
+            tally.count(kind, holds, reach) > 0,
+            "{kind:?} of {holds:?}, {reach:?}, was never met"
+        );
+    }
+}
+
+#[test]
+fn a_damaged_extent_is_seen_again_by_its_name() {
+    let (seen, findings) = (Findings::default(), Findings::default());
+    let found = Case {
+        workload: "decay-x1.bit.40000,x2.gone,x3.unreadable.4096.512".to_owned(),
+        seed: 3,
+        fault: None,
+        crashes: Vec::new(),
+    };
+    let again: Case = found.to_string().parse().expect("a case");
+    assert!(decay::is_case(&again), "{again}");
+    decay::replay(&again, &seen).expect("there is such an archive");
+    assert_eq!((seen.damaged(), seen.violations().len()), (1, 0));
+    for nothing in ["decay-x1.what", "decay-x99.gone", "decay-x1.zeros.0.0", "decay-"] {
+        let case = Case {
+            workload: nothing.to_owned(),
+            ..found.clone()
+        };
+        decay::replay(&case, &findings).expect_err(nothing);
+    }
+    assert_eq!(findings.damaged(), 0);
+}
