@@ -113,6 +113,14 @@ impl Damaged {
         disk
     }
 
+    /// Returns a number that follows from the damage, for choices.
+    pub(super) fn number(&self) -> u64 {
+        let low = self.disk.fingerprint() & u128::from(u64::MAX);
+        let low = u64::try_from(low).expect("the low half");
+        let unreadable = self.unreadable.iter().map(|(_, range)| range.start ^ range.end);
+        unreadable.fold(low, |number, other| number.rotate_left(7) ^ other)
+    }
+
     /// Says whether anything is other than it was.
     pub(super) fn differs_from(&self, disk: &SimulatedStorage) -> bool {
         !self.unreadable.is_empty() || self.disk.fingerprint() != disk.fingerprint()

@@ -43,7 +43,7 @@ pub const WORKLOAD: &str = "decay-";
 pub const ARCHIVES: u64 = 150;
 
 /// One in so many is opened for writing too.
-const WRITER_ONE_IN: u64 = 4;
+const WRITER_ONE_IN: u64 = 6;
 
 /// One in so many is hurt in two ways at once.
 const SEVERAL_ONE_IN: u64 = 6;

@@ -200,7 +200,7 @@ fn play(stage: &mut Stage<'_>, small: &Small) {
     let early = [
         a_file(stage, "leaf", 1..LEAF + 1),
         a_file(stage, "replaced", LEAF..tiny),
-        a_file(stage, "removed", coded..4 * coded),
+        a_file(stage, "removed", coded..3 * coded),
     ];
     early.into_iter().for_each(|what| stage.commit(what));
     let batch = [
@@ -225,7 +225,7 @@ fn play(stage: &mut Stage<'_>, small: &Small) {
     files.into_iter().for_each(|what| stage.commit(what));
     // The inner one finds the extents taken, and begins its own.
     let (outer, inner) = (
-        a_file(stage, "outer", coded..3 * coded),
+        a_file(stage, "outer", coded..2 * coded),
         a_file(stage, "inner", coded..2 * coded),
     );
     stage.open_other();
@@ -237,7 +237,7 @@ fn play(stage: &mut Stage<'_>, small: &Small) {
     replaced.version = 2;
     stage.replace(replaced);
     stage.remove("removed");
-    let blocked = a_file(stage, "blocked", 2 * block..4 * block);
+    let blocked = a_file(stage, "blocked", 2 * block..3 * block);
     stage.commit(blocked);
     stage.commit(What::file("empty", 1, 0));
 }

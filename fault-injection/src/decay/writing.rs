@@ -51,7 +51,7 @@ impl Visit<'_> {
             chart: &chart,
             contents,
         };
-        self.judge(&archive, &truth)?;
+        truth.scrub(&archive)?;
         close(archive)?;
         no_wait(&disk)?;
         let disk = self.damaged.on(&disk);
