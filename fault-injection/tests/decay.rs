@@ -11,10 +11,10 @@ use bfdb_fault_injection::{
 };
 
 /// Seeds of archives.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 20;
 
 /// Damaged archives of each seed.
-const COUNT: u64 = 75;
+const COUNT: u64 = 72;
 
 /// Runs on all processors.
 fn for_each_seed(work: impl Fn(u64) + Sync) {

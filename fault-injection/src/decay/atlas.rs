@@ -44,8 +44,9 @@ pub(super) fn wounds(
         Kind::Highest => plan.highest(),
         Kind::Parity => plan.parity(),
         Kind::Block => Some(block.frames.iter().map(Plan::zeros).collect()),
-        Kind::Header => plan.in_every_frame(|frame| vec![frame.header()]),
-        Kind::Footer => plan.in_every_frame(|frame| vec![frame.footer()]),
+        Kind::Header => plan.labels(Frame::header),
+        Kind::Footer => plan.labels(Frame::footer),
+        Kind::AllTables => plan.all_tables(),
         Kind::Copy => plan.in_every_frame(Frame::tables),
         Kind::Padding => Some(plan.padding()),
         Kind::Dead => Some(plan.dead()),
@@ -153,6 +154,7 @@ impl Plan<'_> {
             | Kind::Block
             | Kind::Header
             | Kind::Footer
+            | Kind::AllTables
             | Kind::Copy
             | Kind::Padding
             | Kind::Dead
@@ -235,10 +237,14 @@ impl Plan<'_> {
         self.seeded.shuffle(&mut data);
         self.seeded.shuffle(&mut parity);
         let data = data.first()?;
-        parity.truncate(self.count() - 1);
         let mut wounds = self.both_tables(data);
-        let column = self.seeded.below(data.leaf_count());
-        wounds.push(self.bit_in(data, &data.leaf(column)));
+        // A payload that is whole proves its table, whatever became of the column.
+        let is_whole = self.reach == Reach::Inside && self.seeded.below(2) == 0;
+        if !is_whole {
+            parity.truncate(self.count() - 1);
+            let column = self.seeded.below(data.leaf_count());
+            wounds.push(self.bit_in(data, &data.leaf(column)));
+        }
         for frame in &parity {
             let slice = frame.leaf(self.block.code.columns());
             wounds.push(self.bit_in(frame, &slice));
@@ -320,6 +326,32 @@ impl Plan<'_> {
             wounds.push(self.bit_in(data, &data.leaf(column)));
         }
         Some(wounds)
+    }
+
+    /// Hurts what says which frame it is.
+    fn labels(&mut self, label: impl Fn(&Frame) -> Range<u64>) -> Option<Vec<Wound>> {
+        if self.seeded.below(2) == 0 {
+            return self.in_every_frame(|frame| vec![label(frame)]);
+        }
+        let others: Vec<&Frame> = self.subject.chart.frames().collect();
+        let mut wounds = Vec::new();
+        for frame in &self.block.frames {
+            let other = others[self.seeded.index(others.len())];
+            if other != frame {
+                let harm = Harm::Copied(whole(&label(frame)), (other.extent, label(other).start));
+                let extent = frame.extent;
+                wounds.push(Wound { extent, harm });
+            }
+        }
+        Some(wounds)
+    }
+
+    fn all_tables(&mut self) -> Option<Vec<Wound>> {
+        let mut wounds = Vec::new();
+        for frame in &self.block.frames {
+            wounds.extend(self.both_tables(frame));
+        }
+        (!wounds.is_empty()).then_some(wounds)
     }
 
     /// Flips a bit in one of the ranges of each frame.

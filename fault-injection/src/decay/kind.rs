@@ -35,10 +35,12 @@ pub enum Kind {
     Parity,
     /// All of a block.
     Block,
-    /// Headers of all frames.
+    /// Headers of all frames: a bit, or the header of another frame.
     Header,
-    /// Footers of all frames.
+    /// Footers of all frames, in the same ways.
     Footer,
+    /// Both copies of every leaf table; whole payloads prove them.
+    AllTables,
     /// One copy of every leaf table.
     Copy,
     /// Padding of all frames.
@@ -62,7 +64,7 @@ pub enum Reach {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Bits,
         Self::Noise,
         Self::Tables,
@@ -80,6 +82,7 @@ impl Kind {
         Self::Block,
         Self::Header,
         Self::Footer,
+        Self::AllTables,
         Self::Copy,
         Self::Padding,
         Self::Dead,
@@ -93,6 +96,7 @@ impl Kind {
             Self::Block => matches!(reach, Reach::Beyond),
             Self::Header
             | Self::Footer
+            | Self::AllTables
             | Self::Copy
             | Self::Padding
             | Self::Dead

@@ -19,7 +19,7 @@ use bfdb_fault_injection::{
     crashes::{
         books::Books,
         case::Case,
-        explore::play,
+        explore::{Enough, Findings, play},
         image::{Half, Image},
         oracle::content,
         scenario::Scenario as _,
@@ -30,6 +30,7 @@ use bfdb_fault_injection::{
         what::What,
         workloads::{Group, Workload},
     },
+    decay,
 };
 
 use super::trial::is_noticed;
@@ -180,6 +181,20 @@ fn a_byte_changes_under_a_commit_that_waits() -> Result<(), Violation> {
     panic!("no seed has killed it behind its first point of progress");
 }
 
+/// Extents that are damaged in all kinds of ways, inside and beyond what the codes survive.
+fn extents_decay() -> Result<(), Violation> {
+    let findings = Findings::until(Enough {
+        violations: 1,
+        images: usize::MAX,
+    });
+    for seed in 1..4 {
+        let explored = decay::explore(seed, 50, &findings, &decay::Tally::default());
+        explored.expect("the archives are made");
+    }
+    let found = findings.violations();
+    found.first().map_or(Ok(()), |found| Err(found.violation.clone()))
+}
+
 /// Behind the headers of extent and frame.
 const IN_THE_FIRST_PAYLOAD: u64 = 4096 + 1000;
 
@@ -195,6 +210,16 @@ fn a_leaf_table_that_is_believed_without_its_digest_is_caught() {
         one_copy_of_every_table_is_damaged,
         Promise::Content,
     );
+}
+
+#[test]
+fn a_leaf_that_is_believed_without_its_hash_is_caught_among_damaged_extents() {
+    is_noticed(SeededBug::LeafNotVerified, extents_decay, Promise::Content);
+}
+
+#[test]
+fn a_leaf_table_that_is_believed_without_its_digest_is_caught_among_damaged_extents() {
+    is_noticed(SeededBug::TableNotVerified, extents_decay, Promise::Content);
 }
 
 #[test]
