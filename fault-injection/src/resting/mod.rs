@@ -4,7 +4,7 @@
 //! ([`Blow`]) change its files behind the back of everybody. Then somebody opens it for reading, and somebody for writing:
 //! what they see is exactly what was stored, or they are told that something is damaged; and nothing that they do costs
 //! anything. What may be said of which damage is worked out from the bytes and docs/durability.md (`hurt`), never asked of
-//! the engine. Damage to extents is not here yet.
+//! the engine. Damage to extents is in [`crate::decay`].
 
 mod bits;
 mod blow;
