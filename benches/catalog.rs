@@ -163,6 +163,7 @@ fn put_extents(writer: &mut CatalogWriter, frames: u64) {
             end_bytes: frames * FRAME_LEN_BYTES,
             live_bytes: 0,
             live_shards: 0,
+            live_files: 0,
         };
         writer.put_extent(&extent).expect("a known volume");
     }

@@ -68,8 +68,9 @@ pub mod volume;
 
 pub use archive::{
     Archive, ArchiveOptions, CommitAllOptions, CommitObserver, CommitOptions, CommitOutcome, CommitReceipt,
-    Event, FileInfo, FileReader, Finding, Losses, NameConflict, Observer, OpenOptions, RecoveryReport,
-    Removal, Resources, RestoreObserver, RestoreOptions, RestoreReceipt, ScrubReport, Snapshot, Source,
+    Event, FileHealth, FileInfo, FileReader, Finding, HealthClass, HealthQuery, HealthState, Loss, Losses,
+    NameConflict, Observer, OpenOptions, RecoveryReport, Removal, RepairOptions, RepairReport, Resources,
+    RestoreObserver, RestoreOptions, RestoreReceipt, ScrubOptions, ScrubReport, Snapshot, Source,
 };
 pub use catalog::{Access, EntryKind};
 pub use geometry::{Policy, Tier};

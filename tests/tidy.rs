@@ -34,7 +34,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("host", &["units", "storage"]),
     (
         "catalog",
-        &["units", "geometry", "merkle", "storage", "seeded_bugs"],
+        &["units", "geometry", "merkle", "plan", "storage", "seeded_bugs"],
     ),
     (
         "archive",
@@ -66,8 +66,8 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["std::thread"],
-        &["archive::team", "fault-injection"],
-        "parallelism is rayon, in archive, and one team for each operation",
+        &["archive::team", "host::clock", "fault-injection"],
+        "parallelism is rayon, in archive, and one team for each operation; to wait is for the clock",
     ),
     (
         &["std::time::Instant", "std::time::SystemTime"],

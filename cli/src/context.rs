@@ -8,7 +8,7 @@ use std::{
 };
 
 use bfdb::{
-    archive::{Archive, ArchiveOptions, OpenOptions, RecoveryReport, Resources},
+    archive::{Archive, ArchiveOptions, MetDamage, OpenOptions, RecoveryReport, Resources},
     catalog::Access,
     error::{CatalogError, OpenError},
     host::{ArchiveLayout, SessionLife, glance_at_sessions},
@@ -166,6 +166,27 @@ impl<'a> Context<'a> {
         self.finish(archive, work)
     }
 
+    /// Opens the archive so that what is found is remembered, where it can be written, and so that it is read, where not.
+    ///
+    /// # Errors
+    /// As for [`Self::with_archive`].
+    pub(crate) fn with_archive_to_note(
+        &self,
+        work: impl FnOnce(&Archive) -> Result<u8, Failure>,
+    ) -> Result<u8, Failure> {
+        let refused = match self.try_open(Access::Write) {
+            Ok(archive) => return self.finish(archive, work),
+            Err(error) => error,
+        };
+        let Ok(archive) = self.try_open(Access::Read) else {
+            return Err(self.open_failure(&refused));
+        };
+        let cause = self.open_failure(&refused);
+        let message = format!("what is found is not remembered: {}", cause.message);
+        self.warn(message, Vec::new());
+        self.finish(archive, work)
+    }
+
     /// Does something with an open archive and closes it.
     pub(crate) fn finish(
         &self,
@@ -173,10 +194,12 @@ impl<'a> Context<'a> {
         work: impl FnOnce(&Archive) -> Result<u8, Failure>,
     ) -> Result<u8, Failure> {
         let worked = work(&archive);
+        let met = archive.take_met_damage();
         let closed = archive.close().map_err(|error| {
             let headline = format!("{} was not closed cleanly, nothing is lost", self.archive_text());
             Failure::of(&error, close_error(&error)).under(headline)
         });
+        self.note(&met);
         match (worked, closed) {
             (worked, Ok(())) => worked,
             // Both are told; the work's own failure decides.
@@ -185,6 +208,24 @@ impl<'a> Context<'a> {
                 self.output.failure(&closed);
                 worked
             }
+        }
+    }
+
+    /// Remembers damage that a command has met that only reads; where that cannot be, a scrub finds it.
+    fn note(&self, met: &MetDamage) {
+        if met.is_empty() {
+            return;
+        }
+        let noted = || -> Result<(), Box<dyn Error>> {
+            let archive = self.try_open(Access::Write)?;
+            archive.note_damage(met)?;
+            Ok(archive.close()?)
+        };
+        if let Err(error) = noted()
+            && self.output.loudness() == Loudness::Verbose
+        {
+            self.output
+                .note(&format!("the damage is not remembered: {error}"));
         }
     }
 

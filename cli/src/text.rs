@@ -62,6 +62,13 @@ pub(crate) fn about(seconds: u64) -> String {
     }
 }
 
+/// Returns the time of this moment, for ages.
+pub(crate) fn now() -> Timestamp {
+    let now = jiff::Timestamp::now();
+    let nanoseconds = u32::try_from(now.subsec_nanosecond()).unwrap_or(0);
+    Timestamp::new(now.as_second(), nanoseconds).unwrap_or(Timestamp::EPOCH)
+}
+
 /// Returns a time as RFC 3339 in UTC with all its digits; `None` for years that the format has no room for.
 pub(crate) fn rfc3339(time: Timestamp) -> Option<String> {
     let nanoseconds = i32::try_from(time.nanoseconds()).ok()?;

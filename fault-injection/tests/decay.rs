@@ -45,12 +45,29 @@ fn damaged_extents_cost_exactly_what_no_code_brings_back_and_every_report_says_s
     assert!(findings.damaged() >= 1000, "{} archives", findings.damaged());
     // The atlas and the oracle know nothing of each other.
     assert_eq!(tally.missed(), Vec::<String>::new());
+    let (whole, partial) = tally.repairs();
+    assert!(
+        whole >= 150 && partial >= 150,
+        "{whole} were repaired, {partial} in part"
+    );
     for (kind, holds, reach) in decay::all_aims() {
         assert!(
             tally.count(kind, holds, reach) > 0,
             "{kind:?} of {holds:?}, {reach:?}, was never met"
         );
     }
+}
+
+/// Where data shards have lost their tables nobody can encode the table column again, but a parity shard may have its slice.
+#[test]
+fn parity_is_written_anew_with_the_table_slice_that_it_has() {
+    let findings = Findings::default();
+    let case = "decay-x4.unreadable.124928.512,x1.gone,x2.gone,x3.gone:10";
+    decay::replay(&case.parse().expect("a case"), &findings).expect("there is such an archive");
+    for violation in findings.violations() {
+        eprintln!("{violation}");
+    }
+    assert!(findings.violations().is_empty(), "see above");
 }
 
 #[test]

@@ -11,17 +11,22 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    error::ScrubError,
-    format::{ClaimedFrame, FrameFooter, FrameIdentity, FrameLayout},
+    catalog::{CatalogReader, DamageRecord, ShardOwner},
+    error::{CatalogError, ScrubError},
+    format::{ClaimedFrame, FRAME_HEADER_LEN_BYTES, FrameFooter, FrameIdentity, FrameLayout},
     merkle::{HASH_LEN_BYTES, LeafTable},
     plan::{BlockVerdict, ColumnSet, DamageMap},
-    units::{BlockId, BlockIndex, ByteRange, ColumnIndex, CommitId, FileName, ShardIndex, to_u64, to_usize},
+    units::{
+        BlockId, BlockIndex, ByteRange, ColumnIndex, CommitId, FileName, ShardIndex, Timestamp, to_u64,
+        to_usize,
+    },
 };
 
 /// A shard to inspect.
 #[derive(Debug, Clone)]
 pub(super) struct Task {
     pub(super) block: Arc<BlockReader>,
+    pub(super) owner: ShardOwner,
     pub(super) name: FileName,
     /// The commit, when the block is not of a file but what a commit has written about its files.
     pub(super) descriptor: Option<CommitId>,
@@ -34,12 +39,29 @@ pub(super) trait Feed: Send {
     fn next(&mut self) -> Result<Option<Task>, ScrubError>;
 }
 
+impl<F: Feed> Feed for &mut F {
+    fn next(&mut self) -> Result<Option<Task>, ScrubError> {
+        (**self).next()
+    }
+}
+
+/// How much of a frame is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Whether it is there, and its header.
+    AtHeaders,
+    /// All of it.
+    AtEverything,
+}
+
 /// What was read and what was found.
 #[derive(Debug, Default)]
 pub(super) struct Inspection {
     pub(super) blocks: u64,
     pub(super) bytes_read: u64,
     pub(super) damage: Damage,
+    /// The same damage as the catalog notes it, in the order in which it was met.
+    pub(super) found: Vec<DamageRecord>,
 }
 
 /// Damage of all files, block by block; nothing is kept of what is whole.
@@ -74,6 +96,7 @@ pub struct FileDamage {
 pub(super) fn inspect(
     shared: &Shared,
     feed: impl Feed,
+    look: Look,
     observer: &dyn Observer,
 ) -> Result<Inspection, ScrubError> {
     let feed = Mutex::new(Some(feed));
@@ -97,14 +120,17 @@ pub(super) fn inspect(
                 }
             };
             drop(slot);
-            let found = inspect_shard(shared, &task);
+            let found = match look {
+                Look::AtHeaders => glance_at_shard(shared, &task),
+                Look::AtEverything => inspect_shard(shared, &task),
+            };
             observer.event(Event::Progress {
                 bytes: found.bytes_read,
             });
             total
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .add(&task, found);
+                .add(&task, found, shared.now());
         }
     };
     let results = shared.work_together(usize::MAX, |_| work());
@@ -120,7 +146,8 @@ pub(super) fn inspect(
 }
 
 impl Inspection {
-    fn add(&mut self, task: &Task, found: ShardFound) {
+    fn add(&mut self, task: &Task, found: ShardFound, now: Timestamp) {
+        self.found.extend(found.to_record(task, now));
         self.bytes_read += found.bytes_read;
         // Every block has its first shard.
         self.blocks += u64::from(task.shard == ShardIndex::new(0));
@@ -144,7 +171,39 @@ impl Inspection {
     }
 }
 
+impl Inspection {
+    /// Adds what was found elsewhere, also of the same blocks.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.blocks += other.blocks;
+        self.bytes_read += other.bytes_read;
+        for (key, block) in other.damage.blocks {
+            match self.damage.blocks.get_mut(&key) {
+                Some(known) => {
+                    known.map.union_with(&block.map);
+                    known.findings.extend(block.findings);
+                }
+                None => {
+                    self.damage.blocks.insert(key, block);
+                }
+            }
+        }
+    }
+}
+
 impl Damage {
+    /// Adds what the catalog knows of other shards of the blocks that are damaged: what can still be decoded follows from all
+    /// of it. It is told of by whoever has found it.
+    pub(super) fn add_known(&mut self, reader: &CatalogReader) -> Result<(), CatalogError> {
+        for ((.., id), block) in &mut self.blocks {
+            for known in reader.damage_of_block(*id)? {
+                let is_new = block.findings.iter().all(|finding| finding.shard != known.shard);
+                let columns = known.columns.iter().filter(|_| is_new);
+                columns.for_each(|column| block.map.mark_leaf(known.shard, column));
+            }
+        }
+        Ok(())
+    }
+
     /// Tells the observer of every finding, in the order of names, blocks and shards, now that it is known what can
     /// still be decoded; returns what it means for each file.
     pub(super) fn report(mut self, observer: &dyn Observer) -> Vec<FileDamage> {
@@ -181,11 +240,35 @@ impl Damage {
 }
 
 /// What one shard turned out to be.
-struct ShardFound {
-    bytes_read: u64,
-    finding: Option<Finding>,
+pub(super) struct ShardFound {
+    pub(super) bytes_read: u64,
+    pub(super) finding: Option<Finding>,
     /// The shard does not tell its leaf table: neither copy is right, and the payload is not whole either.
-    lost_table: bool,
+    pub(super) lost_table: bool,
+}
+
+impl ShardFound {
+    /// Returns what the catalog is to know of it, where anything is wrong.
+    pub(super) fn to_record(&self, task: &Task, now: Timestamp) -> Option<DamageRecord> {
+        let finding = self.finding.as_ref()?;
+        let mut columns = finding.columns.clone();
+        if self.lost_table
+            && let Some(table) = task.block.geometry().table_column()
+        {
+            columns.insert(table);
+        }
+        let record = task.block.shard(task.shard)?;
+        Some(DamageRecord {
+            owner: task.owner,
+            block: task.block.record().id,
+            shard: task.shard,
+            address: record.address(),
+            columns,
+            part: finding.part,
+            kind: finding.kind,
+            since: now,
+        })
+    }
 }
 
 /// What is wrong with a frame, worst last.
@@ -213,8 +296,34 @@ impl Faults {
     }
 }
 
+/// Looks whether one frame is there, and at its header.
+fn glance_at_shard(shared: &Shared, task: &Task) -> ShardFound {
+    let block = task.block.as_ref();
+    let layout = block.layout(task.shard);
+    let mut faults = Faults::default();
+    let mut head = [0; FRAME_HEADER_LEN_BYTES];
+    let record = block
+        .shard(task.shard)
+        .expect("only shards that are present are inspected");
+    match block.read_at(record, 0, &mut head) {
+        Ok(()) => check_header(shared, task, &head, &mut faults),
+        Err(error) => faults.add(DamagePart::Header, kind_of(&error)),
+    }
+    // The footer is its last part that says anything: where it is not, some leaves may still be.
+    let end = block.read_at(record, layout.content_len_bytes() - 1, &mut [0]);
+    if end.is_err_and(|error| error.is_absent()) {
+        return inspect_shard(shared, task);
+    }
+    let finding = faults.worst();
+    ShardFound {
+        bytes_read: to_u64(FRAME_HEADER_LEN_BYTES),
+        finding: finding.map(|(part, kind)| self::finding(task, part, kind, ColumnSet::default())),
+        lost_table: false,
+    }
+}
+
 /// Reads one frame completely: header, both tables, payload, footer.
-fn inspect_shard(shared: &Shared, task: &Task) -> ShardFound {
+pub(super) fn inspect_shard(shared: &Shared, task: &Task) -> ShardFound {
     let block = task.block.as_ref();
     let layout = block.layout(task.shard);
     let mut faults = Faults::default();
@@ -279,6 +388,15 @@ fn read_head(shared: &Shared, task: &Task, layout: &FrameLayout, faults: &mut Fa
         return None;
     }
     faults.bytes_read += to_u64(head.len());
+    check_header(shared, task, &head, faults);
+    stored_table(task, &head, layout.table_a().map(ByteRange::start), faults)
+}
+
+fn check_header(shared: &Shared, task: &Task, head: &[u8], faults: &mut Faults) {
+    let block = task.block.as_ref();
+    let record = block
+        .shard(task.shard)
+        .expect("only shards that are present are inspected");
     let identity = FrameIdentity {
         archive: shared.archive_id(),
         volume: block.volume_id(record),
@@ -287,12 +405,11 @@ fn read_head(shared: &Shared, task: &Task, layout: &FrameLayout, faults: &mut Fa
         block: block.record().id,
         shard: task.shard,
     };
-    match ClaimedFrame::parse(&head).map(|claimed| claimed.check(&identity)) {
+    match ClaimedFrame::parse(head).map(|claimed| claimed.check(&identity)) {
         Ok(Ok(_)) => {}
         Ok(Err(_mismatch)) => faults.add(DamagePart::Header, DamageKind::Misplaced),
         Err(_) => faults.add(DamagePart::Header, DamageKind::Checksum),
     }
-    stored_table(task, &head, layout.table_a().map(ByteRange::start), faults)
 }
 
 /// Reads what stands behind the payload: the second copy of the table, and the footer.

@@ -14,18 +14,25 @@ mod create;
 mod describe;
 #[cfg(test)]
 mod full_disk;
+mod health;
+mod health_query;
 mod inspect;
 mod intents;
+mod known_damage;
 mod left_behind;
 mod locks;
+mod met;
+mod name_pages;
 mod observer;
 mod old_catalog;
 mod options;
 mod own_session;
+mod owned;
 mod publication;
 mod read;
 mod recovery;
 mod remove;
+mod repair;
 mod restore;
 mod restore_tree;
 mod scrub;
@@ -34,23 +41,30 @@ mod snapshot;
 mod team;
 mod verify;
 mod volumes;
+mod what_if;
 
 use std::{io::Read, path::Path, sync::Arc};
 
 pub use commit::{CommitAllOptions, CommitOutcome, CommitReceipt, NameConflict, Source};
+pub use health::{ArchiveHealth, FileHealth, HealthClass, HealthState};
+pub use health_query::{ClassListing, HealthListing, HealthQuery};
 pub use inspect::FileDamage;
 pub use intents::{UnfinishedCommit, UnfinishedFile};
+pub use known_damage::{KnownDamage, VerificationAges};
+pub use met::MetDamage;
 pub use observer::{CommitObserver, DamageKind, DamagePart, Event, Finding, Observer, RestoreObserver};
 pub use options::{ArchiveOptions, CommitOptions, OpenOptions, Resources};
 pub use read::FileReader;
 pub use recovery::RecoveryReport;
 pub use remove::Removal;
+pub use repair::{RepairMode, RepairOptions, RepairReport};
 pub use restore::{Losses, RestoreOptions, RestoreReceipt};
-pub use scrub::ScrubReport;
+pub use scrub::{ScrubDepth, ScrubOptions, ScrubReport, ScrubSelection};
 pub use snapshot::{BlockPlaces, FileInfo, Files, Snapshot, VolumeInfo};
+pub use what_if::{FileLoss, Loss, LossListing, WhatIfReport};
 
 use crate::{
-    error::{CatalogError, CloseError, CommitError, OpenError, ScrubError},
+    error::{CatalogError, CloseError, CommitError, OpenError, RepairError, ScrubError},
     geometry::Policy,
     host::{ExcludedDirectories, Machine},
     units::{ArchiveId, CommitId, FileName},
@@ -261,7 +275,53 @@ impl Archive {
     /// # Errors
     /// [`ScrubError`] when the catalog cannot be read. Damage is not an error but in the report.
     pub fn scrub(&self, observer: &dyn Observer) -> Result<ScrubReport, ScrubError> {
-        scrub::scrub(&self.shared, observer)
+        self.scrub_with(&ScrubOptions::default(), observer)
+    }
+
+    /// Does the same as far as is asked for. What was never verified comes first, then what was verified longest ago.
+    ///
+    /// An archive that is open for writing remembers what it has found, and what was verified when: noted every now and then,
+    /// so that a scrub that is stopped, or killed, is gone on with by the next one.
+    ///
+    /// # Errors
+    /// [`ScrubError`] when the catalog cannot be read or written, or when the observer asked for an end. Damage is not an error
+    /// but in the report; what the observer was told of is noted all the same.
+    pub fn scrub_with(
+        &self,
+        options: &ScrubOptions,
+        observer: &dyn Observer,
+    ) -> Result<ScrubReport, ScrubError> {
+        scrub::scrub(&self.shared, options, observer)
+    }
+
+    /// Takes the damage that reads have met while the archive is open for reading, for somebody to note who has it open for
+    /// writing; there they note it themselves.
+    pub fn take_met_damage(&self) -> MetDamage {
+        self.shared.met.take()
+    }
+
+    /// Notes damage that reads have met, so that `health` knows of it and a repair finds it; returns how much of it is news.
+    /// Damage of what was repaired or removed meanwhile is dropped.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot be written.
+    pub fn note_damage(&self, met: &MetDamage) -> Result<u64, CatalogError> {
+        met::record(&self.shared.catalog, met.findings())
+    }
+
+    /// Writes damaged shards anew, elsewhere: what reads and scrubs have found and what can be decoded or taken from originals.
+    ///
+    /// What is reported as repaired is durable, was read back from the medium, and tolerates the full number of losses again.
+    /// Nothing to do is no error, so it can be called at any time. Damage that nobody has met is found by [`Self::scrub`].
+    ///
+    /// # Errors
+    /// [`RepairError`]; what the observer was told of is repaired all the same. Damage that stays is in the report.
+    pub fn repair(
+        &self,
+        options: &RepairOptions,
+        observer: &dyn Observer,
+    ) -> Result<RepairReport, RepairError> {
+        repair::repair(&self.shared, options, observer)
     }
 
     /// Closes the archive; snapshots and readers that are still there keep it open until they are gone.

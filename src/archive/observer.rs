@@ -1,6 +1,7 @@
 //! What an operation tells while it runs: progress and findings.
 
 use super::{CommitOutcome, FileInfo, RestoreReceipt, Source};
+pub use crate::plan::{DamageKind, DamagePart};
 use crate::{
     error::{CommitError, RestoreError},
     plan::ColumnSet,
@@ -67,6 +68,17 @@ pub enum Event<'a> {
     },
     /// Stored bytes are not what was stored.
     Damage(&'a Finding),
+    /// A damaged shard was written anew elsewhere, durably, and is found there from now on.
+    Repaired {
+        /// The file.
+        name: &'a FileName,
+        /// The block of the file.
+        block: BlockIndex,
+        /// The shard of the block.
+        shard: ShardIndex,
+        /// The extent that it lies in now.
+        extent: ExtentId,
+    },
 }
 
 /// Damage in one shard, as a read, a verification or a scrub has met it.
@@ -90,30 +102,4 @@ pub struct Finding {
     pub kind: DamageKind,
     /// Whether every byte of the file in this block can still be decoded.
     pub is_recoverable: bool,
-}
-
-/// The part of a frame that damage was found in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DamagePart {
-    /// The header.
-    Header,
-    /// A copy of the leaf table.
-    Table,
-    /// The footer.
-    Footer,
-    /// The payload.
-    Payload,
-}
-
-/// How stored bytes are wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DamageKind {
-    /// The bytes do not match their hash.
-    Checksum,
-    /// A frame that belongs elsewhere.
-    Misplaced,
-    /// The storage refuses to read them.
-    IoError,
-    /// The extent is gone, or ends before them.
-    Missing,
 }

@@ -128,6 +128,7 @@ pub(super) fn empty(writer: &CatalogWriter) -> Result<Publication, CatalogError>
         skipped: Vec::new(),
         removed: Vec::new(),
         touched: Vec::new(),
+        relocated: Vec::new(),
         extents: Vec::new(),
         next_ids: writer.next_ids()?,
     })

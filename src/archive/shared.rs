@@ -8,7 +8,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use crate::{
     buffer::{AlignedBuffer, BUFFER_ALIGN_BYTES, BufferPool},
-    catalog::{Access, Catalog},
+    catalog::{Access, Catalog, TransactionSize},
     error::{BufferError, CommitError, HostError, OpenError},
     geometry::{FileGeometry, Policy},
     host::{ArchiveLayout, ExcludedDirectories, Machine, Session, SessionInfo},
@@ -19,6 +19,7 @@ use crate::{
 use super::{
     Resources,
     left_behind::LeftBehind,
+    met::MetLog,
     own_session::OwnSession,
     team::{Member, work_together},
     volumes::Volumes,
@@ -51,6 +52,8 @@ pub(super) struct Shared {
     pub(super) access: Access,
     pub(super) volumes: Arc<Volumes>,
     pub(super) journal: Journal,
+    /// Damage that reads have met.
+    pub(super) met: MetLog,
     /// Bytes of a file after which a commit notes how far it has come; shorter files are not resumed.
     pub(super) progress_bytes: u64,
     /// Memory of the teams.
@@ -96,6 +99,7 @@ impl Shared {
             session: OwnSession::none(&catalog),
             catalog,
             access: parts.access,
+            met: MetLog::new(parts.access),
             volumes: Arc::new(parts.volumes),
             journal: parts.journal,
             progress_bytes: parts.resources.progress_bytes,
@@ -193,6 +197,16 @@ impl Shared {
     /// [`workers`](Self::workers) serve.
     pub(super) fn start_batch_workers(&self) -> Option<rayon::ThreadPool> {
         thread_pool("batch", self.batch_threads()).ok()
+    }
+
+    /// Says whether the catalog takes knowledge that nothing depends on: it is open for writing, and there is room. A full disk
+    /// that is met in the middle of a transaction costs more than what is not noted.
+    pub(super) fn takes_notes(&self, size: TransactionSize) -> bool {
+        let has_room = || {
+            let free = self.layout.free_bytes();
+            free.is_ok_and(|free| free >= size.room_bytes())
+        };
+        self.access == Access::Write && has_room()
     }
 
     /// Notes that something was published that the catalog may not have.

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use super::{
-    FileReader, RestoreObserver, RestoreOptions, RestoreReceipt, ScrubReport, observer::Observer,
-    restore::restore, restore_tree::restore_all, shared::Shared, verify::verify,
+    FileReader, RestoreObserver, RestoreOptions, RestoreReceipt, ScrubReport,
+    name_pages::{Entry, NamePages},
+    observer::Observer,
+    restore::restore,
+    restore_tree::restore_all,
+    shared::Shared,
+    verify::verify,
 };
 use crate::{
-    catalog::{BlockRecord, EntryKind, FileRecord, Totals},
+    catalog::{BlockRecord, EntryKind, FileRecord, Totals, VolumeCounters},
     error::{CatalogError, ReadError, RestoreError, ScrubError, VolumeError},
     geometry::Tier,
     host::RestoreTarget,
@@ -15,16 +20,13 @@ use crate::{
     units::{BlockIndex, CodeShape, Epoch, ExtentId, FileId, FileName, Timestamp, VolumeId},
 };
 
-/// Files that a listing looks up at a time.
-const PAGE_LEN: usize = 1024;
-
 /// A view of the archive.
 ///
 /// It pins no database transaction: a listing looks up its files page by page, and a file that is removed meanwhile is
 /// simply not listed any more. Readers that were opened go on, since removed bytes stay until they are compacted.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     epoch: Epoch,
 }
 
@@ -75,6 +77,8 @@ pub struct VolumeInfo {
     pub path: Vec<u8>,
     /// Bytes that are free there.
     pub free_bytes: u64,
+    /// What was ever found to be damaged there, and repaired.
+    pub counters: VolumeCounters,
 }
 
 impl Snapshot {
@@ -115,9 +119,12 @@ impl Snapshot {
             let free: Option<Result<u64, VolumeError>> = volume.map(|volume| volume.free_bytes());
             free.and_then(Result::ok).unwrap_or(0)
         };
-        let records = self.shared.catalog.read()?.volumes()?;
+        let reader = self.shared.catalog.read()?;
+        let (records, counters) = (reader.volumes()?, reader.volume_counters()?);
+        let counted = |id| counters.iter().find(|(volume, _)| *volume == id);
         let info = |record: crate::catalog::VolumeRecord| VolumeInfo {
             free_bytes: free(record.id),
+            counters: counted(record.id).map_or_else(VolumeCounters::default, |(_, counters)| *counters),
             id: record.id,
             path: record.path,
         };
@@ -142,11 +149,8 @@ impl Snapshot {
     /// A prefix matches whole parts: `a/b` does not list `a/bc`.
     pub fn files(&self, prefix: Option<&FileName>) -> Files {
         Files {
-            shared: Arc::clone(&self.shared),
-            prefix: prefix.cloned(),
-            after: None,
+            pages: NamePages::new(&self.shared, prefix),
             page: Vec::new().into_iter(),
-            is_done: false,
         }
     }
 
@@ -261,24 +265,8 @@ impl Snapshot {
 /// A listing, page by page.
 #[derive(Debug)]
 pub struct Files {
-    shared: Arc<Shared>,
-    prefix: Option<FileName>,
-    after: Option<FileName>,
-    page: std::vec::IntoIter<(FileRecord, Option<BlockRecord>)>,
-    is_done: bool,
-}
-
-impl Files {
-    fn fetch(&mut self) -> Result<(), CatalogError> {
-        let reader = self.shared.catalog.read()?;
-        let page = reader.files_page(self.prefix.as_ref(), self.after.as_ref(), PAGE_LEN)?;
-        self.is_done = page.len() < PAGE_LEN;
-        if let Some((last, _block)) = page.last() {
-            self.after = Some(last.name.clone());
-        }
-        self.page = page.into_iter();
-        Ok(())
-    }
+    pages: NamePages,
+    page: std::vec::IntoIter<Entry>,
 }
 
 impl Iterator for Files {
@@ -289,12 +277,10 @@ impl Iterator for Files {
             if let Some((record, _block)) = self.page.next() {
                 return Some(Ok(record.into()));
             }
-            if self.is_done {
-                return None;
-            }
-            if let Err(error) = self.fetch() {
-                self.is_done = true;
-                return Some(Err(error));
+            match self.pages.next() {
+                Ok(Some((_reader, page))) => self.page = page.into_iter(),
+                Ok(None) => return None,
+                Err(error) => return Some(Err(error)),
             }
         }
     }

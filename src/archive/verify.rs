@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    inspect::{Feed, Task, inspect},
+    inspect::{Feed, Look, Task, inspect},
     observer::{Event, Observer},
     read::{BlockReader, check_root},
     scrub::ScrubReport,
     shared::Shared,
 };
 use crate::{
-    catalog::{EntryKind, FileRecord},
+    catalog::{EntryKind, FileRecord, ShardOwner},
     error::{ReadError, ScrubError},
     units::{BlockIndex, FileName, ShardIndex},
 };
@@ -54,7 +54,8 @@ fn verify_files(
         files: files.to_vec().into(),
         current: None,
     };
-    let inspection = inspect(shared, feed, observer)?;
+    let inspection = inspect(shared, feed, Look::AtEverything, observer)?;
+    shared.met.note(shared, &inspection.found);
     // Directories and links have no bytes to verify.
     let with_bytes = files.iter().filter(|file| file.kind == EntryKind::File).count();
     let count = u64::try_from(with_bytes).expect("a page is short");
@@ -150,6 +151,11 @@ fn block_tasks(
         file.name.clone(),
         record,
     ));
+    let owner = if file.geometry.block_count() == 1 {
+        ShardOwner::InlineBlockOf(file.id)
+    } else {
+        ShardOwner::Block(block.record().id)
+    };
     let present: Vec<ShardIndex> = block
         .geometry()
         .shards()
@@ -159,6 +165,7 @@ fn block_tasks(
         .into_iter()
         .map(|shard| Task {
             descriptor: None,
+            owner,
             block: Arc::clone(&block),
             name: file.name.clone(),
             shard,

@@ -68,6 +68,8 @@ impl CatalogWriter {
         for extent in &publication.extents {
             self.put_published_extent(extent)?;
         }
+        // Before anything is removed: each is where it is said to be when the transaction begins.
+        self.relocate(&publication.relocated)?;
         // Names are free before they are taken.
         let mut replaced = BTreeMap::new();
         for &file in &publication.removed {
@@ -144,6 +146,7 @@ impl CatalogWriter {
             end_bytes: extent.end_bytes,
             live_bytes: 0,
             live_shards: 0,
+            live_files: 0,
         };
         self.put_extent_row(extent.id, row)
     }

@@ -123,6 +123,7 @@ impl CatalogWriter {
             };
         }
         self.release_shards(&[&descriptor.block])?;
+        self.forget_damage(&[&descriptor.block])?;
         self.remove_rows(table, &[key])
     }
 }

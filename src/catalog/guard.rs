@@ -8,7 +8,7 @@ use core::mem::ManuallyDrop;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use crate::error::{CatalogDamage, CatalogError, CatalogFault, CatalogTable};
 
@@ -23,7 +23,8 @@ struct State {
     /// The system has failed a read or write, and the database refuses everything since.
     failed: AtomicBool,
     writers: AtomicUsize,
-    proven: AtomicU16,
+    /// One bit for each table.
+    proven: AtomicU32,
 }
 
 /// A write transaction that lives.
@@ -90,7 +91,7 @@ impl Guard {
 
     /// Takes every table as proven: the database has verified every page.
     pub(super) fn set_all_proven(&self) {
-        self.0.proven.store(u16::MAX, Ordering::Release);
+        self.0.proven.store(u32::MAX, Ordering::Release);
     }
 
     fn catch<T>(&self, table: CatalogTable, call: impl FnOnce() -> T) -> Result<T, CatalogError> {
@@ -181,8 +182,8 @@ fn translate_io(table: CatalogTable, source: io::Error) -> CatalogError {
     CatalogError::Io { source }
 }
 
-const fn bit(table: CatalogTable) -> u16 {
-    1 << table as u16
+const fn bit(table: CatalogTable) -> u32 {
+    1 << table as u32
 }
 
 /// A handle of the database that is dropped under the guard, or leaked once the database has panicked.
@@ -233,8 +234,9 @@ impl<T> core::fmt::Debug for Leaky<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::tables::TABLES;
 
-    struct CountsDrops(Arc<AtomicU16>);
+    struct CountsDrops(Arc<AtomicU32>);
 
     impl Drop for CountsDrops {
         fn drop(&mut self) {
@@ -244,7 +246,7 @@ mod tests {
 
     #[test]
     fn handles_are_dropped_while_the_database_is_sound_and_leaked_once_it_panicked() {
-        let (guard, drops) = (Guard::default(), Arc::new(AtomicU16::new(0)));
+        let (guard, drops) = (Guard::default(), Arc::new(AtomicU32::new(0)));
         let handle = || Leaky::new(CountsDrops(Arc::clone(&drops)), guard.clone());
         let (first, second) = (handle(), handle());
         drop(first);
@@ -261,6 +263,19 @@ mod tests {
             .run(CatalogTable::Names, || Ok(()))
             .expect_err("never again");
         assert!(again.is_damaged());
+    }
+
+    #[test]
+    fn a_table_that_is_proven_says_nothing_about_another() {
+        for proven in TABLES {
+            let guard = Guard::default();
+            guard.set_proven(proven);
+            for table in TABLES {
+                assert_eq!(guard.is_proven(table), table == proven, "{table} by {proven}");
+            }
+            guard.set_all_proven();
+            assert!(TABLES.iter().all(|table| guard.is_proven(*table)));
+        }
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! How files come in.
 
+use std::collections::BTreeSet;
+
 use super::records::{BlockRecord, FileRecord, ShardOwner, ShardRecord};
+use super::relocation::extents_of;
 use super::rows::{
     BlockRow, ExtentShardRow, FileBlockRow, FileRow, ImpossibleField, NameRow, are_the_right_shards,
     check_entry,
@@ -48,17 +51,20 @@ impl CatalogWriter {
             };
             check_inline_block(file, inline_block.as_ref())?;
             let mut index = u64::from(inline_block.is_some());
+            let mut extents = BTreeSet::new();
             loop {
                 let batch: Vec<BlockRecord> = blocks.by_ref().take(BATCH_BLOCKS).collect();
                 if batch.is_empty() {
                     break;
                 }
                 writer.put_blocks(file, index, &batch)?;
+                extents.extend(batch.iter().flat_map(extents_of));
                 index += to_u64(batch.len());
             }
             if index != file.geometry.block_count() {
                 return Err(CatalogError::BlockMismatch { file: file.id, index });
             }
+            writer.count_file_in(&extents)?;
             writer.put_entries(&[(file, inline_block.as_ref())])
         })
     }
@@ -91,6 +97,12 @@ impl CatalogWriter {
             .iter()
             .filter_map(|&(file, block)| Some((ShardOwner::InlineBlockOf(file.id), block?)));
         self.place_shards(inline)?;
+        for block in entries.iter().filter_map(|(_, block)| *block) {
+            let extents: BTreeSet<ExtentId> = extents_of(block).collect();
+            self.count_file_in(&extents)?;
+        }
+        let with_bytes = entries.iter().filter(|(file, _)| file.geometry.block_count() > 0);
+        self.add_unverified(with_bytes.map(|(file, _)| file.id))?;
         let pending = self.pending_mut();
         for (file, block) in entries {
             pending.totals = pending.totals.with(file).ok_or_else(totals_contradiction)?;
@@ -199,7 +211,7 @@ impl CatalogWriter {
     }
 
     /// Counts a shard as living in its extent.
-    fn count_shard(&mut self, shard: &ShardRecord) -> Result<(), CatalogError> {
+    pub(super) fn count_shard(&mut self, shard: &ShardRecord) -> Result<(), CatalogError> {
         let extent = shard.extent;
         let row = self
             .extent_mut(extent)?

@@ -19,9 +19,12 @@
 
 mod application;
 mod backend;
+mod damage;
 pub mod descriptor;
 mod descriptors;
 mod guard;
+mod health;
+mod health_query;
 mod insertion;
 mod intents;
 mod listing;
@@ -32,6 +35,7 @@ mod pages;
 mod publication;
 mod reader;
 mod records;
+mod relocation;
 mod removal;
 mod reopening;
 mod room;
@@ -40,23 +44,29 @@ mod source;
 mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
+mod verified;
 mod whole;
 mod writer;
 
 use core::fmt;
 use std::sync::{Mutex, PoisonError};
 
+pub use damage::Knowledge;
 pub use descriptors::DescriptorRecord;
+pub use health::{
+    DamageRecord, DamagedBlock, DamagedFile, FileState, HealthTotals, VerifiedRange, VolumeCounters,
+};
 pub use intents::{
     IntentRecord, LegPosition, LegRecord, ProgressRecord, Replaces, ResumableRecord, SourceRecord,
 };
 pub use publication::{NextIds, Publication, PublishedExtent, Touch};
 pub use reader::CatalogReader;
 pub use records::{
-    ArchiveRecord, BlockRecord, EntryKind, ExtentRecord, ExtentState, FileRecord, ShardOwner, ShardPlace,
-    ShardRecord, TierTotals, Totals, VolumeRecord,
+    ArchiveRecord, BlockRecord, EntryKind, ExtentRecord, ExtentState, FileRecord, Relocation, ShardAddress,
+    ShardOwner, ShardPlace, ShardRecord, TierTotals, Totals, VolumeRecord,
 };
 pub use room::TransactionSize;
+pub use verified::{Scrubbed, Verified};
 pub use writer::CatalogWriter;
 
 use crate::error::CatalogError;

@@ -12,10 +12,11 @@ use super::overlay::Overlay;
 use super::pages::{self, Pages};
 use super::records::{ArchiveRecord, Totals, VolumeRecord};
 use super::reopening::{Opened, Slot};
-use super::rows::{ArchiveRow, CountersRow, JournalRow, RowCountsRow, TotalsRow};
+use super::rows::{ArchiveRow, CountersRow, HealthRow, JournalRow, RowCountsRow, TotalsRow};
 use super::source::{Handle, Source};
 use super::tables::{
-    COUNTED_TABLES, META_ARCHIVE, META_COUNTERS, META_JOURNAL, META_ROW_COUNTS, TOTALS_ALL, seal, unseal,
+    COUNTED_TABLES, META_ARCHIVE, META_COUNTERS, META_JOURNAL, META_ROW_COUNTS, TOTALS_ALL, TOTALS_HEALTH,
+    seal, unseal,
 };
 use super::{
     Access, Catalog, CatalogOptions, CatalogReader, CatalogWriter, Check, FORMAT_VERSION, SUPPORTED_FEATURES,
@@ -82,7 +83,9 @@ impl Catalog {
             TOTALS_ALL,
             &TotalsRow::new(&Totals::default()),
         );
-        source.put_all(&guard, CatalogTable::Totals, &[(TOTALS_ALL.to_vec(), totals)])?;
+        let health = seal(CatalogTable::Totals, TOTALS_HEALTH, &HealthRow::default());
+        let sums = [(TOTALS_ALL.to_vec(), totals), (TOTALS_HEALTH.to_vec(), health)];
+        source.put_all(&guard, CatalogTable::Totals, &sums)?;
         let mut writer = CatalogWriter::new(source, guard.clone())?;
         for volume in volumes {
             writer.put_volume(volume)?;

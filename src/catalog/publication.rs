@@ -5,7 +5,7 @@
 //!
 //! [`CatalogWriter::apply`]: super::CatalogWriter::apply
 
-use super::records::{BlockRecord, ExtentState};
+use super::records::{BlockRecord, ExtentState, Relocation};
 use super::rows::{DescriptorBlockRow, ImpossibleField, PublicationRow};
 use crate::error::CatalogBytesError;
 use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex, Timestamp};
@@ -25,6 +25,8 @@ pub struct Publication {
     pub removed: Vec<FileId>,
     /// Entries that get other permissions and times.
     pub touched: Vec<Touch>,
+    /// Shards that lie elsewhere.
+    pub relocated: Vec<Relocation>,
     /// Extents as they are from now on; nobody owns them.
     pub extents: Vec<PublishedExtent>,
     /// The ids that come next at that moment, those of the publication are below.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 
 use super::guard::{Guard, damaged};
+use super::health::HealthTotals;
 use super::records::{BlockRecord, ExtentRecord, FileRecord, ShardOwner, ShardPlace, Totals, VolumeRecord};
 use super::rows::{
     BlockRow, CountersRow, ExtentRow, ExtentShardRow, FileBlockRow, FileRow, ImpossibleField, JournalRow,
@@ -38,6 +39,7 @@ pub(super) struct Pending {
     pub(super) counters: CountersRow,
     pub(super) row_counts: RowCountsRow,
     pub(super) totals: Totals,
+    pub(super) health: HealthTotals,
     /// Rows of extents that differ from those in the table; all of them have one there.
     pub(super) extents: BTreeMap<ExtentId, ExtentRow>,
 }
@@ -292,7 +294,7 @@ pub(super) fn checked<T>(table: CatalogTable, parsed: Result<T, ImpossibleField>
     parsed.map_err(|ImpossibleField(field)| damaged(table, CatalogDamage::Impossible { field }))
 }
 
-fn parse_file(id: FileId, row: &[u8]) -> Result<(FileRecord, Option<BlockRecord>), CatalogError> {
+pub(super) fn parse_file(id: FileId, row: &[u8]) -> Result<(FileRecord, Option<BlockRecord>), CatalogError> {
     let row: FileRow = unseal(CatalogTable::Files, &file_key(id), row)?;
     checked(CatalogTable::Files, row.parse(id))
 }

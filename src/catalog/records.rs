@@ -83,6 +83,30 @@ pub struct ExtentRecord {
     pub live_bytes: u64,
     /// How many live shards have their frame here. Kept by the catalog too.
     pub live_shards: u64,
+    /// How many files have shards here. Kept by the catalog too.
+    pub live_files: u64,
+}
+
+/// Where the frame of a shard begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardAddress {
+    /// The extent.
+    pub extent: ExtentId,
+    /// Offset in the extent, in bytes.
+    pub offset: u64,
+}
+
+/// A shard whose frame was written anew, and is to be found there from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relocation {
+    /// Whose block it is.
+    pub owner: ShardOwner,
+    /// The shard.
+    pub shard: ShardIndex,
+    /// Where it lies.
+    pub from: ShardAddress,
+    /// Where the new frame is, as long as the old one and with the same digest.
+    pub to: ShardAddress,
 }
 
 /// Where a shard lies.
@@ -96,6 +120,16 @@ pub struct ShardRecord {
     pub frame_len_bytes: u64,
     /// Digest of the leaf table of the shard.
     pub digest: ShardDigest,
+}
+
+impl ShardRecord {
+    /// Returns where the frame begins.
+    pub const fn address(&self) -> ShardAddress {
+        ShardAddress {
+            extent: self.extent,
+            offset: self.offset,
+        }
+    }
 }
 
 /// A block and its shards.
@@ -195,6 +229,16 @@ pub struct ShardPlace {
     pub owner: ShardOwner,
     /// Its position in that block.
     pub shard: ShardIndex,
+}
+
+impl ShardPlace {
+    /// Returns where the frame begins.
+    pub const fn address(&self) -> ShardAddress {
+        ShardAddress {
+            extent: self.extent,
+            offset: self.offset,
+        }
+    }
 }
 
 /// Sums over all entries, kept up to date by every transaction.

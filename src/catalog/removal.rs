@@ -1,8 +1,11 @@
 //! How rows go: files, with the blocks that nothing else lists and the descriptor that nothing else needs, and extents that
 //! hold nothing.
 
+use std::collections::BTreeSet;
+
 use super::guard::damaged;
-use super::records::{BlockRecord, FileRecord};
+use super::records::{BlockRecord, FileRecord, ShardRecord};
+use super::relocation::extents_of;
 use super::rows::{BlockRow, FileBlockRow};
 use super::tables::{block_key, extent_key, extent_shard_key, file_block_key, file_key, seal, unseal};
 use super::writer::{BATCH_BLOCKS, CatalogWriter, totals_contradiction};
@@ -44,17 +47,23 @@ impl CatalogWriter {
     ) -> Result<(), CatalogError> {
         self.change(|writer| {
             let mut released = 0;
+            let mut extents = BTreeSet::new();
             if let Some(block) = inline_block {
+                extents.extend(extents_of(block));
                 writer.release_shards(&[block])?;
+                writer.forget_damage(&[block])?;
                 released += 1;
             } else {
                 let count = file.geometry.block_count();
                 for first in (0..count).step_by(BATCH_BLOCKS) {
                     let end = count.min(first + to_u64(BATCH_BLOCKS));
-                    released += writer.unlist_blocks(file, first..end)?;
+                    released += writer.unlist_blocks(file, first..end, &mut extents)?;
                 }
             }
+            writer.count_file_out(&extents)?;
+            writer.take_row(CatalogTable::Unverified, file_key(file.id))?;
             writer.remove_rows(CatalogTable::Files, &[file_key(file.id)])?;
+            writer.forget_state(file.id)?;
             writer.remove_rows(CatalogTable::Names, &[file.name.as_bytes().to_vec()])?;
             writer.count_entry_out(file.commit)?;
             let pending = writer.pending_mut();
@@ -89,6 +98,7 @@ impl CatalogWriter {
         }
         self.change(|writer| {
             writer.pending_mut().extents.remove(&id);
+            writer.forget_verified(id, 0)?;
             writer.remove_rows(CatalogTable::Extents, &[extent_key(id)])
         })
     }
@@ -98,6 +108,7 @@ impl CatalogWriter {
         &mut self,
         file: &FileRecord,
         indexes: core::ops::Range<u64>,
+        extents: &mut BTreeSet<ExtentId>,
     ) -> Result<u64, CatalogError> {
         let table = CatalogTable::FileBlocks;
         let keys: Vec<Vec<u8>> = indexes
@@ -108,6 +119,7 @@ impl CatalogWriter {
             let row = row.ok_or_else(|| damaged(table, CatalogDamage::MissingRow))?;
             let row: FileBlockRow = unseal(table, key, &row)?;
             let mut block = self.required_block(BlockId::new(row.block))?;
+            extents.extend(extents_of(&block));
             if block.reference_count == 1 {
                 released.push(block);
             } else {
@@ -118,7 +130,9 @@ impl CatalogWriter {
             }
         }
         self.put_rows(CatalogTable::Blocks, &shared)?;
-        self.release_shards(&released.iter().collect::<Vec<_>>())?;
+        let gone: Vec<&BlockRecord> = released.iter().collect();
+        self.release_shards(&gone)?;
+        self.forget_damage(&gone)?;
         let blocks: Vec<Vec<u8>> = released.iter().map(|block| block_key(block.id)).collect();
         self.remove_rows(CatalogTable::Blocks, &blocks)?;
         self.remove_rows(table, &keys)?;
@@ -128,16 +142,21 @@ impl CatalogWriter {
     pub(super) fn release_shards(&mut self, blocks: &[&BlockRecord]) -> Result<(), CatalogError> {
         let mut keys = Vec::new();
         for shard in blocks.iter().flat_map(|block| block.shards.iter().flatten()) {
-            let row = self.extent_mut(shard.extent)?;
-            let row = row.ok_or_else(|| damaged(CatalogTable::Extents, CatalogDamage::MissingRow))?;
-            let live =
-                (row.live_bytes.checked_sub(shard.frame_len_bytes)).zip(row.live_shards.checked_sub(1));
-            let about = "what lives in an extent";
-            (row.live_bytes, row.live_shards) =
-                live.ok_or_else(|| damaged(CatalogTable::Extents, CatalogDamage::Contradiction { about }))?;
+            self.uncount_shard(shard)?;
             keys.push(extent_shard_key(shard.extent, shard.offset));
         }
         self.remove_rows(CatalogTable::ExtentShards, &keys)
+    }
+
+    /// Counts a shard as living in its extent no more.
+    pub(super) fn uncount_shard(&mut self, shard: &ShardRecord) -> Result<(), CatalogError> {
+        let row = self.extent_mut(shard.extent)?;
+        let row = row.ok_or_else(|| damaged(CatalogTable::Extents, CatalogDamage::MissingRow))?;
+        let live = (row.live_bytes.checked_sub(shard.frame_len_bytes)).zip(row.live_shards.checked_sub(1));
+        let about = "what lives in an extent";
+        (row.live_bytes, row.live_shards) =
+            live.ok_or_else(|| damaged(CatalogTable::Extents, CatalogDamage::Contradiction { about }))?;
+        Ok(())
     }
 
     /// Removes rows that have to be there.

@@ -21,6 +21,15 @@ const SHARD_BYTES: u64 = 256;
 const EXTENT_BYTES: u64 = 256;
 const DESCRIPTOR_BYTES: u64 = 512;
 
+/// A row for the shard, and at most one for its block and one for its file.
+const DAMAGE_BYTES: u64 = 1024;
+
+/// Shards that were damaged are neighbours of nothing: a page with the row of the block or file, one with the place that it
+/// leaves, and a share of those with its new place and with the damage that goes.
+const RELOCATION_BYTES: u64 = 12 * 1024;
+
+const VERIFIED_BYTES: u64 = 128;
+
 /// The longest row in a page of its own: intents of one file that can be resumed grow with its path and its plan.
 const INTENT_BYTES: u64 = 128 * 1024;
 
@@ -41,6 +50,12 @@ pub struct TransactionSize {
     pub intents: u64,
     /// Descriptors; their shards count among those above.
     pub descriptors: u64,
+    /// Shards of which damage is noted, or forgotten.
+    pub damaged_shards: u64,
+    /// Shards that come to lie elsewhere, wherever they are in the catalog; their damage does not count above.
+    pub relocations: u64,
+    /// Ranges of extents that are noted as verified, and files that are read back completely by that.
+    pub verified: u64,
 }
 
 impl TransactionSize {
@@ -55,5 +70,8 @@ impl TransactionSize {
             .saturating_add(self.extents.saturating_mul(EXTENT_BYTES))
             .saturating_add(self.intents.saturating_mul(INTENT_BYTES))
             .saturating_add(self.descriptors.saturating_mul(DESCRIPTOR_BYTES))
+            .saturating_add(self.damaged_shards.saturating_mul(DAMAGE_BYTES))
+            .saturating_add(self.relocations.saturating_mul(RELOCATION_BYTES))
+            .saturating_add(self.verified.saturating_mul(VERIFIED_BYTES))
     }
 }

@@ -8,10 +8,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::guard::damaged;
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
-use crate::units::{BlockId, BlockIndex, CommitId, ExtentId, FileId};
+use crate::units::{BlockId, BlockIndex, CommitId, ExtentId, FileId, ShardIndex};
 
 /// Every table of the database, in the order in which they are created.
-pub(super) const TABLES: [CatalogTable; 11] = [
+pub(super) const TABLES: [CatalogTable; 17] = [
     CatalogTable::Meta,
     CatalogTable::Files,
     CatalogTable::Names,
@@ -23,10 +23,16 @@ pub(super) const TABLES: [CatalogTable; 11] = [
     CatalogTable::Totals,
     CatalogTable::Intents,
     CatalogTable::Descriptors,
+    CatalogTable::Damage,
+    CatalogTable::DamagedBlocks,
+    CatalogTable::ByState,
+    CatalogTable::Unverified,
+    CatalogTable::Verified,
+    CatalogTable::VolumeCounters,
 ];
 
 /// The tables whose rows are counted, because one could be missing unnoticed.
-pub(super) const COUNTED_TABLES: [CatalogTable; 9] = [
+pub(super) const COUNTED_TABLES: [CatalogTable; 15] = [
     CatalogTable::Files,
     CatalogTable::Names,
     CatalogTable::FileBlocks,
@@ -36,6 +42,12 @@ pub(super) const COUNTED_TABLES: [CatalogTable; 9] = [
     CatalogTable::Volumes,
     CatalogTable::Intents,
     CatalogTable::Descriptors,
+    CatalogTable::Damage,
+    CatalogTable::DamagedBlocks,
+    CatalogTable::ByState,
+    CatalogTable::Unverified,
+    CatalogTable::Verified,
+    CatalogTable::VolumeCounters,
 ];
 
 /// Most bytes of a row: the database holds a value in memory whole, and larger ones fragment its file.
@@ -51,6 +63,7 @@ pub(super) const META_COUNTERS: &[u8] = b"counters";
 pub(super) const META_JOURNAL: &[u8] = b"journal";
 pub(super) const META_ROW_COUNTS: &[u8] = b"row_counts";
 pub(super) const TOTALS_ALL: &[u8] = b"all";
+pub(super) const TOTALS_HEALTH: &[u8] = b"health";
 
 /// Returns what the database calls the table.
 pub(super) const fn definition(
@@ -86,6 +99,26 @@ pub(super) fn volume_key(number: u16) -> Vec<u8> {
 /// The key of what belongs to a commit: its intent, and its descriptor.
 pub(super) fn commit_key(commit: CommitId) -> Vec<u8> {
     ordered(commit.get()).to_vec()
+}
+
+/// The key of the damage of a shard.
+pub(super) fn damage_key(block: BlockId, shard: ShardIndex) -> Vec<u8> {
+    [ordered(block.get()), ordered(u64::from(shard.get()))].concat()
+}
+
+/// The key of a damaged block of a file; those of descriptors stand under file 0.
+pub(super) fn damaged_block_key(file: FileId, block: BlockId) -> Vec<u8> {
+    [ordered(file.get()), ordered(block.get())].concat()
+}
+
+/// The key of a file in a state.
+pub(super) fn state_key(state: u8, file: FileId) -> Vec<u8> {
+    [ordered(u64::from(state)), ordered(file.get())].concat()
+}
+
+/// The key of what was verified of an extent from a byte on.
+pub(super) fn verified_key(extent: ExtentId, start: u64) -> Vec<u8> {
+    [ordered(extent.get()), ordered(start)].concat()
 }
 
 /// Reads back the numbers of a key.

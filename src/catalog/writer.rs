@@ -5,10 +5,11 @@ use core::ops::Deref;
 use super::guard::{Guard, Writing, damaged};
 use super::reader::{CatalogReader, Pending};
 use super::records::{BlockRecord, ExtentRecord, FileRecord, VolumeRecord};
-use super::rows::{ExtentRow, FileRow, JournalRow, TotalsRow, VolumeRow};
+use super::rows::{ExtentRow, FileRow, HealthRow, JournalRow, TotalsRow, VolumeRow};
 use super::source::{KeyValue, Source};
 use super::tables::{
-    META_COUNTERS, META_JOURNAL, META_ROW_COUNTS, TOTALS_ALL, extent_key, file_key, seal, volume_key,
+    META_COUNTERS, META_JOURNAL, META_ROW_COUNTS, TOTALS_ALL, TOTALS_HEALTH, extent_key, file_key, seal,
+    volume_key,
 };
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
 use crate::units::{BlockId, CommitId, Epoch, ExtentId, FileId, FileName, Timestamp, to_u64};
@@ -59,6 +60,7 @@ impl CatalogWriter {
             counters: view.counters()?,
             row_counts: view.row_counts()?,
             totals: view.totals()?,
+            health: view.health()?,
             extents: std::collections::BTreeMap::new(),
         });
         Ok(Self {
@@ -126,6 +128,7 @@ impl CatalogWriter {
         let row = ExtentRow {
             live_bytes: known.map_or(0, |known| known.live_bytes),
             live_shards: known.map_or(0, |known| known.live_shards),
+            live_files: known.map_or(0, |known| known.live_files),
             ..row
         };
         if row.live_bytes > row.end_bytes {
@@ -136,6 +139,9 @@ impl CatalogWriter {
             });
         }
         self.change(|writer| {
+            if known.is_some_and(|known| row.end_bytes < known.end_bytes) {
+                writer.forget_verified(extent, row.end_bytes)?;
+            }
             if known.is_none() {
                 let key = extent_key(extent);
                 let sealed = seal(CatalogTable::Extents, &key, &row);
@@ -300,7 +306,10 @@ impl CatalogWriter {
             &meta.map(|(key, row)| (key.to_vec(), row)),
         )?;
         let totals = seal(CatalogTable::Totals, TOTALS_ALL, &TotalsRow::new(&pending.totals));
-        source.put_all(&guard, CatalogTable::Totals, &[(TOTALS_ALL.to_vec(), totals)])?;
+        let health = HealthRow::new(&pending.health);
+        let health = seal(CatalogTable::Totals, TOTALS_HEALTH, &health);
+        let sums = [(TOTALS_ALL.to_vec(), totals), (TOTALS_HEALTH.to_vec(), health)];
+        source.put_all(&guard, CatalogTable::Totals, &sums)?;
         source.commit(&guard)?;
         Ok(Epoch::new(pending.counters.epoch))
     }

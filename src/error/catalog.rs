@@ -194,6 +194,16 @@ pub enum CatalogError {
         /// The most that a row has, in bytes.
         limit_bytes: usize,
     },
+    /// A shard that is to lie elsewhere is not where it was: it was moved or removed meanwhile.
+    #[error("no shard {shard} of that owner lies in extent {extent} at {offset}")]
+    ShardElsewhere {
+        /// Position of the shard in its block.
+        shard: crate::units::ShardIndex,
+        /// Where it was.
+        extent: ExtentId,
+        /// Offset of its frame there.
+        offset: u64,
+    },
     /// The commit has a descriptor already.
     #[error("commit {commit} has a descriptor already")]
     DescriptorTaken {
@@ -326,6 +336,12 @@ pub enum CatalogTable {
     Totals,
     Intents,
     Descriptors,
+    Damage,
+    DamagedBlocks,
+    ByState,
+    Unverified,
+    Verified,
+    VolumeCounters,
 }
 
 impl CatalogTable {
@@ -344,6 +360,12 @@ impl CatalogTable {
             Self::Totals => "totals",
             Self::Intents => "intents",
             Self::Descriptors => "descriptors",
+            Self::Damage => "damage",
+            Self::DamagedBlocks => "damaged_blocks",
+            Self::ByState => "by_state",
+            Self::Unverified => "unverified",
+            Self::Verified => "verified",
+            Self::VolumeCounters => "volume_counters",
         }
     }
 }

@@ -14,7 +14,7 @@ mod merkle;
 mod publication;
 mod volume;
 
-pub use archive::{CloseError, CommitError, OpenError, ReadError, RestoreError, ScrubError};
+pub use archive::{CloseError, CommitError, OpenError, ReadError, RepairError, RestoreError, ScrubError};
 pub use buffer::BufferError;
 pub use catalog::{CatalogBytesError, CatalogDamage, CatalogError, CatalogFault, CatalogTable};
 pub use codec::DecodeError;

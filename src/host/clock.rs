@@ -1,8 +1,11 @@
 //! The time of day, and the only place that asks the system for it.
 
+use core::time::Duration;
 use std::{
     fmt::Debug,
-    time::{SystemTime, UNIX_EPOCH},
+    sync::OnceLock,
+    thread,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::units::Timestamp;
@@ -11,6 +14,17 @@ use crate::units::Timestamp;
 pub trait Clock: Debug + Send + Sync {
     /// Returns the time of day. It may go backwards, when someone sets the clock.
     fn now(&self) -> Timestamp;
+
+    /// Returns how much time has passed since some moment; it never goes backwards. Without an answer of its own a clock is
+    /// taken to be one that nobody sets.
+    fn elapsed(&self) -> Duration {
+        let now = self.now();
+        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
+        Duration::new(seconds, now.nanoseconds())
+    }
+
+    /// Lets time pass; one that is not real has nothing to wait for.
+    fn pause(&self, _time: Duration) {}
 }
 
 /// The clock of the system.
@@ -25,6 +39,20 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         time_of(SystemTime::now())
     }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that everything else gets"
+    )]
+    fn elapsed(&self) -> Duration {
+        static FIRST: OnceLock<Instant> = OnceLock::new();
+        FIRST.get_or_init(Instant::now).elapsed()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "whoever keeps to a rate has to wait")]
+    fn pause(&self, time: Duration) {
+        thread::sleep(time);
+    }
 }
 
 /// Converts a time of the system.
@@ -32,7 +60,7 @@ impl Clock for SystemClock {
 /// # Panics
 /// Beyond 292 thousand million years from 1970, where no clock of a system counts.
 fn time_of(time: SystemTime) -> Timestamp {
-    let seconds = |duration: core::time::Duration| {
+    let seconds = |duration: Duration| {
         i64::try_from(duration.as_secs()).expect("a system clock counts seconds in 63 bits")
     };
     match time.duration_since(UNIX_EPOCH) {

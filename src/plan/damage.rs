@@ -19,6 +19,29 @@ impl ColumnSet {
         set
     }
 
+    /// Makes the set of columns whose bits are set, the first column in the lowest bit of the first byte.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let words = bytes.chunks(8).map(|chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_le_bytes(word)
+        });
+        Self {
+            words: words.collect(),
+        }
+    }
+
+    /// Returns the set as bytes, as [`Self::from_bytes`] takes them; the last one is not zero.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let len = bytes
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .map_or(0, |last| last + 1);
+        bytes.truncate(len);
+        bytes
+    }
+
     /// Adds a column.
     pub fn insert(&mut self, column: ColumnIndex) {
         let (word, bit) = (column.as_usize() / 64, column.get() % 64);
@@ -126,11 +149,19 @@ impl DamageMap {
     /// # Panics
     /// When the shard has no such leaf: absent leaves are known zeros, never bad.
     pub fn mark_leaf(&mut self, shard: ShardIndex, column: ColumnIndex) {
-        let is_table = Some(column) == self.geometry.table_column();
-        let exists =
-            column.get() < self.geometry.leaf_count(shard) || (is_table && self.geometry.is_present(shard));
-        assert!(exists, "shard {shard} has no leaf in column {column}");
+        assert!(
+            self.has_leaf(shard, column),
+            "shard {shard} has no leaf in column {column}"
+        );
         self.shards[shard.as_usize()].insert(column);
+    }
+
+    /// Says whether a shard has a leaf in a column, or a part of the table column there; one that is not in the block has
+    /// none.
+    pub fn has_leaf(&self, shard: ShardIndex, column: ColumnIndex) -> bool {
+        let is_there = shard.get() < self.geometry.shape().total() && self.geometry.is_present(shard);
+        let is_table = Some(column) == self.geometry.table_column();
+        is_there && (is_table || column.get() < self.geometry.leaf_count(shard))
     }
 
     /// Marks every leaf of a shard, its table too; nothing happens to an absent one.
@@ -141,6 +172,17 @@ impl DamageMap {
                 all.insert(table);
             }
             self.shards[shard.as_usize()].union_with(&all);
+        }
+    }
+
+    /// Marks every leaf that is bad in another map of the same block.
+    ///
+    /// # Panics
+    /// When that is of another block.
+    pub fn union_with(&mut self, other: &Self) {
+        assert_eq!(self.geometry, other.geometry, "maps of one block");
+        for (bad, more) in self.shards.iter_mut().zip(&other.shards) {
+            bad.union_with(more);
         }
     }
 

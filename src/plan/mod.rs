@@ -8,6 +8,7 @@ mod budget;
 mod damage;
 #[cfg(test)]
 mod every_map;
+mod finding;
 mod layout;
 mod repair;
 mod scrub_order;
@@ -16,6 +17,7 @@ mod verified;
 
 pub use budget::{Budget, BudgetLeft, RateLimit};
 pub use damage::{BlockVerdict, ColumnSet, DamageMap};
+pub use finding::{DamageKind, DamagePart};
 pub use layout::{ExtentUse, LaneLayout, LanePosition, Placement, UNNUMBERED};
 pub use repair::RepairPlan;
 pub use scrub_order::{ScrubExtent, ScrubPlan, ScrubRange, scrub_order};

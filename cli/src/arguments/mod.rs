@@ -1,5 +1,6 @@
 //! The command line as it is typed, before it means anything.
 
+pub(crate) mod pace;
 pub(crate) mod values;
 
 use std::{ffi::OsStr, path::PathBuf};
@@ -11,7 +12,10 @@ use clap::{
 };
 
 use crate::{
-    commands::{cat, commit, find, init, ls, recover, restore, rm, scrub, stat, status, verify},
+    commands::{
+        cat, commit, find, health, init, ls, recover, repair, restore, rm, scrub, stat, status, verify,
+        what_if,
+    },
     exit,
     failure::Failure,
     output,
@@ -139,8 +143,11 @@ pub(crate) enum Command {
     Restore(restore::Arguments),
     Verify(verify::Arguments),
     Scrub(scrub::Arguments),
+    Repair(repair::Arguments),
     Rm(rm::Arguments),
     Status(status::Arguments),
+    Health(health::Arguments),
+    WhatIf(what_if::Arguments),
     Recover(recover::Arguments),
 }
 
@@ -158,8 +165,11 @@ impl Command {
             | Self::Restore(_)
             | Self::Verify(_)
             | Self::Scrub(_)
+            | Self::Repair(_)
             | Self::Rm(_)
-            | Self::Status(_) => None,
+            | Self::Status(_)
+            | Self::Health(_)
+            | Self::WhatIf(_) => None,
         }
     }
 }

@@ -1,8 +1,12 @@
-//! Values of options and arguments: names, sizes and ranges.
+//! Values of options and arguments: names, sizes, ranges, ages, and parts of an archive.
 
 use std::{ffi::OsString, fmt::Write as _, os::unix::ffi::OsStrExt as _};
 
-use bfdb::units::{ByteRange, FileName, FileNameError};
+use bfdb::{
+    archive::Loss,
+    geometry::Tier,
+    units::{ByteRange, ExtentId, FileName, FileNameError, Timestamp, VolumeId},
+};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 /// Returns the parser of names as they are printed: `\\` is a backslash, `\xNN` a byte. Bytes that are not UTF-8 may also be
@@ -92,6 +96,84 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a size is at least 1 byte, and below 16 EiB".to_owned())
 }
 
+/// How long ago something was, as it is typed: `30d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Age {
+    seconds: u64,
+}
+
+impl Age {
+    /// Returns it in seconds.
+    pub(crate) const fn seconds(self) -> u64 {
+        self.seconds
+    }
+
+    /// Returns the time that is so long before `now`.
+    pub(crate) fn before(self, now: Timestamp) -> Timestamp {
+        let seconds = now.seconds().saturating_sub_unsigned(self.seconds);
+        Timestamp::new(seconds, now.nanoseconds()).expect("the nanoseconds are those of a time")
+    }
+}
+
+/// Parses a number with a suffix `s`, `m`, `h`, `d` or `w`.
+pub(crate) fn age(text: &str) -> Result<Age, String> {
+    let wrong = || "an age is a number with a suffix s, m, h, d or w, such as 30d or 12h".to_owned();
+    let digits_end = text
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, suffix) = text.split_at(digits_end);
+    let unit_seconds: u64 = match suffix {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        "w" => 7 * 24 * 60 * 60,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_error| wrong())?;
+    let seconds = number.checked_mul(unit_seconds);
+    let seconds = seconds.ok_or_else(|| "that is longer ago than anything".to_owned())?;
+    Ok(Age { seconds })
+}
+
+/// Parses the number of a tier.
+pub(crate) fn tier(text: &str) -> Result<Tier, String> {
+    let tier = text.parse().ok().and_then(Tier::from_number);
+    tier.ok_or_else(|| "a tier is 1, 2 or 3".to_owned())
+}
+
+/// Parses the id of a volume as it is printed.
+pub(crate) fn volume(text: &str) -> Result<VolumeId, String> {
+    let wrong = || "the id of a volume has 32 hexadecimal digits; `bfdb status` shows it".to_owned();
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let pairs: &[[u8; 2]; 16] = pairs.try_into().map_err(|_wrong_len| wrong())?;
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
+    let mut bytes = [0; 16];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let digits = digit(*high).zip(digit(*low)).filter(|_| rest.is_empty());
+        let (high, low) = digits.ok_or_else(wrong)?;
+        *byte = high * 16 + low;
+    }
+    Ok(VolumeId::from_bytes(bytes))
+}
+
+/// Parses what may be lost: `extent:ID` or `volume:ID`.
+pub(crate) fn loss(text: &str) -> Result<Loss, String> {
+    let wrong = || "what may be lost is extent:ID or volume:ID, such as extent:12".to_owned();
+    match text.split_once(':') {
+        Some(("extent", id)) if id.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let id = id.parse().map_err(|_error| wrong())?;
+            Ok(Loss::Extent(ExtentId::new(id)))
+        }
+        Some(("volume", id)) => volume(id).map(Loss::Volume),
+        Some(_) | None => Err(wrong()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt as _;
@@ -137,6 +219,76 @@ mod tests {
         }
         for text in ["", "K", "0", "1.5G", "1B", "1KB", "-1", "99999999T", "1 G"] {
             assert!(memory(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ages_count_back_from_a_time_and_need_a_unit() {
+        let now = Timestamp::new(1_000_000_000, 5).expect("a time");
+        for (text, seconds) in [
+            ("0s", 0),
+            ("90s", 90),
+            ("5m", 300),
+            ("12h", 43_200),
+            ("30d", 2_592_000),
+            ("2w", 1_209_600),
+        ] {
+            let before = age(text).map(|age| age.before(now));
+            assert_eq!(
+                before,
+                Ok(Timestamp::new(1_000_000_000 - seconds, 5).expect("a time")),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "30",
+            "d",
+            "1.5h",
+            "-1d",
+            "+1d",
+            "1 d",
+            "1D",
+            "1y",
+            "99999999999999999999d",
+        ] {
+            assert!(age(text).is_err(), "{text}");
+        }
+        let ancient = age("18446744073709551615s").map(|age| age.before(now).seconds());
+        assert_eq!(ancient, Ok(i64::MIN), "the earliest time that there is");
+    }
+
+    #[test]
+    fn what_may_be_lost_is_an_extent_or_a_volume_as_they_are_printed() {
+        let id = VolumeId::from_bytes(*b"0123456789abcdef");
+        assert_eq!(volume(&id.to_string()), Ok(id));
+        assert_eq!(loss(&format!("volume:{id}")), Ok(Loss::Volume(id)));
+        assert_eq!(loss("extent:12"), Ok(Loss::Extent(ExtentId::new(12))));
+        for text in [
+            "",
+            "12",
+            "extent",
+            "extent:",
+            "extent:x",
+            "extent:+1",
+            "lane:1",
+            "volume:12",
+            "Extent:1",
+        ] {
+            assert!(loss(text).is_err(), "{text}");
+        }
+        for text in [
+            &id.to_string()[1..],
+            &format!("{id}0"),
+            &format!("{id}00"),
+            &"g".repeat(32),
+            &"+1".repeat(16),
+        ] {
+            assert!(volume(text).is_err(), "{text}");
+        }
+        assert_eq!(tier("3"), Ok(Tier::Blocked));
+        for text in ["0", "4", "x", "", "300"] {
+            assert!(tier(text).is_err(), "{text}");
         }
     }
 

@@ -148,7 +148,8 @@ pub(super) fn finding_text(finding: &Finding) -> String {
     format!("{}: {}; {outcome}", finding.name, place_and_fault(finding))
 }
 
-fn place_and_fault(finding: &Finding) -> String {
+/// Where a damaged shard is, and what is wrong with it.
+pub(super) fn place_and_fault(finding: &Finding) -> String {
     let fault = match finding.kind {
         DamageKind::Checksum => "does not match its hash",
         DamageKind::Missing => "is missing",

@@ -1,13 +1,12 @@
 //! What is stored under a name, as listings show it: a file, a directory or a symbolic link.
 
-use bfdb::{archive::FileInfo, catalog::EntryKind};
+use bfdb::{
+    archive::{FileInfo, HealthClass, HealthState},
+    catalog::EntryKind,
+};
 use serde::Serialize;
 
 use crate::text;
-
-/// What is known about whether a file can be read: nothing records verification yet, so no file is known to be either
-/// healthy or damaged.
-pub(super) const STATE: &str = "unverified";
 
 /// The JSON line of what is stored under a name.
 #[derive(Debug, Serialize)]
@@ -22,7 +21,7 @@ pub(super) struct Entry {
     tier: Option<u8>,
     root: Option<String>,
     committed_at: Option<String>,
-    state: &'static str,
+    state: Option<&'static str>,
 }
 
 /// How many of each kind.
@@ -34,7 +33,7 @@ pub(super) struct Counts {
 }
 
 impl Entry {
-    pub(super) fn of(info: &FileInfo) -> Self {
+    pub(super) fn of(info: &FileInfo, class: Option<HealthClass>) -> Self {
         let is_file = info.kind == EntryKind::File;
         Self {
             name: info.name.to_string(),
@@ -44,7 +43,7 @@ impl Entry {
             tier: is_file.then(|| info.tier.number()),
             root: is_file.then(|| info.root.to_string()),
             committed_at: text::rfc3339(info.committed_at),
-            state: STATE,
+            state: class.map(class_name),
         }
     }
 }
@@ -71,6 +70,23 @@ impl Counts {
             }
         }
         words.join(", ")
+    }
+}
+
+/// What everybody calls a state.
+pub(super) const fn state_name(state: HealthState) -> &'static str {
+    match state {
+        HealthState::Healthy => "healthy",
+        HealthState::Degraded => "degraded",
+        HealthState::Lost => "lost",
+    }
+}
+
+/// The one word for how a file is.
+pub(super) const fn class_name(class: HealthClass) -> &'static str {
+    match class {
+        HealthClass::State(state) => state_name(state),
+        HealthClass::Unverified => "unverified",
     }
 }
 

@@ -60,11 +60,11 @@ fn find(
         Detail::Name
     };
     let mut listing = Listing::new(context, detail);
-    for entry in snapshot.files(None) {
+    for entry in listing.entries(&snapshot, None) {
         context.check_interrupt()?;
-        let entry = entry.map_err(unreadable)?;
+        let (entry, class) = entry.map_err(unreadable)?;
         if patterns.match_name(&entry.name) {
-            listing.show(&entry);
+            listing.show(&entry, class);
         }
         if context.output.is_closed() {
             return Ok(exit::SUCCESS);

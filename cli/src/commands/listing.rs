@@ -1,10 +1,15 @@
 //! Stored names line by line: what `ls` and `find` share.
 
-use bfdb::{archive::FileInfo, catalog::EntryKind};
+use bfdb::{
+    archive::{FileInfo, HealthClass, Snapshot},
+    catalog::EntryKind,
+    error::CatalogError,
+    units::FileName,
+};
 use serde::Serialize;
 
-use super::entry::{Counts, Entry, STATE, mode_text, target, tier_column};
-use crate::{context::Context, text};
+use super::entry::{Counts, Entry, class_name, mode_text, target, tier_column};
+use crate::{context::Context, output::Form, text};
 
 /// How a name is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +17,9 @@ pub(super) enum Detail {
     Name,
     Long,
 }
+
+/// An entry and how it is.
+type Listed = Result<(FileInfo, Option<HealthClass>), CatalogError>;
 
 /// A listing while it is printed.
 pub(super) struct Listing<'a> {
@@ -37,13 +45,26 @@ impl<'a> Listing<'a> {
         }
     }
 
-    pub(super) fn show(&mut self, entry: &FileInfo) {
+    /// Lists what a prefix names and everything below it; how each is is looked up only where it is shown.
+    pub(super) fn entries(
+        &self,
+        snapshot: &Snapshot,
+        prefix: Option<&FileName>,
+    ) -> Box<dyn Iterator<Item = Listed>> {
+        if self.detail == Detail::Name && self.context.output.form() == Form::People {
+            Box::new(snapshot.files(prefix).map(|info| Ok((info?, None))))
+        } else {
+            Box::new(snapshot.files_with_class(prefix))
+        }
+    }
+
+    pub(super) fn show(&mut self, entry: &FileInfo, class: Option<HealthClass>) {
         self.summary.counts.add(&entry.kind);
         self.summary.bytes += entry.len_bytes;
-        self.context.output.json(&Entry::of(entry));
+        self.context.output.json(&Entry::of(entry, class));
         match self.detail {
             Detail::Name => self.context.output.line(&entry.name.to_string()),
-            Detail::Long => self.context.output.line(&long_line(entry)),
+            Detail::Long => self.context.output.line(&long_line(entry, class)),
         }
     }
 
@@ -57,11 +78,12 @@ impl<'a> Listing<'a> {
 }
 
 /// Columns of fixed width, so that a listing of any length needs no memory.
-fn long_line(entry: &FileInfo) -> String {
-    let (size, state) = match entry.kind {
-        EntryKind::File => (text::size(entry.len_bytes), STATE),
-        EntryKind::Directory | EntryKind::SymbolicLink { .. } => ("-".to_owned(), "-"),
+fn long_line(entry: &FileInfo, class: Option<HealthClass>) -> String {
+    let size = match entry.kind {
+        EntryKind::File => text::size(entry.len_bytes),
+        EntryKind::Directory | EntryKind::SymbolicLink { .. } => "-".to_owned(),
     };
+    let state = class.map_or("-", class_name);
     let mut line = format!(
         "{}  {:<6}  {size:>10}  {}  {state:<10}  {}",
         mode_text(entry),

@@ -13,7 +13,8 @@ use crate::{
 /// List stored files
 ///
 /// Lists every file, directory and symbolic link, or what PREFIX names and everything below it: `ls a/b` lists a/b and
-/// a/b/c, not a/bc. `unverified` means that a file is not known to have been read back since it was committed.
+/// a/b/c, not a/bc. `unverified` means that a file was not read back since it was committed, and that nothing is known to be
+/// wrong with it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     bfdb ls                  names only, one a line\n  \
@@ -41,9 +42,10 @@ fn list(archive: &Archive, arguments: &Arguments, context: &Context) -> Result<u
         Detail::Name
     };
     let mut listing = Listing::new(context, detail);
-    for entry in snapshot.files(arguments.prefix.as_ref()) {
+    for entry in listing.entries(&snapshot, arguments.prefix.as_ref()) {
         context.check_interrupt()?;
-        listing.show(&entry.map_err(unreadable)?);
+        let (entry, class) = entry.map_err(unreadable)?;
+        listing.show(&entry, class);
         if context.output.is_closed() {
             return Ok(exit::SUCCESS);
         }

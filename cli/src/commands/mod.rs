@@ -5,16 +5,19 @@ pub(crate) mod commit;
 mod damage;
 mod entry;
 pub(crate) mod find;
+pub(crate) mod health;
 pub(crate) mod init;
 mod listing;
 pub(crate) mod ls;
 pub(crate) mod recover;
+pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod rm;
 pub(crate) mod scrub;
 pub(crate) mod stat;
 pub(crate) mod status;
 pub(crate) mod verify;
+pub(crate) mod what_if;
 
 use bfdb::units::FileName;
 
@@ -37,7 +40,10 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<u8, Failure> {
         Command::Stat(arguments) => stat::run(arguments, context)?,
         Command::Verify(arguments) => verify::run(arguments, context)?,
         Command::Scrub(arguments) => scrub::run(arguments, context)?,
+        Command::Repair(arguments) => repair::run(arguments, context)?,
         Command::Status(arguments) => status::run(arguments, context)?,
+        Command::Health(arguments) => health::run(arguments, context)?,
+        Command::WhatIf(arguments) => what_if::run(arguments, context)?,
     };
     // These speak for what is stored; with an old catalog they do not know all of it.
     Ok(exit::worst(code, context.catalog_code()))

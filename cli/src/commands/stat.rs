@@ -1,15 +1,15 @@
 //! `stat`: everything that is known about one file.
 
 use bfdb::{
-    archive::{Archive, BlockPlaces, FileInfo},
+    archive::{Archive, BlockPlaces, FileHealth, FileInfo, HealthClass, HealthState},
     catalog::{Access, EntryKind},
     units::FileName,
 };
 use serde::Serialize;
 
 use super::{
-    damage::read_failure,
-    entry::{Entry, STATE, kind_name, mode_text, target},
+    damage::{FindingLine, place_and_fault, read_failure},
+    entry::{Entry, kind_name, mode_text, target},
 };
 use crate::{
     arguments::values,
@@ -22,8 +22,8 @@ use crate::{
 
 /// Show everything that is known about a file, directory or link
 ///
-/// Tier, code, blocks, root (what b3sum prints), tolerance, and with -v or --json where every shard lies. The catalog is
-/// asked, no file data is read: `verify` does that.
+/// Tier, code, blocks, root (what b3sum prints), tolerance, what is known to be damaged, and with -v or --json where every
+/// shard lies. The catalog is asked, no file data is read: `verify` does that.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     bfdb stat photo.cr3\n  \
@@ -47,6 +47,19 @@ struct Details {
     parity_shards: u16,
     /// Shards of each block that may be lost.
     tolerance: u16,
+    /// What is known about how it is; not there for directories and links.
+    #[serde(flatten)]
+    health: Option<HealthFields>,
+}
+
+#[derive(Debug, Serialize)]
+struct HealthFields {
+    unverified: bool,
+    damaged_shards: u64,
+    margin: u16,
+    lost_bytes: u64,
+    damaged_since: Option<String>,
+    last_verified: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -89,9 +102,15 @@ fn show(archive: &Archive, name: &FileName, context: &Context) -> Result<u8, Fai
     } else {
         Vec::new()
     };
-    context.output.json(&Details::of(&file));
-    for line in lines_for_people(&file) {
+    let health = snapshot.file_health(name).map_err(unreadable)?;
+    context.output.json(&Details::of(&file, health.as_ref()));
+    for line in lines_for_people(&file, health.as_ref()) {
         context.output.line(&line);
+    }
+    for finding in snapshot.known_damage(name).map_err(unreadable)? {
+        let finding = finding.map_err(unreadable)?;
+        context.output.json(&FindingLine::of(&finding));
+        context.output.line(&row("damaged", &place_and_fault(&finding)));
     }
     for block in &places {
         context.output.json(&BlockLine::of(block));
@@ -107,9 +126,9 @@ fn show(archive: &Archive, name: &FileName, context: &Context) -> Result<u8, Fai
 }
 
 impl Details {
-    fn of(file: &FileInfo) -> Self {
+    fn of(file: &FileInfo, health: Option<&FileHealth>) -> Self {
         Self {
-            entry: Entry::of(file),
+            entry: Entry::of(file, health.map(FileHealth::class)),
             stored_bytes: file.stored_bytes,
             // Permissions only: what it is is said by the kind.
             mode: file.mode & 0o7777,
@@ -118,6 +137,14 @@ impl Details {
             data_shards: file.shape.data(),
             parity_shards: file.shape.parity(),
             tolerance: file.shape.parity(),
+            health: health.map(|health| HealthFields {
+                unverified: health.is_unverified,
+                damaged_shards: health.damaged_shards,
+                margin: health.margin,
+                lost_bytes: health.lost_bytes,
+                damaged_since: health.since.and_then(text::rfc3339),
+                last_verified: health.last_verified.and_then(text::rfc3339),
+            }),
         }
     }
 }
@@ -145,7 +172,7 @@ fn row(label: &str, value: &str) -> String {
     format!("{label:<10} {value}")
 }
 
-fn lines_for_people(entry: &FileInfo) -> Vec<String> {
+fn lines_for_people(entry: &FileInfo, health: Option<&FileHealth>) -> Vec<String> {
     let kind = match target(&entry.kind) {
         Some(target) => format!("symbolic link to {target}"),
         None => kind_name(&entry.kind).to_owned(),
@@ -160,13 +187,35 @@ fn lines_for_people(entry: &FileInfo) -> Vec<String> {
         row("modified", &text::time(entry.modified_at)),
         row("committed", &text::time(entry.committed_at)),
     ]);
-    if entry.kind == EntryKind::File {
-        lines.push(row(
-            "state",
-            &format!("{STATE}: not known to have been read back"),
-        ));
-    }
+    lines.extend(health.map(|health| row("state", &state_text(health))));
     lines
+}
+
+/// How a file is, in words.
+fn state_text(health: &FileHealth) -> String {
+    let read_back = match health.last_verified {
+        Some(at) => format!("all of it was verified at {} or later", text::time(at)),
+        None if health.file.len_bytes == 0 => "it has no bytes".to_owned(),
+        None => "not known to have been read back".to_owned(),
+    };
+    let damage = || {
+        let since = health
+            .since
+            .map_or_else(String::new, |since| format!(" since {}", text::time(since)));
+        format!("{}{since}", text::count(health.damaged_shards, "damaged shard"))
+    };
+    match (health.class(), health.state) {
+        (HealthClass::Unverified, _) => format!("unverified: {read_back}"),
+        (HealthClass::State(_), HealthState::Healthy) => format!("healthy: {read_back}"),
+        (HealthClass::State(_), HealthState::Degraded) => format!(
+            "degraded: {}, every byte can be read, {} more may be lost in the worst column; {read_back}",
+            damage(),
+            health.margin
+        ),
+        (HealthClass::State(_), HealthState::Lost) => {
+            format!("lost: {} bytes, {}; {read_back}", health.lost_bytes, damage())
+        }
+    }
 }
 
 /// What only a file has.

@@ -1,7 +1,7 @@
 //! `verify`: reads and verifies named files, and what `scrub` shares with it: findings, lost ranges, sums.
 
 use bfdb::{
-    archive::{Archive, Event, Observer, ScrubReport, Snapshot},
+    archive::{Archive, Event, Observer, RepairReport, ScrubReport, Snapshot},
     catalog::Access,
     error::{CatalogError, ScrubError},
     units::{ByteRange, FileName},
@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{
     damage::{FindingLine, as_u64, finding_text},
+    repair::code_of,
     without_covered,
 };
 use crate::{
@@ -65,6 +66,8 @@ pub(super) struct Inspection<'a> {
 #[derive(Default)]
 pub(super) struct Outcome {
     pub(super) report: ScrubReport,
+    /// What a repair has come to that followed.
+    pub(super) repaired: Option<RepairReport>,
     /// The worst that a part failed with.
     code: u8,
 }
@@ -162,7 +165,11 @@ impl<'a> Inspection<'a> {
 
     /// Shows what is lost and the sums, and returns the exit code.
     pub(super) fn finish(self, outcome: Outcome) -> u8 {
-        let Outcome { report, code } = outcome;
+        let Outcome {
+            report,
+            repaired,
+            code,
+        } = outcome;
         let (context, output) = (self.context, self.context.output);
         drop(self.progress);
         let lost_files = report.damage.iter().filter(|file| !file.lost.is_empty());
@@ -176,7 +183,11 @@ impl<'a> Inspection<'a> {
                 output.line(&format!("{}: bytes {range} are lost", file.name));
             }
         }
-        let suggest = suggestions(&report, context);
+        let suggest = if repaired.is_some() {
+            Vec::new()
+        } else {
+            suggestions(&report, context)
+        };
         let (degraded, lost) = (report.files_degraded(), report.files_lost());
         output.json(&Summary {
             files: report.files,
@@ -186,8 +197,8 @@ impl<'a> Inspection<'a> {
             files_degraded: as_u64(degraded),
             files_lost: as_u64(lost),
             journal_faults: as_u64(report.journal.len()),
-            repaired_shards: 0,
-            complete: code == exit::SUCCESS,
+            repaired_shards: repaired.as_ref().map_or(0, |repaired| repaired.shards_repaired),
+            complete: code == exit::SUCCESS && !report.is_cut_short,
             suggest: suggest.clone(),
             seconds: self.stopwatch.seconds(),
         });
@@ -200,8 +211,22 @@ impl<'a> Inspection<'a> {
         );
         let found = found_text(&report);
         output.summary(&format!("{read}: {found}"));
+        if report.is_cut_short {
+            output.summary("the budget is used up; the next scrub goes on from here");
+        }
+        if let Some(repaired) = &repaired {
+            output.summary(&repaired_text(repaired));
+        }
         for command in &suggest {
             output.summary(&format!("  try: {command}"));
+        }
+        if let Some(repaired) = &repaired {
+            let journal = if report.journal.is_empty() {
+                exit::SUCCESS
+            } else {
+                exit::DAMAGED
+            };
+            return exit::worst(code, exit::worst(journal, code_of(repaired)));
         }
         let found = match (report.damaged_shards + as_u64(report.journal.len()), lost) {
             (0, 0) => exit::SUCCESS,
@@ -222,6 +247,8 @@ impl Outcome {
         report.damaged_shards += other.damaged_shards;
         report.damage.extend(other.damage);
         report.journal.extend(other.journal);
+        report.news += other.news;
+        report.is_cut_short |= other.is_cut_short;
     }
 }
 
@@ -266,21 +293,34 @@ fn found_text(report: &ScrubReport) -> String {
     found.join("; ")
 }
 
-/// Says how to get out what can still be read: whole files where nothing is lost, for the others the bytes around.
+fn repaired_text(report: &RepairReport) -> String {
+    let repaired = format!(
+        "{} of {} repaired",
+        text::count(report.shards_repaired, "shard"),
+        text::count(report.files_repaired, "file")
+    );
+    match as_u64(report.files_lost()) {
+        0 => repaired,
+        lost => format!("{repaired}; {} with lost bytes", text::count(lost, "file")),
+    }
+}
+
+/// Says what leads on: a repair of what can be repaired, and what is left of the rest.
 fn suggestions(report: &ScrubReport, context: &Context) -> Vec<String> {
-    let suggest = |file: &bfdb::archive::FileDamage| {
-        let Some(first) = file.lost.first() else {
-            return context.command("restore -o DIR", &[&file.name]);
-        };
-        // What lies before the first loss, or behind it where there is nothing before.
-        let range = if first.start() > 0 {
-            format!("0..{}", first.start())
-        } else {
-            format!("{}..", first.end())
-        };
-        context.command(&format!("cat --range {range}"), &[&file.name])
-    };
-    let files = report.damage.iter().filter(|file| file.descriptor.is_none());
+    let has_repairable = report.damage.iter().any(|damage| damage.lost.is_empty());
+    let lost: Vec<_> = (report.damage.iter())
+        .filter(|file| file.descriptor.is_none() && !file.lost.is_empty())
+        .collect();
+    // What was found is known now, and a repair needs nothing more.
+    let repair = has_repairable.then(|| context.command("repair", &[]));
+    let import = (!lost.is_empty()).then(|| context.command("repair --import DIR", &[]));
+    let partial = (lost.iter().take(SUGGESTED_FILES))
+        .map(|file| context.command("restore --partial -o DIR", &[&file.name]));
     let mend = (!report.journal.is_empty()).then(|| context.command("recover", &[]));
-    files.take(SUGGESTED_FILES).map(suggest).chain(mend).collect()
+    repair
+        .into_iter()
+        .chain(import)
+        .chain(partial)
+        .chain(mend)
+        .collect()
 }

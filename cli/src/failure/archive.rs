@@ -1,7 +1,8 @@
 //! What the errors of operations on an archive mean.
 
 use bfdb::error::{
-    AppendError, CatalogError, CloseError, CommitError, OpenError, ReadError, RestoreError, ScrubError,
+    AppendError, CatalogError, CloseError, CommitError, OpenError, ReadError, RepairError, RestoreError,
+    ScrubError,
 };
 
 use super::{
@@ -102,6 +103,16 @@ pub(crate) fn scrub_error(error: &ScrubError) -> Meaning {
         ScrubError::RootMismatch { .. } => Meaning::CatalogDamaged,
         ScrubError::Catalog { source } => catalog_error(source),
         _ => Meaning::Failed,
+    }
+}
+
+pub(crate) fn repair_error(error: &RepairError) -> Meaning {
+    match error {
+        RepairError::NotFound { .. } => Meaning::NoSuchName,
+        RepairError::Cancelled => Meaning::Interrupted,
+        RepairError::Catalog { source } => catalog_error(source),
+        RepairError::Store { source } => commit_error(source),
+        RepairError::ReadBack { .. } | _ => Meaning::Failed,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::exit;
 
 pub(crate) use archive::catalog_error;
 pub(crate) use archive::{
-    close_error, commit_error, is_full, open_error, read_error, restore_error, scrub_error,
+    close_error, commit_error, is_full, open_error, read_error, repair_error, restore_error, scrub_error,
 };
 pub(crate) use host::host_error;
 

@@ -52,7 +52,7 @@ fn a_flipped_byte_in_any_extent_is_decoded_around_with_a_warning_and_found_by_sc
             text.contains(": 1 damaged shard; 1 file degraded, all bytes of which can be read\n"),
             "{text}"
         );
-        assert!(text.ends_with("  try: bfdb restore -o DIR a\n"), "{text}");
+        assert!(text.ends_with("  try: bfdb repair\n"), "{text}");
     }
 }
 
@@ -98,7 +98,7 @@ fn findings_have_the_fields_that_scripts_rely_on() {
                 .is_some_and(|bytes| bytes > 600_000)
         );
         assert!(summary["blocks"].as_u64().is_some_and(|blocks| blocks >= 1));
-        assert_eq!(summary["suggest"][0], "bfdb restore -o DIR a");
+        assert_eq!(summary["suggest"], json!(["bfdb repair"]));
         // What lies in the deleted extent beside the file is damaged with it.
         let all = lines.iter().filter(|line| line["type"] == "finding").count();
         assert_eq!(summary["damaged_shards"], all);
@@ -166,7 +166,8 @@ fn bytes_that_are_lost_in_all_copies_are_named_exactly_and_the_rest_is_delivered
             "{text}"
         );
         assert!(text.contains("; 1 file with lost bytes\n"), "{text}");
-        assert!(text.ends_with("  try: bfdb cat --range 0..65536 a\n"), "{text}");
+        let led_on = "  try: bfdb repair --import DIR\n  try: bfdb restore --partial -o DIR a\n";
+        assert!(text.ends_with(led_on), "{text}");
         let lines = place.run([&["--json"], command].concat()).expect_code(5).json();
         let line = lines.iter().find(|line| line["type"] == "lost").expect("a line");
         assert_eq!(*line, json!({"type": "lost", "name": "a", "ranges": lost}));
@@ -178,7 +179,7 @@ fn bytes_that_are_lost_in_all_copies_are_named_exactly_and_the_rest_is_delivered
 }
 
 #[test]
-fn a_file_whose_first_bytes_are_lost_is_suggested_from_behind_them() {
+fn what_is_left_of_a_file_whose_first_bytes_are_lost_is_suggested() {
     let bytes = content(100_000, 1);
     let (place, copies) = place_with_copies(&bytes);
     for (path, start) in &copies {
@@ -186,7 +187,9 @@ fn a_file_whose_first_bytes_are_lost_is_suggested_from_behind_them() {
     }
     let answer = place.run(["verify", "a"]).expect_code(5);
     assert!(
-        answer.text().ends_with("  try: bfdb cat --range 65536.. a\n"),
+        answer
+            .text()
+            .ends_with("  try: bfdb restore --partial -o DIR a\n"),
         "{}",
         answer.text()
     );
@@ -219,7 +222,9 @@ fn damage_in_a_file_of_tier_2_is_told_block_by_block() {
     let lines = place.run(["verify", "--json", "large"]).expect_code(4).json();
     assert_eq!(lines[0]["block"], 1);
     assert_eq!(lines[0]["columns"], json!([[0, 2]]));
-    // `status` reads no data, so it knows of none of this.
+    // `status` reads no data, but it knows what `cat` has met.
+    place.run(["status"]).expect_code(4);
+    place.run(["repair"]).expect_code(0);
     place.run(["status"]).expect_code(0);
 }
 
@@ -254,7 +259,10 @@ fn a_descriptor_is_told_of_as_what_it_is_and_nobody_is_sent_to_restore_it() {
         "four copies of what the commit wrote about its file"
     );
     for (damaged, expected) in [
-        (1, "; 1 descriptor damaged, all of it can be read\n"),
+        (
+            1,
+            "; 1 descriptor damaged, all of it can be read\n  try: bfdb repair\n",
+        ),
         (
             4,
             "; 1 descriptor damaged, 1 of them lost: keep a copy of the catalog\n",
@@ -278,7 +286,11 @@ fn a_descriptor_is_told_of_as_what_it_is_and_nobody_is_sent_to_restore_it() {
                 &summary["files_degraded"],
                 &summary["suggest"]
             ),
-            (&json!(0), &json!(0), &json!([]))
+            (
+                &json!(0),
+                &json!(0),
+                &json!(["bfdb repair"][..usize::from(damaged == 1)])
+            )
         );
     }
     place

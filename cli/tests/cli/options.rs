@@ -5,8 +5,9 @@ use serde_json::json;
 
 use crate::harness::{Place, content};
 
-const COMMANDS: [&str; 12] = [
-    "init", "commit", "ls", "find", "stat", "cat", "restore", "verify", "scrub", "rm", "status", "recover",
+const COMMANDS: [&str; 14] = [
+    "init", "commit", "ls", "find", "stat", "cat", "restore", "verify", "scrub", "rm", "status", "health",
+    "what-if", "recover",
 ];
 
 #[test]
@@ -35,7 +36,7 @@ fn a_command_line_that_means_nothing_is_exit_code_2_in_text_and_json() {
     let lines: [&[&str]; 14] = [
         &[],
         &["frobnicate"],
-        &["repair"],
+        &["scrub", "--budget", "some"],
         &["ls", "--frobnicate"],
         &["ls", "a", "b"],
         &["cat"],

@@ -1,7 +1,7 @@
 //! What a catalog says at one moment, read by a handle of its own: to be compared with the disk, and with a later moment.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -9,12 +9,12 @@ use std::{
 use bfdb::{
     Access,
     catalog::{
-        BlockRecord, Catalog, CatalogOptions, CatalogReader, Check, ExtentRecord, FileRecord, IntentRecord,
-        ShardOwner, VolumeRecord,
+        BlockRecord, Catalog, CatalogOptions, CatalogReader, Check, ExtentRecord, FileRecord, FileState,
+        HealthTotals, IntentRecord, ShardOwner, VolumeRecord,
     },
     error::CatalogError,
     storage::Storage,
-    units::{ArchiveId, BlockIndex, Epoch, ExtentId},
+    units::{ArchiveId, BlockIndex, Epoch, ExtentId, FileId},
 };
 
 use super::setting::explained;
@@ -42,7 +42,10 @@ pub struct Books {
     pub journal: Vec<u8>,
     /// All live frames, in the order of the disk.
     pub frames: Vec<Frame>,
-    /// Files of which another length is noted than their frames have together.
+    /// How many files have frames in each extent.
+    pub files_in: BTreeMap<ExtentId, u64>,
+    /// Files of which another length is noted than their frames have together, and sums over damage that are not those of what
+    /// is listed.
     pub wrong_sums: Vec<String>,
 }
 
@@ -82,6 +85,8 @@ impl Books {
             CatalogOptions { cache_bytes: 1 << 20 },
         )?;
         let reader = catalog.read()?;
+        let (mut wrong_sums, files_in) = recount_files(&reader)?;
+        wrong_sums.extend(recount_damage(&reader)?);
         let books = Self {
             root: root.to_path_buf(),
             archive: catalog.archive().id,
@@ -91,7 +96,8 @@ impl Books {
             intents: reader.intents()?,
             journal: reader.journal()?,
             frames: frames(&reader)?,
-            wrong_sums: wrong_sums(&reader)?,
+            files_in,
+            wrong_sums,
         };
         drop(reader);
         catalog.close()?;
@@ -136,34 +142,83 @@ fn frames(reader: &CatalogReader) -> Result<Vec<Frame>, CatalogError> {
     }
 }
 
-fn wrong_sums(reader: &CatalogReader) -> Result<Vec<String>, CatalogError> {
-    let mut wrong = Vec::new();
+/// Returns the files whose lengths are wrong, and how many files have frames in each extent.
+fn recount_files(reader: &CatalogReader) -> Result<(Vec<String>, BTreeMap<ExtentId, u64>), CatalogError> {
+    let (mut wrong, mut files_in) = (Vec::new(), BTreeMap::new());
     let mut after = None;
     loop {
         let page = reader.files_page(None, after.as_ref(), PAGE_LEN)?;
         for (file, _) in &page {
-            let counted = stored_bytes(reader, file)?;
+            let (counted, extents) = frames_of(reader, file)?;
+            for extent in extents {
+                *files_in.entry(extent).or_default() += 1;
+            }
             if counted != file.stored_bytes {
                 wrong.push(format!("the frames of a file have {counted} bytes: {file:?}"));
             }
         }
         match page.last() {
             Some((last, _)) if page.len() == PAGE_LEN => after = Some(last.name.clone()),
-            Some(_) | None => return Ok(wrong),
+            Some(_) | None => return Ok((wrong, files_in)),
         }
     }
 }
 
-fn stored_bytes(reader: &CatalogReader, file: &FileRecord) -> Result<u64, CatalogError> {
-    let mut sum = 0;
+/// Returns how many bytes the frames of a file have, and the extents that hold them.
+fn frames_of(reader: &CatalogReader, file: &FileRecord) -> Result<(u64, BTreeSet<ExtentId>), CatalogError> {
+    let (mut sum, mut extents) = (0, BTreeSet::new());
     for index in 0..file.geometry.block_count() {
         let block = reader.block(file, BlockIndex::new(index))?;
-        sum += block
-            .shards
-            .iter()
-            .flatten()
-            .map(|shard| shard.frame_len_bytes)
-            .sum::<u64>();
+        for shard in block.shards.iter().flatten() {
+            sum += shard.frame_len_bytes;
+            extents.insert(shard.extent);
+        }
     }
-    Ok(sum)
+    Ok((sum, extents))
+}
+
+/// Compares the sums over all damage with what is listed.
+fn recount_damage(reader: &CatalogReader) -> Result<Vec<String>, CatalogError> {
+    let (mut wrong, mut counted) = (Vec::new(), HealthTotals::default());
+    let mut of_files: BTreeMap<FileId, (u64, FileState)> = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = reader.damaged_blocks_page(after, PAGE_LEN)?;
+        for block in &page {
+            if reader.damage_of_block(block.block)?.len() != usize::from(block.shards) {
+                wrong.push(format!("other shards of a block are damaged: {block:?}"));
+            }
+            counted.damaged_shards += u64::from(block.shards);
+            if matches!(block.owner, ShardOwner::Descriptor(_)) {
+                counted.damaged_descriptors += 1;
+                counted.lost_descriptors += u64::from(block.lost_bytes > 0);
+                continue;
+            }
+            let file = of_files.entry(block.file).or_insert((0, FileState::Degraded));
+            file.0 += u64::from(block.shards);
+            if block.lost_bytes > 0 {
+                file.1 = FileState::Lost;
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE_LEN => after = Some((last.file, last.block)),
+            Some(_) | None => break,
+        }
+    }
+    for (file, expected) in of_files {
+        match expected.1 {
+            FileState::Degraded => counted.degraded_files += 1,
+            FileState::Lost => counted.lost_files += 1,
+        }
+        let listed = reader.damaged_file(file)?;
+        if listed.map(|listed| (listed.shards, listed.state)) != Some(expected) {
+            wrong.push(format!("damage of file {file} is {expected:?}: {listed:?}"));
+        }
+    }
+    let health = reader.health()?;
+    counted.unverified_files = health.unverified_files;
+    if counted != health {
+        wrong.push(format!("of damage {counted:?} is listed: {health:?}"));
+    }
+    Ok(wrong)
 }

@@ -74,12 +74,7 @@ pub fn find_leaks(
     );
     let left = books.intents.iter();
     leaks.extend(left.map(|intent| format!("nobody works, but an intent is left: {intent:?}")));
-    leaks.extend(
-        books
-            .extents
-            .iter()
-            .filter_map(|extent| recount(extent, &books.frames)),
-    );
+    leaks.extend(books.extents.iter().filter_map(|extent| recount(extent, books)));
     leaks.extend(books.wrong_sums.iter().cloned());
     leaks.extend(neighbours(&books.frames));
     Ok(leaks)
@@ -128,10 +123,10 @@ fn has_its_length(extent: &ExtentRecord, len_bytes: u64, catalog: CatalogPast) -
     }
 }
 
-/// Adds the frames of an extent up: they lie below its end, none in another.
-fn recount(extent: &ExtentRecord, frames: &[Frame]) -> Option<String> {
+/// Adds the frames of an extent up: they lie below its end, none in another. Counts the files that they belong to, too.
+fn recount(extent: &ExtentRecord, books: &Books) -> Option<String> {
     let (mut count, mut bytes, mut end) = (0, 0, 0);
-    for frame in frames.iter().filter(|frame| frame.extent == extent.id) {
+    for frame in books.frames.iter().filter(|frame| frame.extent == extent.id) {
         if frame.offset < end {
             return Some(format!("{frame:?} begins inside another: {extent:?}"));
         }
@@ -142,8 +137,9 @@ fn recount(extent: &ExtentRecord, frames: &[Frame]) -> Option<String> {
     if end > extent.end_bytes {
         return Some(format!("frames reach to {end}: {extent:?}"));
     }
-    let is_right = (count, bytes) == (extent.live_shards, extent.live_bytes);
-    (!is_right).then(|| format!("{count} frames of {bytes} bytes: {extent:?}"))
+    let files = books.files_in.get(&extent.id).copied().unwrap_or(0);
+    let is_right = (count, bytes, files) == (extent.live_shards, extent.live_bytes, extent.live_files);
+    (!is_right).then(|| format!("{count} frames of {bytes} bytes and {files} files: {extent:?}"))
 }
 
 /// Finds blocks of which two shards lie in one extent: one damaged file would cost two of them.

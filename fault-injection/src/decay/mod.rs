@@ -4,7 +4,7 @@
 //! of a block as its code survives ([`Reach::Inside`]), or one leaf more ([`Reach::Beyond`]), in each kind of way
 //! ([`Kind`]). The oracle (`oracle`) works out from the bytes before and after, and from docs/format.md alone, which shards
 //! are damaged and which bytes of which files are lost. Readers, `verify` and `scrub` have to say exactly that, and nothing
-//! else; and a writer works on beside the damage.
+//! else; a writer works on beside the damage; and a repair leaves nothing damaged but what no code brings back.
 
 mod atlas;
 mod chart;
@@ -12,6 +12,7 @@ mod frame;
 mod harm;
 mod kind;
 mod oracle;
+mod repairing;
 mod reports;
 mod subject;
 mod verdict;
@@ -20,7 +21,10 @@ mod writing;
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use self::{chart::Block, harm::Damaged, oracle::Expected};
@@ -42,8 +46,11 @@ pub const WORKLOAD: &str = "decay-";
 /// Damaged archives of one seed.
 pub const ARCHIVES: u64 = 150;
 
-/// One in so many is opened for writing too.
-const WRITER_ONE_IN: u64 = 6;
+/// Of so many one is opened for writing too, and [`REPAIRED`] are repaired.
+const VISITS: u64 = 6;
+
+/// How many of [`VISITS`].
+const REPAIRED: u64 = 2;
 
 /// One in so many is hurt in two ways at once.
 const SEVERAL_ONE_IN: u64 = 6;
@@ -59,6 +66,8 @@ type Met = (Kind, Option<Holds>, Reach);
 pub struct Tally {
     counts: Mutex<BTreeMap<Met, u64>>,
     missed: Mutex<Vec<String>>,
+    repairs: AtomicU64,
+    partial_repairs: AtomicU64,
 }
 
 impl Tally {
@@ -72,6 +81,21 @@ impl Tally {
     /// Returns cases of which the oracle says that they go further than the atlas meant, or less far.
     pub fn missed(&self) -> Vec<String> {
         self.missed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns how many archives were repaired wholly, from some damage, and how many in part, since something is lost.
+    pub fn repairs(&self) -> (u64, u64) {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        (count(&self.repairs), count(&self.partial_repairs))
+    }
+
+    fn add_repair(&self, expected: &Expected) {
+        let remains = expected.remains().len();
+        if remains > 0 {
+            self.partial_repairs.fetch_add(1, Ordering::Relaxed);
+        } else if !expected.findings.is_empty() {
+            self.repairs.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn add(&self, aim: Aim<'_>, case: &Case, expected: &Expected) {
@@ -147,14 +171,18 @@ pub fn explore(seed: u64, count: u64, findings: &Findings, tally: &Tally) -> io:
             wounds.extend(more);
             spare_the_gone(&mut wounds);
         }
-        let depth = if seeded.below(WRITER_ONE_IN) == 0 {
-            Depth::Write
-        } else {
-            Depth::Read
+        let depth = match seeded.below(VISITS) {
+            0 => Depth::Write,
+            1..=REPAIRED => Depth::Repair,
+            _ => Depth::Read,
         };
-        if let Some(expected) = judge(&subject, (&wounds, depth), findings)
-            && is_alone
-        {
+        let Some(expected) = judge(&subject, (&wounds, depth), findings) else {
+            continue;
+        };
+        if depth.repairs() {
+            tally.add_repair(&expected);
+        }
+        if is_alone {
             tally.add(aim, &case_of(&subject, &wounds), &expected);
         }
     }
@@ -204,7 +232,7 @@ pub fn is_case(case: &Case) -> bool {
 pub fn replay(case: &Case, findings: &Findings) -> io::Result<()> {
     let wounds = parse(&case.workload).ok_or_else(|| io::Error::other("no damage is named so"))?;
     let subject = Subject::new(case.seed)?;
-    let met = judge(&subject, (&wounds, Depth::Write), findings);
+    let met = judge(&subject, (&wounds, Depth::All), findings);
     met.map(drop)
         .ok_or_else(|| io::Error::other("this changes nothing"))
 }

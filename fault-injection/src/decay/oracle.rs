@@ -40,6 +40,8 @@ pub(super) struct Told {
     pub(super) is_recoverable: bool,
     /// What of the frame is bad; where something cannot be read, its neighbours may be told instead.
     pub(super) part: Part,
+    /// No repair brings it back: it has a bad leaf in a column that does not decode.
+    pub(super) stays: bool,
 }
 
 /// The part of a frame that matters most of those that are bad.
@@ -67,6 +69,14 @@ struct Shard {
 pub(super) struct Bytes<'a> {
     pub(super) before: &'a Extents,
     pub(super) damaged: &'a Damaged,
+}
+
+impl Expected {
+    /// Returns what a repair leaves of the findings.
+    pub(super) fn remains(&self) -> Vec<Told> {
+        let stays = self.findings.iter().filter(|told| told.stays);
+        stays.cloned().collect()
+    }
 }
 
 impl Bytes<'_> {
@@ -126,13 +136,15 @@ pub(super) fn expected(chart: &Chart, bytes: &Bytes<'_>) -> Expected {
     let mut expected = Expected::default();
     for block in &chart.blocks {
         let shards: Vec<Shard> = block.frames.iter().map(|frame| bytes.shard(frame)).collect();
-        let known = known_tables(block, &shards);
+        let (known, decodes_tables) = known_tables(block, &shards);
         let lost = lost_leaves(block, &shards, &known);
+        let beyond = columns_beyond(block, &shards, &known);
         let mut count = 0;
         for ((frame, shard), known) in block.frames.iter().zip(&shards).zip(&known) {
             let Some(part) = shard.part() else { continue };
             count += 1;
             let is_bad = |column: &u64| !known || !shard.leaves[index(*column)];
+            let has_table_slice = has_slice(block, frame, shard);
             expected.findings.push(Told {
                 name: block.name.clone(),
                 block: block.index,
@@ -140,6 +152,10 @@ pub(super) fn expected(chart: &Chart, bytes: &Bytes<'_>) -> Expected {
                 columns: (0..frame.leaf_count()).filter(is_bad).collect(),
                 is_recoverable: lost.is_empty(),
                 part,
+                stays: beyond
+                    .iter()
+                    .any(|column| *column < frame.leaf_count() && is_bad(column))
+                    || (block.code.has_table_column() && !has_table_slice && !decodes_tables),
             });
         }
         if count == 0 {
@@ -163,26 +179,42 @@ pub(super) fn expected(chart: &Chart, bytes: &Bytes<'_>) -> Expected {
     expected
 }
 
-/// Says of each shard whether its leaves can be told from wrong ones.
-fn known_tables(block: &Block, shards: &[Shard]) -> Vec<bool> {
+/// Says of each shard whether its leaves can be told from wrong ones, and whether the table column decodes.
+fn known_tables(block: &Block, shards: &[Shard]) -> (Vec<bool>, bool) {
     let own: Vec<bool> = shards.iter().map(Shard::knows_its_table).collect();
     if block.code.is_replication() {
         // All replicas have the same table.
-        return vec![own.contains(&true); own.len()];
+        return (vec![own.contains(&true); own.len()], false);
     }
-    let mut gone = 0;
-    for ((frame, shard), own) in block.frames.iter().zip(shards).zip(&own) {
-        let has_slice = if block.code.is_data(frame.shard) {
-            *own
-        } else {
-            let slice = index(block.code.columns());
-            *own && (!block.code.has_table_column() || shard.leaves[slice])
-        };
-        gone += u64::from(!has_slice);
-    }
-    let decodes = block.code.has_table_column() && gone <= block.code.parity;
+    let of_block = block.frames.iter().zip(shards);
+    let gone = of_block
+        .filter(|(frame, shard)| !has_slice(block, frame, shard))
+        .count();
+    let decodes =
+        block.code.has_table_column() && u64::try_from(gone).is_ok_and(|gone| gone <= block.code.parity);
     let is_known = |(frame, own): (&Frame, &bool)| *own || (decodes && block.code.is_data(frame.shard));
-    block.frames.iter().zip(&own).map(is_known).collect()
+    (block.frames.iter().zip(&own).map(is_known).collect(), decodes)
+}
+
+/// Says whether a shard has its part of the table column: a data shard its table, a parity shard a slice that it can prove.
+fn has_slice(block: &Block, frame: &Frame, shard: &Shard) -> bool {
+    let is_free = block.code.is_data(frame.shard) || !block.code.has_table_column();
+    shard.knows_its_table() && (is_free || shard.leaves[index(block.code.columns())])
+}
+
+/// Returns the columns of which more leaves are bad than the code survives.
+fn columns_beyond(block: &Block, shards: &[Shard], known: &[bool]) -> Vec<u64> {
+    let count_bad = |column: u64| {
+        let shards = shards.iter().zip(known);
+        let bad = shards.filter(|(shard, known)| {
+            let leaf = shard.leaves.get(index(column));
+            leaf.is_some_and(|is_right| !is_right || !**known)
+        });
+        u64::try_from(bad.count()).expect("few shards")
+    };
+    (0..block.code.columns())
+        .filter(|column| count_bad(*column) > block.code.parity)
+        .collect()
 }
 
 /// Returns the bytes of the file of each leaf that no column gives back, in order.

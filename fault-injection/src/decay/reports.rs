@@ -81,7 +81,7 @@ impl Truth<'_> {
     }
 }
 
-fn told_of_file(file: &FileDamage) -> (String, bool, Damage) {
+pub(super) fn told_of_file(file: &FileDamage) -> (String, bool, Damage) {
     let lost = file.lost.iter().map(|range| range.start()..range.end());
     let damage = Damage {
         shards: file.damaged_shards,

@@ -10,6 +10,7 @@ use super::{
     frame::{bytes, span},
     harm::Damaged,
     oracle::Expected,
+    repairing,
     subject::Subject,
 };
 use crate::{
@@ -34,9 +35,23 @@ pub enum Depth {
     Read,
     /// Somebody reads, and somebody writes.
     Write,
+    /// Somebody reads, and somebody repairs.
+    Repair,
+    /// All of it.
+    All,
 }
 
-/// Checks what somebody makes of an archive with damage: who reads, and who writes on what the reader has left.
+impl Depth {
+    pub(super) const fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::All)
+    }
+
+    pub(super) const fn repairs(self) -> bool {
+        matches!(self, Self::Repair | Self::All)
+    }
+}
+
+/// Checks what somebody makes of an archive with damage: who reads, who writes on what the reader has left, and who repairs it.
 ///
 /// A step takes a disk and opens the archive there; [`Visit::judge`] compares all that it tells with a [`Truth`], which
 /// follows from the rows of the catalog at that moment and the bytes of the extents (`oracle`).
@@ -51,8 +66,11 @@ pub(super) fn check(
     let visit = Visit { subject, damaged };
     guarded(|| {
         let read = visit.read(expected)?;
-        if depth == Depth::Write {
+        if depth.writes() {
             visit.write(&read, expected)?;
+        }
+        if depth.repairs() {
+            visit.repair(&read, expected)?;
         }
         Ok(())
     })
@@ -85,6 +103,7 @@ impl Visit<'_> {
             expected,
         };
         self.judge(&archive, &truth)?;
+        repairing::nothing_is_known(&archive)?;
         close(archive)?;
         // A scrub has the database verify itself, which notes that it is open, and that it is not; nothing else is written.
         for operation in disk.operations_since(0) {

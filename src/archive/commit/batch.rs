@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     NameConflict, Source,
-    block::{BlockIdentity, BlockInFlight, FrameSink, FrameTarget},
+    block::BlockInFlight,
+    frame::{BlockIdentity, FrameSink, FrameTarget},
     leg_plan::PlannedFile,
     publish::{Action, Change, Published, publish, store, store_again},
     reservation::{Draft, Reservation},

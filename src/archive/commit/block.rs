@@ -1,37 +1,27 @@
 //! A block on its way to disk: its frames, its leaf hashes, and what completes it.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
-use super::{leg_plan::PlannedFile, reservation::Reservation, run::LaneRun};
+use super::{
+    frame::{BlockIdentity, FrameTarget},
+    leg_plan::PlannedFile,
+    reservation::Reservation,
+};
 use crate::{
     archive::shared::Shared,
-    catalog::{BlockRecord, ShardRecord},
+    catalog::BlockRecord,
     codec::ColumnEncoder,
     error::CommitError,
-    format::{FrameFooter, FrameHeader, FrameIdentity, FrameKind, FrameLayout},
+    format::FrameKind,
     geometry::{BlockGeometry, FileLeaves},
-    merkle::{DataLeaves, LeafHash, LeafTable, ShardDigest, hash_data_leaf, hash_parity_leaf},
-    plan::{Placement, Strip},
+    merkle::{DataLeaves, LeafHash, LeafTable, hash_data_leaf, hash_parity_leaf},
+    plan::Strip,
     seeded_bugs::{SeededBug, is_on},
-    units::{
-        BlockId, BlockIndex, ByteRange, ColumnIndex, CommitId, FileId, ShardIndex, VolumeId, to_u64, to_usize,
-    },
-    volume::ExtentWriter,
+    units::{BlockIndex, ByteRange, ColumnIndex, ShardIndex, to_u64, to_usize},
 };
-
-/// Who a block belongs to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct BlockIdentity {
-    pub(super) kind: FrameKind,
-    pub(super) commit: CommitId,
-    pub(super) file: FileId,
-    pub(super) block: BlockId,
-    pub(super) index: BlockIndex,
-    pub(super) volume: VolumeId,
-}
 
 impl BlockIdentity {
     pub(super) fn of(reservation: &Reservation, file: &PlannedFile, index: BlockIndex) -> Self {
@@ -43,33 +33,6 @@ impl BlockIdentity {
             index,
             volume: reservation.volume().id(),
         }
-    }
-}
-
-/// The frame of one shard.
-#[derive(Debug)]
-pub(super) struct FrameTarget {
-    pub(super) sink: FrameSink,
-    pub(super) place: Placement,
-    pub(super) layout: FrameLayout,
-}
-
-/// Where the bytes of a frame go.
-#[derive(Debug)]
-pub(super) enum FrameSink {
-    /// To its extent.
-    Extent(Arc<dyn ExtentWriter>),
-    /// Into a run of small frames, which is written to its extent as a whole.
-    Run(Arc<LaneRun>),
-}
-
-impl FrameSink {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), CommitError> {
-        match self {
-            Self::Extent(writer) => writer.write_at(offset, bytes)?,
-            Self::Run(run) => run.write_at(offset, bytes),
-        }
-        Ok(())
     }
 }
 
@@ -131,8 +94,7 @@ impl BlockInFlight {
             return Ok(());
         }
         let frame = self.frame(shard);
-        let payload = frame.place.offset + frame.layout.payload().start();
-        frame.sink.write_at(payload + offset, bytes)
+        frame.write(offset, bytes)
     }
 
     /// Hashes the leaves of a shard that begin at `first`, from a buffer that holds them one after another, and keeps
@@ -186,7 +148,7 @@ impl BlockInFlight {
                 &tables[shard.as_usize()]
             };
             let record = match &self.frames[shard.as_usize()] {
-                Some(frame) => Some(self.close_frame(shared, shard, frame, table)?),
+                Some(frame) => Some(frame.close(shared, (&self.identity, &self.geometry, shard), table)?),
                 None => None,
             };
             shards.push(record);
@@ -230,81 +192,11 @@ impl BlockInFlight {
         Ok(())
     }
 
-    /// Writes what stands before and behind the payload of a frame.
-    fn close_frame(
-        &self,
-        shared: &Shared,
-        shard: ShardIndex,
-        frame: &FrameTarget,
-        table: &LeafTable,
-    ) -> Result<ShardRecord, CommitError> {
-        let digest = table.digest();
-        let header = self.frame_header(shared, shard, frame, digest);
-        let layout = &frame.layout;
-        let table_bytes = if table.len() > 1 {
-            table.to_bytes()
-        } else {
-            Vec::new()
-        };
-        let mut head = vec![0; to_usize(layout.payload().start())];
-        put(&mut head, 0, &header.encode());
-        layout
-            .table_a()
-            .inspect(|range| put(&mut head, range.start(), &table_bytes));
-        frame.sink.write_at(frame.place.offset, &head)?;
-
-        let tail_offset = layout.payload().end();
-        let mut tail = vec![0; to_usize(layout.total_len_bytes() - tail_offset)];
-        layout
-            .table_b()
-            .inspect(|range| put(&mut tail, range.start() - tail_offset, &table_bytes));
-        put(
-            &mut tail,
-            layout.footer().start() - tail_offset,
-            &FrameFooter::of(&header).encode(),
-        );
-        frame.sink.write_at(frame.place.offset + tail_offset, &tail)?;
-        Ok(ShardRecord {
-            extent: frame.place.extent,
-            offset: frame.place.offset,
-            frame_len_bytes: layout.total_len_bytes(),
-            digest,
-        })
-    }
-
-    fn frame_header(
-        &self,
-        shared: &Shared,
-        shard: ShardIndex,
-        frame: &FrameTarget,
-        digest: ShardDigest,
-    ) -> FrameHeader {
-        let identity = FrameIdentity {
-            archive: shared.archive_id(),
-            volume: self.identity.volume,
-            extent: frame.place.extent,
-            offset: frame.place.offset,
-            block: self.identity.block,
-            shard,
-        };
-        FrameHeader::of_shard(
-            self.identity.kind,
-            identity,
-            self.identity.commit,
-            self.geometry,
-            digest,
-        )
-    }
-
     fn frame(&self, shard: ShardIndex) -> &FrameTarget {
         self.frames[shard.as_usize()]
             .as_ref()
             .expect("only shards that are present are written")
     }
-}
-
-fn put(into: &mut [u8], offset: u64, bytes: &[u8]) {
-    into[to_usize(offset)..][..bytes.len()].copy_from_slice(bytes);
 }
 
 /// Returns how the data leaves of a block are hashed.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    block::{BlockIdentity, BlockInFlight, FrameSink, FrameTarget},
+    block::BlockInFlight,
+    frame::{BlockIdentity, FrameSink, FrameTarget},
     leg_plan::PlannedFile,
     reservation::Reservation,
 };

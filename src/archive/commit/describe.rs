@@ -1,7 +1,8 @@
 //! Writing the descriptor of a commit: what the catalog will know of it, beside its bytes, synced with them.
 
 use super::{
-    block::{BlockIdentity, BlockInFlight, FrameSink, FrameTarget},
+    block::BlockInFlight,
+    frame::{BlockIdentity, FrameSink, FrameTarget},
     publish::Change,
     reservation::Reservation,
     strip::StripBench,

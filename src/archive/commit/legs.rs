@@ -96,7 +96,7 @@ impl Leg {
 
 /// What a commit has filled of its extents, over all its legs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Filled(BTreeMap<ExtentId, ExtentUse>);
+pub(in crate::archive) struct Filled(BTreeMap<ExtentId, ExtentUse>);
 
 impl Filled {
     /// Walks the legs of one file up to a block, which is not among them.
@@ -112,7 +112,7 @@ impl Filled {
     }
 
     /// Adds what a leg has filled.
-    pub(super) fn add(&mut self, layout: &LaneLayout) {
+    pub(in crate::archive) fn add(&mut self, layout: &LaneLayout) {
         self.extend(layout.extents_used());
     }
 
@@ -135,16 +135,16 @@ impl Filled {
         }
     }
 
-    pub(super) fn get(&self, extent: ExtentId) -> Option<&ExtentUse> {
+    pub(in crate::archive) fn get(&self, extent: ExtentId) -> Option<&ExtentUse> {
         self.0.get(&extent)
     }
 
-    pub(super) fn extents(&self) -> impl Iterator<Item = &ExtentUse> {
+    pub(in crate::archive) fn extents(&self) -> impl Iterator<Item = &ExtentUse> {
         self.0.values()
     }
 
     /// Returns the bytes that the commit takes on its volumes.
-    pub(super) fn stored_bytes(&self) -> u64 {
+    pub(in crate::archive) fn stored_bytes(&self) -> u64 {
         self.extents()
             .map(|taken| taken.end_bytes - taken.start_bytes)
             .sum()

@@ -18,6 +18,7 @@ mod decide;
 mod describe;
 #[cfg(test)]
 mod failing_catalog;
+mod frame;
 mod input;
 mod large;
 mod leg_plan;
@@ -37,10 +38,13 @@ mod strip;
 
 use std::path::Path;
 
-pub(super) use block::leaf_kind;
+pub(super) use block::{leaf_kind, strip_range};
+pub(super) use frame::{BlockIdentity, FrameSink, FrameTarget};
+pub(super) use legs::Filled;
 pub(super) use many::commit_all;
 pub use many::{CommitAllOptions, NameConflict, Source};
 pub(super) use resumable::{open_source, resume};
+pub(super) use room::{RoomNeed, check_room, extent_limit, lane_positions, unused_extent_id};
 pub(super) use stream_in::{commit_reader, commit_stream};
 
 use self::{

@@ -11,34 +11,29 @@
 //! A failure anywhere gives everything back. A crash leaves an intent whose session is dead: the next writing open gives its
 //! extents back, or keeps them where the commit can go on (`archive::intents`).
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
+use core::ops::Deref;
+use std::sync::Arc;
 
 use super::{
     batch::Metadata,
     leg_plan::{LegContents, LegPlanner, PlannedDescriptor, PlannedFile, PlannedLeg},
-    legs::{Filled, Leg, place_block},
+    legs::{Leg, place_block},
     room::{RoomNeed, check_room},
 };
 use crate::{
     archive::{
         ballast::settle,
-        intents::{self, Ender},
-        left_behind::UnderWay,
+        intents,
+        owned::{OwnedExtents, Owner, own},
         shared::Shared,
     },
-    catalog::{
-        CatalogWriter, EntryKind, ExtentRecord, ExtentState, FileRecord, IntentRecord, PublishedExtent,
-        Replaces, ResumableRecord, SourceRecord,
-    },
+    catalog::{CatalogWriter, EntryKind, FileRecord, IntentRecord, Replaces, ResumableRecord, SourceRecord},
     error::{CommitError, VolumeError},
-    format::{ExtentHeader, ExtentIdentity, FrameLayout},
+    format::FrameLayout,
     geometry::{BlockGeometry, FileGeometry},
     merkle::RootFolder,
-    plan::{ExtentUse, LaneLayout, Placement},
-    units::{BlockId, BlockIndex, CommitId, ExtentId, FileName, SessionId},
-    volume::{ExtentWriter, Volume},
+    plan::{LaneLayout, Placement},
+    units::{BlockId, BlockIndex, CommitId, FileName},
 };
 
 /// Times that a commit is planned because an open extent turned out to be damaged, which shows one at a time.
@@ -60,20 +55,18 @@ pub(super) struct Draft {
 #[derive(Debug)]
 pub(super) struct Reservation {
     pub(super) files: Vec<PlannedFile>,
-    pub(super) commit: CommitId,
-    pub(super) session: SessionId,
-    pub(super) volume: Arc<dyn Volume>,
     /// The leg that is walked now; walking it again gives every frame its place.
     pub(super) leg: Leg,
     pub(super) descriptor: PlannedDescriptor,
-    /// What will have been filled in the end, earlier legs included.
-    pub(super) filled: Filled,
-    /// What this leg fills: the extents that it writes.
-    pub(super) written: Filled,
-    pub(super) writers: BTreeMap<ExtentId, Arc<dyn ExtentWriter>>,
-    /// Dropped without an end, as by a panic, the commit is left to whoever commits next. `None` while whoever goes on from one
-    /// reservation to the next holds it.
-    pub(super) under_way: Option<UnderWay>,
+    pub(super) owned: OwnedExtents,
+}
+
+impl Deref for Reservation {
+    type Target = OwnedExtents;
+
+    fn deref(&self) -> &OwnedExtents {
+        &self.owned
+    }
 }
 
 impl Reservation {
@@ -86,7 +79,7 @@ impl Reservation {
         let mut attempt = 1;
         loop {
             let mut reservation = Self::reserve(shared, drafts, resumable)?;
-            match reservation.open_extents(shared) {
+            match reservation.owned.open(shared) {
                 Ok(()) => return Ok(reservation),
                 Err(error) => {
                     // Giving back seals what is damaged, so that the next attempt goes elsewhere.
@@ -140,65 +133,22 @@ impl Reservation {
             resumable: resumable.map(|resumable| resumable.record(&files[0], &leg)),
         })?;
         writer.commit()?;
-        Ok(Self {
-            files,
+        let written = filled.clone();
+        let owner = Owner {
             commit,
             session,
             volume,
+        };
+        Ok(Self {
+            files,
             leg,
             descriptor,
-            written: filled.clone(),
-            filled,
-            writers: BTreeMap::new(),
-            under_way: Some(UnderWay::new(&shared.left, commit)),
+            owned: OwnedExtents::of_new_commit(shared, owner, (filled, written)),
         })
-    }
-
-    /// Makes or takes over every extent and preallocates exactly what the leg fills.
-    pub(super) fn open_extents(&mut self, shared: &Shared) -> Result<(), VolumeError> {
-        let open = |taken: &ExtentUse| Ok((taken.extent, self.open_extent(shared, taken)?));
-        let taken: Vec<ExtentUse> = self.written.extents().copied().collect();
-        self.writers = shared
-            .workers
-            .install(|| taken.par_iter().map(open).collect::<Result<_, VolumeError>>())?;
-        Ok(())
-    }
-
-    fn open_extent(&self, shared: &Shared, taken: &ExtentUse) -> Result<Arc<dyn ExtentWriter>, VolumeError> {
-        if !taken.is_new {
-            let writer = self.volume.resume_extent(taken.extent, taken.committed_bytes)?;
-            writer.preallocate(taken.end_bytes)?;
-            return Ok(writer);
-        }
-        let identity = ExtentIdentity {
-            archive: shared.archive_id(),
-            volume: self.volume.id(),
-            extent: taken.extent,
-        };
-        let header = ExtentHeader {
-            identity,
-            lane: taken.lane,
-            commit: self.commit,
-        };
-        self.volume
-            .create_extent(taken.extent, &header.encode(), taken.end_bytes)
     }
 
     pub(super) fn files(&self) -> &[PlannedFile] {
         &self.files
-    }
-
-    pub(super) const fn commit(&self) -> CommitId {
-        self.commit
-    }
-
-    pub(super) fn volume(&self) -> &Arc<dyn Volume> {
-        &self.volume
-    }
-
-    /// Returns the hand on an extent that this commit writes.
-    pub(super) fn writer(&self, extent: ExtentId) -> &Arc<dyn ExtentWriter> {
-        &self.writers[&extent]
     }
 
     /// Returns the layout before the first frame of the leg.
@@ -215,71 +165,14 @@ impl Reservation {
         place_block(block, &self.leg.lanes, layout)
     }
 
-    /// Makes every written byte durable. I1: the catalog names nothing before this.
-    pub(super) fn sync(&self, shared: &Shared) -> Result<(), CommitError> {
-        let writers: Vec<&Arc<dyn ExtentWriter>> = self.writers.values().collect();
-        shared
-            .workers
-            .install(|| writers.par_iter().try_for_each(|writer| writer.sync()))?;
-        Ok(())
-    }
-
-    /// Checks that the intent is still ours: who was taken for dead owns nothing any more.
-    pub(super) fn check_owned(&self, writer: &CatalogWriter) -> Result<(), CommitError> {
-        let intent = writer.intent(self.commit)?;
-        if intent.is_some_and(|intent| intent.session == Some(self.session)) {
-            Ok(())
-        } else {
-            Err(CommitError::OwnershipLost { commit: self.commit })
-        }
-    }
-
-    /// Returns the extents as they are once the commit is published: without an owner, with their new ends.
-    pub(super) fn published_extents(
-        &self,
-        writer: &CatalogWriter,
-    ) -> Result<Vec<PublishedExtent>, CommitError> {
-        let volumes = writer.volumes()?;
-        let number = volumes
-            .iter()
-            .find(|volume| volume.id == self.volume.id())
-            .expect("the catalog knows the volume that it was opened with")
-            .number;
-        let mut published = Vec::new();
-        for taken in self.filled.extents() {
-            let known = writer.extent(taken.extent)?;
-            let Some(extent) = known.filter(|extent| extent.owner == Some(self.commit)) else {
-                return Err(CommitError::OwnershipLost { commit: self.commit });
-            };
-            let state = match extent.state {
-                ExtentState::Open if taken.is_full => ExtentState::Sealed,
-                ExtentState::Open | ExtentState::Sealed | ExtentState::Abandoned => extent.state,
-            };
-            published.push(PublishedExtent {
-                id: extent.id,
-                volume: number,
-                lane: extent.lane,
-                state,
-                end_bytes: taken.published_end_bytes(),
-            });
-        }
-        Ok(published)
-    }
-
     /// Ends it: it is published, or may be.
     pub(super) fn end(self) {
-        if let Some(under_way) = self.under_way {
-            under_way.end();
-        }
+        self.owned.end();
     }
 
     /// Gives everything back after a failure: files are cut, ownership and intent end. Where that fails it is left behind.
-    pub(super) fn give_back(mut self, shared: &Shared) -> Result<(), CommitError> {
-        // Nobody writes any more.
-        self.writers.clear();
-        intents::give_up(shared, self.commit, Ender::Worker)?;
-        self.end();
-        Ok(())
+    pub(super) fn give_back(self, shared: &Shared) -> Result<(), CommitError> {
+        self.owned.give_back(shared)
     }
 }
 
@@ -303,39 +196,6 @@ impl Resumable {
             progress: Vec::new(),
         }
     }
-}
-
-/// Marks extents as belonging to a commit; those that are not known yet are added.
-pub(super) fn own(
-    writer: &mut CatalogWriter,
-    (commit, volume): (CommitId, crate::units::VolumeId),
-    known: &[ExtentRecord],
-    filled: &Filled,
-) -> Result<(), CommitError> {
-    let known: BTreeMap<ExtentId, &ExtentRecord> = known.iter().map(|extent| (extent.id, extent)).collect();
-    for taken in filled.extents() {
-        let fresh = ExtentRecord {
-            id: taken.extent,
-            volume,
-            lane: taken.lane,
-            state: ExtentState::Open,
-            owner: None,
-            end_bytes: 0,
-            live_bytes: 0,
-            live_shards: 0,
-        };
-        let before = known.get(&taken.extent).copied().unwrap_or(&fresh);
-        assert!(
-            before.owner.is_none_or(|owner| owner == commit),
-            "extent {} has an owner already",
-            taken.extent
-        );
-        writer.put_extent(&ExtentRecord {
-            owner: Some(commit),
-            ..before.clone()
-        })?;
-    }
-    Ok(())
 }
 
 /// Returns how often extents are tried for in all when it has come to this: nothing of the source was read yet, so others may

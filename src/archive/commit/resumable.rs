@@ -79,7 +79,7 @@ pub(super) fn store_resumably(
     }
     let resumable = Resumable { source, replaces };
     let mut reservation = reserve(shared, subject, Some(&resumable))?;
-    let under_way = reservation.under_way.take().expect("a new one holds it");
+    let under_way = reservation.owned.under_way.take().expect("a new one holds it");
     let done = Done::nothing(&reservation.files()[0].record.geometry);
     run(
         shared,
@@ -219,7 +219,7 @@ fn run(
                     }
                     return Err(outcome.err().expect("nothing was attempted"));
                 };
-                reservation.under_way = Some(under_way);
+                reservation.owned.under_way = Some(under_way);
                 return only(settle(shared, reservation, outcome)?);
             }
         }

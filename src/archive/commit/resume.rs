@@ -10,13 +10,14 @@ use super::{
     columns::Done,
     leg_plan::{LegContents, LegPlanner, PlannedFile, PlannedLeg},
     legs::{Filled, Leg, place_block},
-    reservation::{Reservation, own},
+    reservation::Reservation,
     resumable::abandon,
     room::{RoomNeed, check_room},
 };
 use crate::{
     archive::{
         intents::{self, Afterwards, release},
+        owned::{OwnedExtents, Owner, own},
         read::BlockReader,
         shared::Shared,
     },
@@ -59,7 +60,7 @@ pub(super) fn go_on(shared: &Shared, commit: CommitId) -> Result<(Reservation, D
         planned = plan_leg(shared, &intent, &ground, (&done, 0));
     }
     let mut reservation = planned?;
-    reservation.open_extents(shared)?;
+    reservation.owned.open(shared)?;
     cut_off_rest(shared, &reservation)?;
     Ok((reservation, done))
 }
@@ -78,7 +79,7 @@ fn cut_off_rest(shared: &Shared, reservation: &Reservation) -> Result<(), Commit
         }
         let end_bytes = taken.published_end_bytes();
         let cut = reservation
-            .volume
+            .volume()
             .resume_extent(taken.extent, end_bytes)
             .map(drop);
         // Nobody goes on where that fails, and the next opening that can cuts it back.
@@ -297,17 +298,16 @@ fn plan_leg(
     filled.add_all(&written);
     put(&mut writer, intent, resumable)?;
     writer.commit()?;
-    Ok(Reservation {
-        files,
+    let owner = Owner {
         commit: intent.commit,
         session: intent.session.expect("the intent is ours"),
         volume,
+    };
+    Ok(Reservation {
+        files,
         leg,
         descriptor,
-        filled,
-        written,
-        writers: std::collections::BTreeMap::new(),
-        under_way: None,
+        owned: OwnedExtents::of_commit_under_way(owner, (filled, written)),
     })
 }
 

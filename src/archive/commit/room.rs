@@ -43,7 +43,7 @@ pub(super) fn lane_lengths(extents: &[ExtentRecord], lane_count: u16) -> Vec<u64
 /// A lane may have several open extents after writers that worked side by side; the lowest that nobody owns is taken. One
 /// that does not end where the catalog says is sealed instead: no writer leaves such a thing, so the catalog may be an
 /// old one that was put back, and what stands there may be what others have published.
-pub(super) fn lane_positions(
+pub(in crate::archive) fn lane_positions(
     writer: &mut CatalogWriter,
     volume: &dyn Volume,
     extents: &[ExtentRecord],
@@ -72,7 +72,7 @@ pub(super) fn lane_positions(
 
 /// Takes an extent id that has no file: an old catalog that was put back gives ids again, and what a commit has made goes
 /// when the commit fails.
-pub(super) fn unused_extent_id(
+pub(in crate::archive) fn unused_extent_id(
     writer: &mut CatalogWriter,
     volume: &dyn Volume,
 ) -> Result<ExtentId, CommitError> {
@@ -87,7 +87,7 @@ pub(super) fn unused_extent_id(
 }
 
 /// Returns the length at which a commit leaves an extent for a new one, from the layout that it would have without any.
-pub(super) fn extent_limit(unlimited: &LaneLayout) -> u64 {
+pub(in crate::archive) fn extent_limit(unlimited: &LaneLayout) -> u64 {
     let longest = unlimited
         .extents_used()
         .map(|taken| taken.end_bytes - taken.start_bytes)
@@ -102,7 +102,7 @@ pub(super) fn extent_limit(unlimited: &LaneLayout) -> u64 {
 
 /// What a commit needs room for, and what it is called in messages.
 #[derive(Debug, Clone)]
-pub(super) struct RoomNeed {
+pub(in crate::archive) struct RoomNeed {
     /// The first name.
     pub(super) name: FileName,
     pub(super) others: u64,
@@ -120,8 +120,27 @@ impl RoomNeed {
         Self::of_entries(name, drafts.iter().map(entry))
     }
 
+    /// Needs room for shards that are written anew, for a file that is called that.
+    pub(in crate::archive) fn of_repair(name: FileName, shards: usize) -> Self {
+        let shards = to_u64(shards);
+        let size = TransactionSize {
+            relocations: shards,
+            verified: shards,
+            intents: 1,
+            ..TransactionSize::default()
+        };
+        Self {
+            name,
+            others: 0,
+            size,
+        }
+    }
+
     /// Sums up entries, each by the length of its texts and its geometry.
-    pub(super) fn of_entries(name: FileName, entries: impl Iterator<Item = (u64, FileGeometry)>) -> Self {
+    pub(in crate::archive) fn of_entries(
+        name: FileName,
+        entries: impl Iterator<Item = (u64, FileGeometry)>,
+    ) -> Self {
         let mut size = TransactionSize::default();
         for (text_len_bytes, geometry) in entries {
             let blocks = geometry.block_count();
@@ -146,7 +165,11 @@ impl RoomNeed {
 ///
 /// Somebody else may take the room the moment after. Then the volume or the catalog says so, and the commit is undone; but
 /// a catalog that has met a full disk has to be opened anew, so it is asked first.
-pub(super) fn check_room(shared: &Shared, need: &RoomNeed, extent_bytes: u64) -> Result<(), CommitError> {
+pub(in crate::archive) fn check_room(
+    shared: &Shared,
+    need: &RoomNeed,
+    extent_bytes: u64,
+) -> Result<(), CommitError> {
     let volume = shared.volumes.writable();
     let spare_bytes = need
         .size

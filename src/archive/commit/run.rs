@@ -13,7 +13,7 @@ const MAX_RUN_LEN_BYTES: u64 = 64 * 1024;
 
 /// The part of one lane that a run fills, in memory.
 #[derive(Debug)]
-pub(super) struct LaneRun {
+pub(in crate::archive) struct LaneRun {
     /// Offset of the first byte in its extent.
     start: u64,
     bytes: Mutex<Vec<u8>>,

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -36,6 +36,10 @@ pub(in crate::archive) struct BlockReader {
     pub(super) tables: Vec<OnceLock<Option<LeafTable>>>,
     /// Shards that were reported as damaged, so that each is reported once.
     reported: Mutex<Vec<bool>>,
+    /// All damage that was met, also of shards that were reported before.
+    met: Mutex<BTreeMap<ShardIndex, Met>>,
+    /// Shards that somebody was told of once it was known that their damage is there.
+    told: Mutex<BTreeSet<ShardIndex>>,
     pub(super) decoders: Mutex<Vec<ColumnDecoder>>,
     /// How many shards have no part in the table column, once it was needed.
     pub(super) lost_tables: OnceLock<usize>,
@@ -52,10 +56,16 @@ impl BlockReader {
             record,
             tables: (0..total).map(|_| OnceLock::new()).collect(),
             reported: Mutex::new(vec![false; total]),
+            met: Mutex::default(),
+            told: Mutex::default(),
             decoders: Mutex::default(),
             lost_tables: OnceLock::new(),
             decoded: Mutex::default(),
         }
+    }
+
+    pub(in crate::archive) const fn name(&self) -> &FileName {
+        &self.name
     }
 
     pub(in crate::archive) const fn record(&self) -> &BlockRecord {
@@ -227,6 +237,28 @@ impl BlockReader {
         self.volumes.of_extent(record.extent).id()
     }
 
+    /// Returns the damage that was met since this was asked last.
+    pub(in crate::archive) fn take_met(&self) -> BTreeMap<ShardIndex, Met> {
+        std::mem::take(&mut *self.met.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says whether nobody was told of a shard yet; from now on somebody was.
+    pub(in crate::archive) fn is_news(&self, shard: ShardIndex) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(shard)
+    }
+
+    fn meet(&self, shard: ShardIndex, (part, kind): (DamagePart, DamageKind), columns: &ColumnSet) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = met.entry(shard).or_insert_with(|| Met {
+            part,
+            kind,
+            columns: ColumnSet::default(),
+        });
+        (known.part, known.kind) = (known.part, known.kind).max((part, kind));
+        known.columns.union_with(columns);
+    }
+
     /// Tells of damage, once for each shard.
     pub(super) fn report(
         &self,
@@ -235,24 +267,40 @@ impl BlockReader {
         columns: &ColumnSet,
         observer: &dyn Observer,
     ) {
+        self.meet(shard, (part, kind), columns);
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         let was_reported = std::mem::replace(&mut reported[shard.as_usize()], true);
         drop(reported);
-        if let (false, Some(record)) = (was_reported, self.shard(shard)) {
-            let finding = Finding {
-                name: self.name.clone(),
-                block: self.record.index,
-                shard,
-                volume: self.volume_id(record),
-                extent: record.extent,
-                columns: columns.clone(),
-                part,
-                kind,
-                is_recoverable: true,
-            };
-            observer.event(Event::Damage(&finding));
+        if !was_reported && self.shard(shard).is_some() {
+            let columns = columns.clone();
+            let met = Met { part, kind, columns };
+            observer.event(Event::Damage(&self.finding(shard, &met)));
         }
     }
+
+    /// Puts damage of a shard that is present into what observers are told.
+    pub(in crate::archive) fn finding(&self, shard: ShardIndex, met: &Met) -> Finding {
+        let record = self.shard(shard).expect("what is absent is not damaged");
+        Finding {
+            name: self.name.clone(),
+            block: self.record.index,
+            shard,
+            volume: self.volume_id(record),
+            extent: record.extent,
+            columns: met.columns.clone(),
+            part: met.part,
+            kind: met.kind,
+            is_recoverable: true,
+        }
+    }
+}
+
+/// Damage of one shard that a read has met.
+#[derive(Debug, Clone)]
+pub(in crate::archive) struct Met {
+    pub(in crate::archive) part: DamagePart,
+    pub(in crate::archive) kind: DamageKind,
+    pub(in crate::archive) columns: ColumnSet,
 }
 
 /// Hashes a leaf as its place in the block asks.

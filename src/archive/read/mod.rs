@@ -13,11 +13,11 @@ use std::{
 
 use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
 
-pub(super) use block::{BlockReader, kind_of};
+pub(super) use block::{BlockReader, hash_leaf_of, kind_of};
 pub(super) use columns::LostLeaf;
 pub(super) use root::check_root;
 
-use super::{observer::Observer, shared::Shared};
+use super::{met::look_again, observer::Observer, shared::Shared};
 use crate::{
     catalog::{BlockRecord, FileRecord},
     error::ReadError,
@@ -197,7 +197,12 @@ impl ReaderCore {
             let block = self.block(index);
             let here = (block.geometry().range().end() - offset).min(to_u64(rest.len()));
             let (now, later) = rest.split_at_mut(to_usize(here));
-            self.read_in_block(&block, offset, now)?;
+            let read = self.read_in_block(&block, offset, now);
+            match self.look_again(&block) {
+                // What was read around, or not at all, lies elsewhere by now.
+                Some(moved) if read.is_err() => self.read_in_block(&moved, offset, now)?,
+                Some(_) | None => read?,
+            }
             rest = later;
             offset += here;
         }
@@ -249,7 +254,8 @@ impl ReaderCore {
             offset,
             into,
         } = run;
-        let observer = self.observer.as_ref();
+        // Damage that is met is told of when it is known to be there still.
+        let observer = &();
         let wanted = ByteRange::at(offset, to_u64(into.len())).expect("within the file");
         let result = if wanted == range {
             block.read_run(shard, columns, into, observer)
@@ -271,6 +277,17 @@ impl ReaderCore {
             let leaf = leaf.expect("only data leaves are read");
             self.lost(block, leaf.intersection(wanted).unwrap_or(leaf), lost.bad)
         })
+    }
+
+    /// Where damage was met, looks whether it is still there, and tells of what is; returns the block as it is now, where it
+    /// lies elsewhere.
+    fn look_again(&self, block: &BlockReader) -> Option<Arc<BlockReader>> {
+        let moved = look_again(&self.shared, &self.file, block, self.observer.as_ref())?;
+        let volumes = Arc::clone(&self.shared.volumes);
+        let moved = Arc::new(BlockReader::new(volumes, self.file.name.clone(), moved));
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Some(Arc::clone(&moved));
+        Some(moved)
     }
 
     fn lost(&self, block: &BlockReader, range: ByteRange, bad: u16) -> ReadError {

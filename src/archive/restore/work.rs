@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Losses;
 use crate::{
     archive::{
+        met::look_again,
         observer::{Event, Observer},
         read::{BlockReader, LostLeaf},
         shared::{Shared, strip_len_bytes},
@@ -36,6 +37,7 @@ fn row_len(file: &FileRecord) -> usize {
 }
 
 pub(super) struct Work<'a> {
+    shared: &'a Arc<Shared>,
     file: &'a FileRecord,
     output: &'a RestoreFile,
     observer: &'a dyn Observer,
@@ -59,6 +61,7 @@ impl<'a> Work<'a> {
             is_stopped: false,
         });
         Self {
+            shared,
             file,
             output,
             observer,
@@ -108,12 +111,14 @@ impl<'a> Work<'a> {
         let Some((block, strip)) = next else {
             return Ok(None);
         };
-        let bytes = if self.file.geometry.shape().is_replication() {
-            self.copy_replica(&block, &strip, buffer)?
+        let copied = if self.file.geometry.shape().is_replication() {
+            self.copy_replica(&block, &strip, buffer)
         } else {
-            self.copy_columns(&block, &strip, buffer, row_len(self.file))?
+            self.copy_columns(&block, &strip, buffer, row_len(self.file))
         };
-        Ok(Some(bytes))
+        // The observer was told of damage when it was met; here it is noted, where it is still there.
+        drop(look_again(self.shared, self.file, &block, &()));
+        copied.map(Some)
     }
 
     fn copy_replica(

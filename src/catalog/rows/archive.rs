@@ -105,6 +105,12 @@ pub(in crate::catalog) struct RowCountsRow {
     volumes: u64,
     intents: u64,
     descriptors: u64,
+    damage: u64,
+    damaged_blocks: u64,
+    by_state: u64,
+    unverified: u64,
+    verified: u64,
+    volume_counters: u64,
 }
 
 impl RowCountsRow {
@@ -123,6 +129,12 @@ impl RowCountsRow {
             CatalogTable::Volumes => &mut self.volumes,
             CatalogTable::Intents => &mut self.intents,
             CatalogTable::Descriptors => &mut self.descriptors,
+            CatalogTable::Damage => &mut self.damage,
+            CatalogTable::DamagedBlocks => &mut self.damaged_blocks,
+            CatalogTable::ByState => &mut self.by_state,
+            CatalogTable::Unverified => &mut self.unverified,
+            CatalogTable::Verified => &mut self.verified,
+            CatalogTable::VolumeCounters => &mut self.volume_counters,
             CatalogTable::Database | CatalogTable::Meta | CatalogTable::Totals => {
                 unreachable!("the rows of {table} are looked up one by one and never counted")
             }

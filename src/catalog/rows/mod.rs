@@ -9,6 +9,7 @@ mod block;
 mod descriptor;
 mod entry;
 mod file;
+mod health;
 mod intent;
 mod place;
 mod publication;
@@ -18,6 +19,9 @@ pub(super) use block::{BlockRow, FileBlockRow, are_the_right_shards};
 pub(super) use descriptor::{DescriptorBlockRow, DescriptorRow, whole_block};
 pub(super) use entry::{EntryRow, varint_len_bytes};
 pub(super) use file::{FileRow, NameRow, check_entry};
+pub(super) use health::{
+    DamageRow, DamagedBlockRow, DamagedFileRow, HealthRow, UnverifiedRow, VerifiedRow, VolumeCountersRow,
+};
 pub(super) use intent::IntentRow;
 pub(super) use place::{ExtentRow, ExtentShardRow, VolumeRow};
 pub(super) use publication::PublicationRow;
@@ -30,8 +34,8 @@ use crate::units::{CodeShape, LeafLen, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ImpossibleField(pub(super) &'static str);
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct TimeRow {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct TimeRow {
     seconds: i64,
     nanoseconds: u32,
 }

@@ -41,6 +41,7 @@ pub(in crate::catalog) struct ExtentRow {
     pub(in crate::catalog) end_bytes: u64,
     pub(in crate::catalog) live_bytes: u64,
     pub(in crate::catalog) live_shards: u64,
+    pub(in crate::catalog) live_files: u64,
 }
 
 impl ExtentRow {
@@ -54,6 +55,7 @@ impl ExtentRow {
             end_bytes: extent.end_bytes,
             live_bytes: extent.live_bytes,
             live_shards: extent.live_shards,
+            live_files: extent.live_files,
         }
     }
 
@@ -74,12 +76,13 @@ impl ExtentRow {
             end_bytes: self.end_bytes,
             live_bytes: self.live_bytes,
             live_shards: self.live_shards,
+            live_files: self.live_files,
         })
     }
 }
 
 /// `extent_shards`, by extent id and offset.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::catalog) struct ExtentShardRow {
     /// 1: a block of its own; 2: the inline block of a file; 3: the descriptor of a commit.
     owner_kind: u8,

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::descriptor::DescriptorBlockRow;
-use super::{ImpossibleField, TimeRow};
+use super::{ExtentShardRow, ImpossibleField, TimeRow};
 use crate::catalog::publication::{NextIds, Publication, PublishedExtent, Touch};
-use crate::catalog::records::ExtentState;
+use crate::catalog::records::{ExtentState, Relocation, ShardAddress};
 use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -15,6 +15,7 @@ pub(in crate::catalog) struct PublicationRow {
     skipped: Vec<u32>,
     removed: Vec<u64>,
     touched: Vec<TouchRow>,
+    relocated: Vec<RelocationRow>,
     extents: Vec<PublishedExtentRow>,
     next_file: u64,
     next_block: u64,
@@ -27,6 +28,41 @@ struct TouchRow {
     file: u64,
     mode: u32,
     modified_at: TimeRow,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RelocationRow {
+    shard: ExtentShardRow,
+    from_extent: u64,
+    from_offset: u64,
+    to_extent: u64,
+    to_offset: u64,
+}
+
+impl RelocationRow {
+    fn new(relocation: &Relocation) -> Self {
+        Self {
+            shard: ExtentShardRow::new(relocation.owner, relocation.shard),
+            from_extent: relocation.from.extent.get(),
+            from_offset: relocation.from.offset,
+            to_extent: relocation.to.extent.get(),
+            to_offset: relocation.to.offset,
+        }
+    }
+
+    fn parse(self) -> Result<Relocation, ImpossibleField> {
+        let (owner, shard) = self.shard.parse()?;
+        let address = |extent, offset| ShardAddress {
+            extent: ExtentId::new(extent),
+            offset,
+        };
+        Ok(Relocation {
+            owner,
+            shard,
+            from: address(self.from_extent, self.from_offset),
+            to: address(self.to_extent, self.to_offset),
+        })
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -59,6 +95,7 @@ impl PublicationRow {
             skipped: publication.skipped.clone(),
             removed: publication.removed.iter().map(|file| file.get()).collect(),
             touched: publication.touched.iter().map(touch).collect(),
+            relocated: publication.relocated.iter().map(RelocationRow::new).collect(),
             extents: publication.extents.iter().map(extent).collect(),
             next_file: publication.next_ids.file.get(),
             next_block: publication.next_ids.block.get(),
@@ -91,6 +128,9 @@ impl PublicationRow {
             skipped: self.skipped,
             removed: self.removed.into_iter().map(FileId::new).collect(),
             touched: self.touched.into_iter().map(touch).collect::<Result<_, _>>()?,
+            relocated: (self.relocated.into_iter())
+                .map(RelocationRow::parse)
+                .collect::<Result<_, _>>()?,
             extents: self.extents.into_iter().map(extent).collect::<Result<_, _>>()?,
             next_ids: NextIds {
                 file: FileId::new(self.next_file),

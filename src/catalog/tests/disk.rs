@@ -12,6 +12,15 @@ use super::reopening::Faults;
 use super::*;
 use crate::storage::{EntryInfo, FileAccess, HostStorage, Lock, Replace, Storage, StorageFile};
 
+/// What a disk does when it is asked to sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Syncs {
+    #[default]
+    Done,
+    /// For tests without crashes, which have better things to do than to wait.
+    Skipped,
+}
+
 /// The disk of the machine, with one or more of these traits.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
@@ -23,6 +32,8 @@ pub(super) struct Disk {
     pub(super) is_scarce: bool,
     /// Whether it keeps the locks itself.
     pub(super) has_own_locks: bool,
+    /// What it does when it is asked to sync.
+    pub(super) syncs: Syncs,
 }
 
 impl Disk {
@@ -38,6 +49,7 @@ impl Disk {
         Arc::new(DiskFile {
             inner,
             faults: self.faults.clone(),
+            syncs: self.syncs,
             own_locks,
         })
     }
@@ -91,6 +103,7 @@ impl Storage for Disk {
 struct DiskFile {
     inner: Arc<dyn StorageFile>,
     faults: Faults,
+    syncs: Syncs,
     own_locks: Option<FileBackend>,
 }
 
@@ -127,12 +140,18 @@ impl StorageFile for DiskFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.faults.check()?;
-        self.inner.sync_data()
+        match self.syncs {
+            Syncs::Done => self.inner.sync_data(),
+            Syncs::Skipped => Ok(()),
+        }
     }
 
     fn sync_all(&self) -> io::Result<()> {
         self.faults.check()?;
-        self.inner.sync_all()
+        match self.syncs {
+            Syncs::Done => self.inner.sync_all(),
+            Syncs::Skipped => Ok(()),
+        }
     }
 
     fn try_lock(&self, lock: Lock) -> io::Result<bool> {

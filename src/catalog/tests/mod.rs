@@ -7,14 +7,17 @@ mod damage;
 mod descriptors;
 mod disk;
 mod golden;
+mod history;
 mod intents;
 mod kinds;
+mod knowledge;
 mod listing;
 mod many;
 mod model;
 mod pages;
 mod publications;
 mod queries;
+mod relocation;
 mod reopening;
 mod room;
 mod sharing;
@@ -84,25 +87,36 @@ const LANES: u16 = 5;
 /// A catalog in a directory of its own, with what was stored in it.
 struct World {
     directory: TempDir,
+    storage: Arc<dyn Storage>,
     /// Committed end of the extent of every lane.
     ends: [u64; LANES as usize],
     files: BTreeMap<FileName, (FileRecord, Vec<BlockRecord>)>,
     intents: BTreeMap<CommitId, IntentRecord>,
     descriptors: BTreeMap<CommitId, DescriptorRecord>,
+    /// Extents beside those of the lanes.
+    others: BTreeMap<ExtentId, ExtentRecord>,
+    known: knowledge::Known,
 }
 
 impl World {
     /// Makes a catalog with one open extent for every lane, ids 1 to 5.
     fn new() -> Self {
+        Self::on(host())
+    }
+
+    fn on(storage: Arc<dyn Storage>) -> Self {
         let world = Self {
             directory: TempDir::new().expect("a temporary directory"),
+            storage,
             ends: [4096; LANES as usize],
             files: BTreeMap::new(),
             intents: BTreeMap::new(),
             descriptors: BTreeMap::new(),
+            others: BTreeMap::new(),
+            known: knowledge::Known::default(),
         };
         let options = CatalogOptions::default();
-        Catalog::create(&host(), &world.path(), &archive(), &volumes(), options).expect("created");
+        Catalog::create(&world.storage, &world.path(), &archive(), &volumes(), options).expect("created");
         let catalog = world.open(Access::Write);
         let mut writer = catalog.write().expect("writer");
         for lane in 0..LANES {
@@ -120,7 +134,7 @@ impl World {
     }
 
     fn open(&self, access: Access) -> Catalog {
-        open(&self.path(), access).expect("opened")
+        open_on(&self.storage, &self.path(), access).expect("opened")
     }
 
     fn extent(&self, lane: u16) -> ExtentRecord {
@@ -137,7 +151,14 @@ impl World {
             end_bytes: self.ends[usize::from(lane)],
             live_bytes: 0,
             live_shards: 0,
+            live_files: 0,
         }
+    }
+
+    /// All extents; what lives in them is not counted.
+    fn extents(&self) -> Vec<ExtentRecord> {
+        let lanes = (0..LANES).map(|lane| self.extent(lane));
+        lanes.chain(self.others.values().cloned()).collect()
     }
 
     /// Makes up a file and places its shards behind everything else, a lane for each.
@@ -199,11 +220,21 @@ impl World {
     }
 
     fn insert(&mut self, writer: &mut CatalogWriter, name: &FileName, len_bytes: u64) {
+        self.try_insert(writer, name, len_bytes).expect("inserted");
+    }
+
+    fn try_insert(
+        &mut self,
+        writer: &mut CatalogWriter,
+        name: &FileName,
+        len_bytes: u64,
+    ) -> Result<(), CatalogError> {
         let (file, blocks) = self.file(writer, name, len_bytes);
         self.put_extents(writer);
-        writer.insert_file(&file, blocks.clone()).expect("inserted");
+        writer.insert_file(&file, blocks.clone())?;
         let before = self.files.insert(name.clone(), (file, blocks));
         assert!(before.is_none(), "the name was free");
+        Ok(())
     }
 
     /// Makes up an entry without bytes.
@@ -221,15 +252,15 @@ impl World {
     }
 
     fn put_extents(&self, writer: &mut CatalogWriter) {
-        for lane in 0..LANES {
-            writer.put_extent(&self.extent(lane)).expect("a known extent");
+        for extent in self.extents() {
+            writer.put_extent(&extent).expect("a known volume");
         }
     }
 
     /// What a dump of the catalog has to be.
     fn expected(&self, epoch: u64) -> Dump {
         let mut totals = Totals::default();
-        let mut extents: Vec<ExtentRecord> = (0..LANES).map(|lane| self.extent(lane)).collect();
+        let mut extents = self.extents();
         let mut shards = Vec::new();
         for (file, blocks) in self.files.values() {
             match &file.kind {
@@ -258,6 +289,11 @@ impl World {
                 };
                 count_shards(owner, block, &mut extents, &mut shards);
             }
+            let shards = blocks.iter().flat_map(|block| block.shards.iter().flatten());
+            let held: std::collections::BTreeSet<ExtentId> = shards.map(|shard| shard.extent).collect();
+            for extent in extents.iter_mut().filter(|extent| held.contains(&extent.id)) {
+                extent.live_files += 1;
+            }
         }
         for descriptor in self.descriptors.values() {
             let owner = ShardOwner::Descriptor(descriptor.commit);
@@ -269,6 +305,7 @@ impl World {
             journal: Vec::new(),
             totals,
             volumes: volumes(),
+            said: self.expected_knowledge(&extents),
             extents,
             files: self.files.values().cloned().collect(),
             shards,
@@ -290,7 +327,8 @@ fn count_shards(
 ) {
     for (shard, record) in block.geometry.shards().zip(&block.shards) {
         let Some(record) = record else { continue };
-        let extent = &mut extents[usize::try_from(record.extent.get()).expect("small") - 1];
+        let extent = extents.iter_mut().find(|extent| extent.id == record.extent);
+        let extent = extent.expect("a known extent");
         extent.live_bytes += record.frame_len_bytes;
         extent.live_shards += 1;
         let (extent, offset) = (record.extent, record.offset);
@@ -304,9 +342,13 @@ fn count_shards(
 }
 
 fn open(path: &Path, access: Access) -> Result<Catalog, CatalogError> {
+    open_on(&host(), path, access)
+}
+
+fn open_on(storage: &Arc<dyn Storage>, path: &Path, access: Access) -> Result<Catalog, CatalogError> {
     let file_len_bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     Catalog::open(
-        &host(),
+        storage,
         path,
         access,
         Check::WhenSmall { file_len_bytes },
@@ -326,6 +368,7 @@ struct Dump {
     shards: Vec<ShardPlace>,
     intents: Vec<IntentRecord>,
     descriptors: Vec<DescriptorRecord>,
+    said: knowledge::Said,
 }
 
 impl Dump {
@@ -382,12 +425,14 @@ impl Dump {
         for found in &intents {
             assert_eq!(reader.intent(found.commit)?.as_ref(), Some(found));
         }
+        let extents = reader.extents()?;
         Ok(Self {
             epoch: reader.epoch()?,
             journal: reader.journal()?,
             totals: reader.totals()?,
             volumes: reader.volumes()?,
-            extents: reader.extents()?,
+            said: knowledge::Said::of(reader, &files, &descriptors, &extents)?,
+            extents,
             files,
             shards,
             intents,
@@ -419,11 +464,15 @@ fn link_to(target: &[u8]) -> EntryKind {
     }
 }
 
-/// A closed catalog with files of every tier, a directory and a link in a few directories.
+/// A closed catalog with files of every tier, a directory and a link in a few directories, some of them verified and some
+/// damaged.
 fn furnished() -> World {
     let mut world = World::new();
     let catalog = world.open(Access::Write);
     for directory in ["a", "a/b", "c"] {
+        if directory == "c" {
+            world.look_around(&catalog);
+        }
         let mut writer = catalog.write().expect("writer");
         for len_bytes in LENGTHS {
             world.insert(&mut writer, &name(&format!("{directory}/{len_bytes}")), len_bytes);

@@ -9,6 +9,8 @@ use super::*;
 use crate::catalog::descriptor::{Entry, encode, encoded_len_bytes, parse};
 use crate::catalog::tables::TABLES;
 use crate::error::CatalogBytesError;
+use crate::plan::{ColumnSet, DamageKind, DamagePart};
+use crate::units::{ByteRange, ShardIndex};
 
 /// What a journal and a volume keep of a publication.
 struct Kept {
@@ -22,6 +24,8 @@ struct Step {
     puts: Vec<(u8, usize, Fate)>,
     removals: Vec<u8>,
     touches: Vec<u8>,
+    /// Shards that lie elsewhere from then on.
+    moves: Vec<u8>,
     fate: Fate,
 }
 
@@ -38,10 +42,13 @@ fn fates() -> impl Strategy<Value = Fate> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let puts = prop::collection::vec((0_u8..9, 0..=LENGTHS.len(), fates()), 0..5);
     let names = || prop::collection::vec(0_u8..9, 0..3);
-    let step = (puts, names(), names(), fates()).prop_map(|(puts, removals, touches, fate)| Step {
+    let moves = prop::collection::vec(any::<u8>(), 0..4);
+    let what = (puts, names(), names(), moves, fates());
+    let step = what.prop_map(|(puts, removals, touches, moves, fate)| Step {
         puts,
         removals,
         touches,
+        moves,
         fate,
     });
     prop::collection::vec(step, 1..12)
@@ -138,13 +145,15 @@ impl World {
             end_bytes,
         };
         let lanes = (0..LANES).map(|lane| extent(u64::from(lane) + 1, lane, self.ends[usize::from(lane)]));
+        let (relocated, fresh_end) = moves(&writer, &step.moves, begun.fresh);
         let publication = Publication {
             commit: Some(begun.commit),
             descriptor: Some(begun.descriptor),
             skipped: begun.skipped,
             removed: removed.iter().copied().collect(),
             touched: touched.collect(),
-            extents: lanes.chain([extent(begun.fresh.get(), 0, 4096)]).collect(),
+            relocated,
+            extents: lanes.chain([extent(begun.fresh.get(), 0, fresh_end)]).collect(),
             next_ids: writer.next_ids().expect("sound"),
         };
         let kept = Kept {
@@ -158,6 +167,65 @@ impl World {
         writer.commit().expect("committed");
         kept
     }
+}
+
+/// Moves some of the stored shards to the beginning of an extent; returns where the last one ends there.
+fn moves(writer: &CatalogWriter, picks: &[u8], to: ExtentId) -> (Vec<Relocation>, u64) {
+    let places = writer.shards_page(None, 1000).expect("sound");
+    let mut end = 4096;
+    let positions: BTreeSet<usize> = (picks.iter())
+        .filter(|_| !places.is_empty())
+        .map(|pick| usize::from(*pick) % places.len())
+        .collect();
+    let moves = positions.into_iter().map(|position| {
+        let place = places[position];
+        let block = writer
+            .block_by_owner(place.owner)
+            .expect("sound")
+            .expect("stored");
+        let record = block.shards[place.shard.as_usize()].expect("stored");
+        let offset = end;
+        end += record.frame_len_bytes;
+        Relocation {
+            owner: place.owner,
+            shard: place.shard,
+            from: place.address(),
+            to: ShardAddress { extent: to, offset },
+        }
+    });
+    (moves.collect(), end)
+}
+
+/// Finds damage in most of what is stored, and some of it verified.
+fn find_damage(catalog: &Catalog) {
+    let mut writer = catalog.write().expect("writer");
+    let places = writer.shards_page(None, 1000).expect("sound");
+    let damage = places.iter().filter(|place| place.offset % 5 != 0).map(|place| {
+        let block = writer
+            .block_by_owner(place.owner)
+            .expect("sound")
+            .expect("stored");
+        DamageRecord {
+            owner: place.owner,
+            block: block.id,
+            shard: place.shard,
+            address: place.address(),
+            columns: ColumnSet::first(u32::from(place.offset % 3 != 0)),
+            part: DamagePart::Payload,
+            kind: DamageKind::Checksum,
+            since: time(3),
+        }
+    });
+    let damage: Vec<DamageRecord> = damage.collect();
+    let scrubbed = Scrubbed {
+        extent: ExtentId::new(1),
+        range: ByteRange::new(0, 9000).expect("in order"),
+        at: time(4),
+        read: &places,
+        damage: &damage,
+    };
+    writer.record_scrub(&scrubbed).expect("sound");
+    writer.commit().expect("committed");
 }
 
 fn give_up(catalog: &Catalog, begun: &Begun) {
@@ -209,10 +277,12 @@ proptest! {
             puts: vec![(0, 2, Fate::Published)],
             removals: vec![1],
             touches: vec![2],
+            moves: vec![3, 77],
             fate: Fate::Published,
         };
         for (position, step) in steps.into_iter().chain([last]).enumerate() {
             if position == cut {
+                find_damage(&catalog);
                 catalog.close().expect("closed");
                 std::fs::copy(world.path(), &earlier).expect("copied");
                 catalog = world.open(Access::Write);
@@ -259,6 +329,7 @@ fn about_to_replace() -> (World, Catalog, Publication, Vec<Entry>) {
         skipped: Vec::new(),
         removed: vec![world.files[&name("a")].0.id],
         touched: Vec::new(),
+        relocated: Vec::new(),
         extents: Vec::new(),
         next_ids,
     };
@@ -297,7 +368,19 @@ fn a_descriptor_of_which_nothing_is_published_gets_no_row() {
 #[test]
 fn a_publication_that_fails_half_way_is_never_committed() {
     type Spoil = fn(&mut Publication);
-    let spoilers: [(&str, Spoil); 5] = [
+    let spoilers: [(&str, Spoil); 6] = [
+        ("no shard 1", |it| {
+            let address = |offset| ShardAddress {
+                extent: ExtentId::new(2),
+                offset,
+            };
+            it.relocated.push(Relocation {
+                owner: ShardOwner::InlineBlockOf(it.removed[0]),
+                shard: ShardIndex::new(1),
+                from: address(4095),
+                to: address(0),
+            });
+        }),
         ("is unknown", |it| it.removed.push(FileId::new(999))),
         ("exists already", |it| it.removed.clear()),
         ("is unknown", |it| {
@@ -464,6 +547,25 @@ fn descriptors_have_their_golden_bytes() {
     );
 }
 
+/// One of each kind of owner.
+fn relocations() -> Vec<Relocation> {
+    let address = |extent, offset| ShardAddress {
+        extent: ExtentId::new(extent),
+        offset,
+    };
+    let relocation = |owner, shard| Relocation {
+        owner,
+        shard: ShardIndex::new(shard),
+        from: address(1, 4096),
+        to: address(300, 1 << 30),
+    };
+    vec![
+        relocation(ShardOwner::Block(BlockId::new(300)), 255),
+        relocation(ShardOwner::InlineBlockOf(FileId::new(7)), 0),
+        relocation(ShardOwner::Descriptor(CommitId::new(9)), 1),
+    ]
+}
+
 #[test]
 fn publications_have_their_golden_bytes() {
     let (_world, _catalog, mut publication, _) = about_to_replace();
@@ -485,7 +587,20 @@ fn publications_have_their_golden_bytes() {
         hex(&publication.encode()),
         compact(
             "010102010801010a84070201f27802f27801c408dddddddddddddddddddddddddddddddddddddddddddddddddddddddd
-             dddddddd0201ac0202ac02020107a4830203ff93ebdc0301ac02022003808080800404090605"
+             dddddddd0201ac0202ac02020107a4830203ff93ebdc030001ac02022003808080800404090605"
+        )
+    );
+    assert_eq!(Publication::parse(&publication.encode()), Ok(publication.clone()));
+    publication.relocated = relocations();
+    assert_eq!(
+        hex(&publication.encode()),
+        compact(
+            "010102010801010a84070201f27802f27801c408dddddddddddddddddddddddddddddddddddddddddddddddddddddddd
+             dddddddd0201ac0202ac02020107a4830203ff93ebdc0303
+             01ac02ff01018020ac028080808004
+             020700018020ac028080808004
+             030901018020ac028080808004
+             01ac02022003808080800404090605"
         )
     );
     assert_eq!(Publication::parse(&publication.encode()), Ok(publication.clone()));
@@ -557,7 +672,8 @@ fn check_parsers(bytes: &[u8]) {
 
 #[test]
 fn parsers_accept_what_encoders_write_whatever_bit_is_flipped_or_byte_is_missing() {
-    let (_world, _catalog, publication, entries) = about_to_replace();
+    let (_world, _catalog, mut publication, entries) = about_to_replace();
+    publication.relocated = relocations();
     for sound in [publication.encode(), encode(&entries)] {
         for bit in 0..sound.len() * 8 {
             let mut bytes = sound.clone();

@@ -79,7 +79,7 @@ fn store(world: &mut World, catalog: &Catalog, text: &str) -> Result<(), Catalog
     let kept = (world.ends, world.files.clone());
     let mut run = || {
         let mut writer = catalog.write()?;
-        world.insert(&mut writer, &name(text), 9000);
+        world.try_insert(&mut writer, &name(text), 9000)?;
         writer.advance_epoch();
         writer.commit().map(|_epoch| ())
     };

@@ -2,8 +2,12 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
+use super::damage::raw;
 use super::disk::Disk;
+use super::knowledge::Live;
 use super::*;
+use crate::plan::DamageKind;
+use crate::units::ByteRange;
 
 /// Bytes that the catalog takes on disk; the file has holes.
 fn taken_bytes(world: &World) -> u64 {
@@ -138,4 +142,127 @@ fn intents_and_descriptors_take_no_more_room_than_was_estimated() {
             "{intents} intents: {grown} of {estimate} bytes"
         );
     }
+}
+
+const FILES: u64 = 40_000;
+
+/// A closed catalog of [`FILES`] files of two shards each, whose names fall everywhere.
+fn filled() -> World {
+    let mut world = World::new();
+    let catalog = open_where_room_is_scarce(&world);
+    for first in (0..FILES).step_by(5000) {
+        let mut writer = catalog.write().expect("writer");
+        let mut batch = Vec::new();
+        for number in first..first + 5000 {
+            let name = name(&format!("d/{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            let (file, mut blocks) = world.file(&mut writer, &name, 1000);
+            let block = blocks.pop().expect("one");
+            world.files.insert(name, (file.clone(), vec![block.clone()]));
+            batch.push((file, Some(block)));
+        }
+        world.put_extents(&mut writer);
+        writer.insert_files(&batch).expect("inserted");
+        writer.commit().expect("committed");
+    }
+    catalog.close().expect("closed");
+    world
+}
+
+/// Runs a transaction in a catalog that has no free page; returns by how many bytes it has grown.
+fn grown(world: &mut World, change: impl FnOnce(&mut World, &mut CatalogWriter)) -> u64 {
+    let mut database = raw(&world.path());
+    while database.compact().expect("nobody else uses it") {}
+    database.close().expect("closed");
+    let before = taken_bytes(world);
+    let catalog = open_where_room_is_scarce(world);
+    let mut writer = catalog.write().expect("writer");
+    change(world, &mut writer);
+    writer.commit().expect("committed");
+    catalog.close().expect("closed");
+    taken_bytes(world).saturating_sub(before)
+}
+
+#[test]
+fn damage_and_relocations_take_no_more_room_than_was_estimated() {
+    let mut world = filled();
+    let target = ExtentRecord {
+        id: ExtentId::new(50),
+        end_bytes: 0,
+        ..world.extent(3)
+    };
+    world.others.insert(target.id, target.clone());
+    let mut live = world.live();
+    live.sort_by_key(|live| (live.record.extent, live.record.offset));
+    live.truncate(live.len() / 2);
+    // A few, as many as there are in a row, and as many in as many places.
+    for (shards, step) in [(1, 1), (50, 700), (3000, 1), (3000, 12), (1, 1), (2000, 17)] {
+        let picked: Vec<Live> = live.iter().copied().step_by(step).take(shards).collect();
+        live.retain(|live| !picked.iter().any(|picked| picked.place() == live.place()));
+        let count = u64::try_from(picked.len()).expect("few");
+        let found = picked
+            .iter()
+            .map(|live| live.damage(&[0], DamageKind::Checksum, 1));
+        let found: Vec<DamageRecord> = found.collect();
+        let noted = grown(&mut world, |_, writer| {
+            let news = writer.record_damage(&found, Knowledge::Whole).expect("sound");
+            assert_eq!(news, count);
+        });
+        let moves = world.moves(&picked, target.id);
+        let moved = grown(&mut world, |world, writer| {
+            world.put_extents(writer);
+            writer.relocate(&moves).expect("relocated");
+        });
+        let damage = TransactionSize {
+            damaged_shards: count,
+            ..TransactionSize::default()
+        };
+        let relocations = TransactionSize {
+            relocations: count,
+            extents: 1,
+            ..TransactionSize::default()
+        };
+        for (what, grown, estimate) in [("damage", noted, damage), ("relocations", moved, relocations)] {
+            let estimate = estimate.room_bytes();
+            assert!(
+                grown <= estimate,
+                "{what} of {count} shards: {grown} of {estimate} bytes"
+            );
+        }
+    }
+}
+
+#[test]
+fn scrubs_take_no_more_room_than_was_estimated() {
+    let mut world = filled();
+    let read: Vec<ShardPlace> = world.live().iter().map(Live::place).collect();
+    for extent in [1, 2].map(ExtentId::new) {
+        let grown = grown(&mut world, |_, writer| {
+            let known = writer.extent(extent).expect("sound").expect("known");
+            let range = ByteRange::new(0, known.end_bytes).expect("in order");
+            let scrubbed = Scrubbed {
+                extent,
+                range,
+                at: time(5),
+                read: &read,
+                damage: &[],
+            };
+            writer.record_scrub(&scrubbed).expect("sound");
+        });
+        let estimate = TransactionSize {
+            verified: FILES + 1,
+            ..TransactionSize::default()
+        };
+        let estimate = estimate.room_bytes();
+        assert!(
+            grown <= estimate,
+            "scrub of {extent}: {grown} of {estimate} bytes"
+        );
+    }
+    let catalog = world.open(Access::Read);
+    let reader = catalog.read().expect("reader");
+    assert_eq!(
+        reader.health().expect("sound"),
+        HealthTotals::default(),
+        "all is read back and well"
+    );
 }

@@ -1,9 +1,10 @@
 //! Damage at rest: what the oracle says is what reads, restores, `verify` and `scrub` must say.
 
 mod frames;
-mod hurt;
+pub mod hurt;
 pub mod oracle;
 mod partial;
+mod repair;
 
 use std::{ops::Range, path::PathBuf};
 

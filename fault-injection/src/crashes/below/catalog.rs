@@ -162,6 +162,7 @@ fn change(writer: &mut CatalogWriter, seeded: &mut Seeded) -> Result<(), Catalog
                 end_bytes: 4096 * seeded.below(100),
                 live_bytes: 0,
                 live_shards: 0,
+                live_files: 0,
             };
             writer.put_extent(&extent)?;
         }

@@ -1,23 +1,33 @@
-//! Reading and verifying everything that is stored, in disk order.
+//! Reading and verifying what is stored, in disk order: what was never verified first, then what was longest ago.
+//!
+//! What was verified when is remembered as intervals of extents, not as a place to go on from, so that nothing is skipped that
+//! came since. It is noted while the scrub goes on, a chunk at a time: a scrub that is stopped or killed loses at most one, and
+//! the next one goes on behind it.
 
-use std::{collections::VecDeque, sync::Arc};
+mod chunk;
+mod options;
+mod pace;
+mod selection;
 
+use std::sync::Arc;
+
+pub use options::{ScrubDepth, ScrubOptions, ScrubSelection};
+
+use self::{
+    pace::{End, OnlyEvents, Pace},
+    selection::{scrub_damaged, scrub_ranges},
+};
 use super::{
-    describe::name_of,
-    inspect::{Feed, FileDamage, Inspection, Task, inspect},
+    inspect::{FileDamage, Inspection},
     observer::Observer,
-    read::BlockReader,
     shared::Shared,
 };
 use crate::{
-    catalog::{Catalog, CatalogOptions, ShardOwner},
-    error::{CatalogDamage, CatalogError, CatalogTable, ScrubError},
+    catalog::{Access, Catalog, CatalogOptions, Knowledge, Scrubbed, TransactionSize},
+    error::ScrubError,
     journal::{JournalFault, JournalFinding},
-    units::{ExtentId, FileName},
+    units::to_u64,
 };
-
-/// Shards that are looked up at a time; between two lookups no transaction is held.
-const PAGE_LEN: usize = 256;
 
 /// What a scrub or a verification has read and found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,6 +48,10 @@ pub struct ScrubReport {
     ///
     /// [`Archive::mend_journal`]: super::Archive::mend_journal
     pub journal: Vec<JournalFinding>,
+    /// Damage that the catalog did not know of; it knows it now, where it can be written.
+    pub news: u64,
+    /// The budget was used up before everything was read that was asked for.
+    pub is_cut_short: bool,
 }
 
 impl ScrubReport {
@@ -50,6 +64,8 @@ impl ScrubReport {
             damaged_shards: damage.iter().map(|file| file.damaged_shards).sum(),
             damage,
             journal: Vec::new(),
+            news: 0,
+            is_cut_short: false,
         }
     }
 
@@ -61,6 +77,8 @@ impl ScrubReport {
         self.damaged_shards += other.damaged_shards;
         self.damage.extend(other.damage);
         self.journal.extend(other.journal);
+        self.news += other.news;
+        self.is_cut_short |= other.is_cut_short;
     }
 
     /// Returns the number of files that are damaged and can be decoded completely.
@@ -82,21 +100,91 @@ impl ScrubReport {
     }
 }
 
-/// Reads and verifies every stored shard.
-pub(super) fn scrub(shared: &Arc<Shared>, observer: &dyn Observer) -> Result<ScrubReport, ScrubError> {
+/// Reads and verifies what is stored, as far as is asked for.
+pub(super) fn scrub(
+    shared: &Arc<Shared>,
+    options: &ScrubOptions,
+    observer: &dyn Observer,
+) -> Result<ScrubReport, ScrubError> {
     check_catalog(shared)?;
     if observer.is_cancelled() {
         return Err(ScrubError::Cancelled);
     }
     let files = shared.catalog.read()?.totals()?.files;
-    let feed = DiskOrder {
-        shared: Arc::clone(shared),
-        page: VecDeque::new(),
-        after: None,
-        is_done: false,
+    let clock = Arc::clone(&shared.machine().clock);
+    let mut scrub = Scrub {
+        shared,
+        options: *options,
+        pace: Pace::new(options, clock, observer),
+        observer: OnlyEvents(observer),
+        total: Inspection::default(),
+        news: 0,
     };
-    let inspection = inspect(shared, feed, observer)?;
+    let result = match options.selection.plan() {
+        Some(plan) => scrub_ranges(&mut scrub, plan),
+        None => scrub_damaged(&mut scrub),
+    };
+    let (end, news) = (scrub.pace.end(), scrub.news);
+    let mut inspection = scrub.total;
+    if shared.access == Access::Write {
+        // What is known of the other shards of a block decides with what was found of these.
+        inspection.damage.add_known(&shared.catalog.read()?)?;
+    }
+    // Also behind a failure: what was found until then is true all the same.
     let report = ScrubReport::new(files, inspection, observer);
+    result?;
+    if end == Some(End::Cancelled) {
+        return Err(ScrubError::Cancelled);
+    }
+    Ok(ScrubReport {
+        journal: journal_faults(shared)?,
+        news,
+        is_cut_short: end == Some(End::Budget),
+        ..report
+    })
+}
+
+/// A scrub while it goes on.
+struct Scrub<'a> {
+    shared: &'a Arc<Shared>,
+    options: ScrubOptions,
+    pace: Pace<'a>,
+    observer: OnlyEvents<'a>,
+    total: Inspection,
+    news: u64,
+}
+
+impl Scrub<'_> {
+    /// Adds what a chunk has come to, and lets the catalog know where it takes that.
+    fn note(&mut self, found: Inspection, scrubbed: Option<&Scrubbed<'_>>) -> Result<(), ScrubError> {
+        let size = TransactionSize {
+            damaged_shards: to_u64(found.found.len()),
+            verified: 1 + scrubbed.map_or(0, |scrubbed| to_u64(scrubbed.read.len())),
+            ..TransactionSize::default()
+        };
+        if self.shared.takes_notes(size) {
+            let mut writer = self.shared.catalog.write()?;
+            self.news += match scrubbed {
+                Some(scrubbed) => writer.record_scrub(&Scrubbed {
+                    damage: &found.found,
+                    ..*scrubbed
+                })?,
+                // What was not looked at may be as bad as it was.
+                None if self.options.depth == ScrubDepth::Quick => {
+                    writer.record_damage(&found.found, Knowledge::Part)?
+                }
+                None => writer.record_damage(&found.found, Knowledge::Whole)?,
+            };
+            writer.commit()?;
+            self.shared.met.forget();
+        }
+        self.total.merge(found);
+        Ok(())
+    }
+}
+
+/// Reads the journal, and returns what its copies lack.
+fn journal_faults(shared: &Shared) -> Result<Vec<JournalFinding>, ScrubError> {
     // Read before the journal: what is published meanwhile may stand on some copies only when they are read.
     let epoch = shared.catalog.read()?.epoch()?;
     let is_fault = |finding: &JournalFinding| {
@@ -110,7 +198,7 @@ pub(super) fn scrub(shared: &Arc<Shared>, observer: &dyn Observer) -> Result<Scr
     // What cannot be read at all is no reason to keep the rest back.
     let mut journal = (shared.journal.scan().map(|scan| scan.findings)).unwrap_or_default();
     journal.retain(is_fault);
-    Ok(ScrubReport { journal, ..report })
+    Ok(journal)
 }
 
 /// Verifies the catalog itself: a row that nobody asks for would hide its damage until somebody does.
@@ -120,63 +208,5 @@ fn check_catalog(shared: &Shared) -> Result<(), ScrubError> {
         Err(error) if error.is_damaged() => Err(error.into()),
         // What cannot be written cannot be checked this way; every row that is read is verified all the same.
         Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// Every shard of the archive, extent by extent, from the start of each to its end.
-struct DiskOrder {
-    shared: Arc<Shared>,
-    page: VecDeque<Task>,
-    after: Option<(ExtentId, u64)>,
-    is_done: bool,
-}
-
-impl Feed for DiskOrder {
-    fn next(&mut self) -> Result<Option<Task>, ScrubError> {
-        if self.page.is_empty() && !self.is_done {
-            self.fetch()?;
-        }
-        Ok(self.page.pop_front())
-    }
-}
-
-impl DiskOrder {
-    /// Looks up the next shards and their blocks in one short transaction.
-    fn fetch(&mut self) -> Result<(), ScrubError> {
-        let reader = self.shared.catalog.read()?;
-        let places = reader.shards_page(self.after, PAGE_LEN)?;
-        self.is_done = places.len() < PAGE_LEN;
-        let mut last_file = None;
-        for place in places {
-            self.after = Some((place.extent, place.offset));
-            // One transaction sees the shard and its block, so neither can have been removed in between.
-            let missing = || CatalogError::Damaged {
-                table: CatalogTable::ExtentShards,
-                detail: CatalogDamage::MissingRow,
-            };
-            let record = reader.block_by_owner(place.owner)?.ok_or_else(missing)?;
-            let descriptor = match place.owner {
-                ShardOwner::Descriptor(commit) => Some(commit),
-                ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => None,
-            };
-            let name: FileName = match (descriptor, &last_file) {
-                (Some(commit), _) => name_of(commit),
-                (_, Some((file, name))) if *file == record.file => FileName::clone(name),
-                _ => reader.file(record.file)?.ok_or_else(missing)?.name,
-            };
-            last_file = Some((record.file, name.clone()));
-            let block = Arc::new(BlockReader::new(
-                Arc::clone(&self.shared.volumes),
-                name.clone(),
-                record,
-            ));
-            self.page.push_back(Task {
-                block,
-                name,
-                descriptor,
-                shard: place.shard,
-            });
-        }
-        Ok(())
     }
 }

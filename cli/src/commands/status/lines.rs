@@ -1,0 +1,162 @@
+//! The screen.
+
+use core::fmt::Display;
+
+use super::{super::damage::as_u64, Affected, Status, VolumeLine};
+use crate::text;
+
+impl Status {
+    pub(super) fn lines(&self) -> Vec<String> {
+        let overhead = self.overhead.map_or_else(String::new, |overhead| {
+            format!(", {:.0} % overhead", overhead * 100.0)
+        });
+        let (bytes, stored) = (text::size(self.bytes), text::size(self.stored_bytes));
+        let mut lines = vec![
+            row("archive", format!("{} ({})", self.path, self.archive)),
+            row("state", format!("{}: {}", self.state, self.damage_in_words())),
+        ];
+        lines.extend(self.affected.iter().map(affected_line));
+        let left_out = (self.degraded + self.lost).saturating_sub(as_u64(self.affected.len()));
+        if left_out > 0 {
+            lines.push(row("affected", format!("{} more", text::count(left_out, "file"))));
+        }
+        lines.extend([
+            row("verified", self.verification_in_words()),
+            row(
+                "files",
+                format!("{}, {bytes} stored as {stored}{overhead}", self.files),
+            ),
+            row(
+                "others",
+                format!(
+                    "{}, {}",
+                    text::count(self.directories, "directory"),
+                    text::count(self.symlinks, "symbolic link")
+                ),
+            ),
+        ]);
+        for tier in &self.tolerance {
+            let total = tier.data_shards + tier.parity_shards;
+            lines.push(row(
+                &format!("tier {}", tier.tier),
+                format!(
+                    "{}, {}; any {} of the {total} shards of a block may be lost",
+                    text::count(tier.files, "file"),
+                    text::size(tier.bytes),
+                    tier.shards
+                ),
+            ));
+        }
+        for volume in &self.volumes {
+            lines.extend(volume.lines());
+        }
+        lines.extend(self.unfinished_lines());
+        lines.extend(self.suggest.iter().map(|command| row("next", command)));
+        lines
+    }
+
+    /// What is known to be damaged.
+    fn damage_in_words(&self) -> String {
+        if self.damaged_shards == 0 {
+            return "nothing is known to be damaged".to_owned();
+        }
+        let mut words = vec![text::count(self.damaged_shards, "damaged shard")];
+        if self.lost > 0 {
+            words.push(format!("{} with lost bytes", text::count(self.lost, "file")));
+        }
+        if self.degraded > 0 {
+            let files = text::count(self.degraded, "file");
+            words.push(format!("{files} degraded, all bytes of which can be read"));
+        }
+        if self.damaged_descriptors > 0 {
+            let count = text::count(self.damaged_descriptors, "descriptor");
+            words.push(match self.lost_descriptors {
+                0 => format!("{count} damaged, all of it can be read"),
+                lost => format!("{count} damaged, {lost} of them lost: keep a copy of the catalog"),
+            });
+        }
+        words.join("; ")
+    }
+
+    /// How long ago bytes were read back.
+    fn verification_in_words(&self) -> String {
+        let ages = &self.verification;
+        let classes = [
+            ("less than a day ago", ages.under_a_day),
+            ("less than a week ago", ages.under_a_week),
+            ("less than 30 days ago", ages.under_a_month),
+            ("less than 90 days ago", ages.under_three_months),
+            ("longer ago", ages.older),
+            ("never", ages.never),
+        ];
+        let mut words: Vec<String> = classes
+            .iter()
+            .filter(|(_, bytes)| *bytes > 0)
+            .map(|(when, bytes)| format!("{} {when}", text::size(*bytes)))
+            .collect();
+        if words.is_empty() {
+            words.push("there is nothing to verify".to_owned());
+        }
+        let files = text::count(self.unverified, "file");
+        words.push(format!("{files} not read back since the commit"));
+        words.join(", ")
+    }
+
+    fn unfinished_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.pending_commits > 0 {
+            let commits = text::count(self.pending_commits, "interrupted commit");
+            let (done, whole) = (
+                text::size(self.pending_done_bytes),
+                text::size(self.pending_bytes),
+            );
+            lines.push(row("waiting", format!("{commits}, {done} of {whole} done")));
+        }
+        if self.running_commits > 0 {
+            lines.push(row("running", text::count(self.running_commits, "commit")));
+        }
+        lines
+    }
+}
+
+impl VolumeLine {
+    fn lines(&self) -> Vec<String> {
+        let free = text::size(self.free_bytes);
+        let mut lines = vec![row("volume", format!("{}, {free} free ({})", self.path, self.id))];
+        let found = [
+            ("with a wrong hash", self.found.checksum),
+            ("misplaced", self.found.misplaced),
+            ("that could not be read", self.found.io_error),
+            ("missing", self.found.missing),
+        ];
+        let found = found.iter().filter(|(_, shards)| *shards > 0);
+        let mut words: Vec<String> = found
+            .map(|(what, shards)| format!("{} {what}", text::count(*shards, "shard")))
+            .collect();
+        if self.repaired_shards > 0 {
+            let (shards, bytes) = (self.repaired_shards, text::size(self.repaired_bytes));
+            words.push(format!("{}, {bytes} repaired", text::count(shards, "shard")));
+        }
+        if !words.is_empty() {
+            lines.push(row("so far", words.join("; ")));
+        }
+        lines
+    }
+}
+
+fn affected_line(file: &Affected) -> String {
+    let since = file.damaged_since.as_deref().unwrap_or("-");
+    let lost = match file.lost_bytes {
+        0 => String::new(),
+        bytes => format!(", {bytes} bytes lost"),
+    };
+    let shards = text::count(file.damaged_shards, "damaged shard");
+    row(
+        "affected",
+        format!("{}: {}, {shards}{lost}, since {since}", file.name, file.state),
+    )
+}
+
+fn row(label: &str, value: impl Display) -> String {
+    format!("{label:<9} {value}")
+}

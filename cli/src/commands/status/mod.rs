@@ -1,0 +1,330 @@
+//! `status`: one screen about the archive.
+
+mod lines;
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+
+use bfdb::{
+    archive::{
+        Archive, ArchiveHealth, FileHealth, HealthClass, HealthQuery, HealthState, Snapshot,
+        UnfinishedCommit, VerificationAges, VolumeInfo,
+    },
+    catalog::{Access, Totals, VolumeCounters},
+    error::CatalogError,
+    geometry::{Policy, Tier},
+    units::FileName,
+};
+use serde::Serialize;
+
+use super::{damage::as_u64, entry::state_name};
+use crate::{
+    context::Context,
+    exit,
+    failure::{Failure, commit_error},
+    text,
+};
+
+const TIERS: [Tier; 3] = [Tier::Tiny, Tier::Segmented, Tier::Blocked];
+
+/// Damaged files that are named; `health` names all of them.
+const NAMED_FILES: usize = 5;
+
+/// Show the state of the archive
+///
+/// What is known to be damaged, when bytes were verified, files, volumes, tolerance and the next command to type. The catalog
+/// is asked, no file data is read: `healthy` means that nothing is known to be damaged, and `scrub` is how one comes to know.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    bfdb status\n  \
+    bfdb status --json               one JSON object\n\n\
+    Exit codes: 0 nothing is known to be damaged, 4 every byte can still be read, 5 bytes are lost.")]
+pub(crate) struct Arguments {}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename = "summary")]
+struct Status {
+    archive: String,
+    path: String,
+    state: &'static str,
+    healthy: u64,
+    degraded: u64,
+    lost: u64,
+    unverified: u64,
+    damaged_shards: u64,
+    /// Of what commits have written about their files.
+    damaged_descriptors: u64,
+    lost_descriptors: u64,
+    /// Some of the files that are damaged, those with lost bytes first.
+    affected: Vec<Affected>,
+    /// Bytes on the volumes, by when they were read back.
+    verification: Verification,
+    files: u64,
+    directories: u64,
+    symlinks: u64,
+    bytes: u64,
+    stored_bytes: u64,
+    /// What is stored beyond the bytes of the files, as a share of them.
+    overhead: Option<f64>,
+    tolerance: Vec<Tolerance>,
+    volumes: Vec<VolumeLine>,
+    /// Commits that were interrupted and wait.
+    pending_commits: u64,
+    /// Bytes of their files.
+    pending_bytes: u64,
+    /// Bytes of these that are stored already.
+    pending_done_bytes: u64,
+    /// Commits that a process works on.
+    running_commits: u64,
+    suggest: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Tolerance {
+    tier: u8,
+    files: u64,
+    bytes: u64,
+    data_shards: u16,
+    parity_shards: u16,
+    /// Shards of each block that may be lost.
+    shards: u16,
+}
+
+#[derive(Debug, Serialize)]
+struct VolumeLine {
+    id: String,
+    path: String,
+    free_bytes: u64,
+    /// Damaged shards that were ever found there.
+    found: Found,
+    repaired_shards: u64,
+    repaired_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Found {
+    checksum: u64,
+    misplaced: u64,
+    io_error: u64,
+    missing: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Affected {
+    name: String,
+    state: &'static str,
+    damaged_shards: u64,
+    lost_bytes: u64,
+    damaged_since: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Verification {
+    never: u64,
+    under_a_day: u64,
+    under_a_week: u64,
+    under_a_month: u64,
+    under_three_months: u64,
+    older: u64,
+}
+
+pub(crate) fn run(_: &Arguments, context: &Context) -> Result<u8, Failure> {
+    context.with_archive(Access::Read, |archive| {
+        let mut status = Status::of(archive, context).map_err(|error| context.catalog_failure(&error))?;
+        let unfinished = archive.unfinished();
+        let unfinished = unfinished.map_err(|error| context.failure(&error, commit_error(&error)))?;
+        status.add_unfinished(&unfinished, context);
+        context.output.json(&status);
+        for line in status.lines() {
+            context.output.line(&line);
+        }
+        Ok(status.code())
+    })
+}
+
+impl Status {
+    fn of(archive: &Archive, context: &Context) -> Result<Self, CatalogError> {
+        let snapshot = archive.snapshot()?;
+        let health = snapshot.health_totals()?;
+        let (totals, known) = (health.stored, health.known);
+        let ages = snapshot.verification_ages(text::now())?;
+        let affected = affected(&snapshot)?;
+        Ok(Self {
+            archive: archive.id().to_string(),
+            path: context.archive_text(),
+            state: state_name(health.state()),
+            healthy: health.healthy_files(),
+            degraded: known.degraded_files,
+            lost: known.lost_files,
+            unverified: known.unverified_files,
+            damaged_shards: known.damaged_shards,
+            damaged_descriptors: known.damaged_descriptors,
+            lost_descriptors: known.lost_descriptors,
+            verification: Verification::of(&ages),
+            suggest: suggestions(&health, &ages, &affected, context),
+            affected: affected.iter().map(Affected::of).collect(),
+            files: totals.files,
+            directories: totals.directories,
+            symlinks: totals.symbolic_links,
+            bytes: totals.bytes,
+            stored_bytes: totals.stored_bytes,
+            overhead: overhead(&totals),
+            tolerance: TIERS
+                .iter()
+                .map(|&tier| Tolerance::of(tier, archive.policy(), &totals))
+                .collect(),
+            volumes: (snapshot.volumes()?.iter())
+                .map(|volume| VolumeLine::of(volume, context))
+                .collect(),
+            pending_commits: 0,
+            pending_bytes: 0,
+            pending_done_bytes: 0,
+            running_commits: 0,
+        })
+    }
+
+    /// Adds the commits that are not done; that some wait comes before everything else.
+    fn add_unfinished(&mut self, unfinished: &[UnfinishedCommit], context: &Context) {
+        for commit in unfinished {
+            if commit.is_running {
+                self.running_commits += 1;
+                continue;
+            }
+            self.pending_commits += 1;
+            if let Some(file) = &commit.resumable {
+                self.pending_bytes += file.len_bytes;
+                self.pending_done_bytes += file.done_bytes;
+            }
+        }
+        if self.pending_commits > 0 {
+            let command = if self.pending_bytes > 0 {
+                "recover --resume"
+            } else {
+                "recover"
+            };
+            self.suggest.insert(0, context.command(command, &[]));
+        }
+    }
+
+    fn code(&self) -> u8 {
+        match (self.lost, self.damaged_shards) {
+            (0, 0) => exit::SUCCESS,
+            (0, _) => exit::DAMAGED,
+            _ => exit::LOST,
+        }
+    }
+}
+
+/// Returns some damaged files, those that have lost bytes first.
+fn affected(snapshot: &Snapshot) -> Result<Vec<FileHealth>, CatalogError> {
+    let mut affected = Vec::new();
+    for state in [HealthState::Lost, HealthState::Degraded] {
+        let query = HealthQuery {
+            classes: [HealthClass::State(state)].into(),
+            ..HealthQuery::default()
+        };
+        let room = NAMED_FILES - affected.len();
+        for health in snapshot.health(&query).take(room) {
+            affected.push(health?);
+        }
+    }
+    Ok(affected)
+}
+
+/// The commands that lead on, the most pressing first.
+fn suggestions(
+    health: &ArchiveHealth,
+    ages: &VerificationAges,
+    affected: &[FileHealth],
+    context: &Context,
+) -> Vec<String> {
+    let mut suggest = Vec::new();
+    let known = &health.known;
+    if known.damaged_shards > 0 {
+        suggest.push(context.command("repair", &[]));
+    }
+    if known.lost_files > 0 {
+        suggest.push(context.command("repair --import DIR", &[]));
+        let lost = affected.iter().filter(|file| file.state == HealthState::Lost);
+        let names: Vec<&FileName> = lost.map(|file| &file.file.name).collect();
+        suggest.push(context.command("restore --partial -o DIR", &names));
+    }
+    if known.lost_files + known.degraded_files > as_u64(affected.len()) {
+        suggest.push(context.command("health --state degraded --state lost", &[]));
+    }
+    if health.stored.files == 0 {
+        suggest.push(context.command("commit FILE", &[]));
+    } else if known.unverified_files > 0 || ages.under_three_months + ages.older > 0 {
+        suggest.push(context.command("scrub", &[]));
+    }
+    suggest
+}
+
+impl VolumeLine {
+    fn of(volume: &VolumeInfo, context: &Context) -> Self {
+        let VolumeCounters {
+            checksum,
+            misplaced,
+            io_error,
+            missing,
+            repaired_shards,
+            repaired_bytes,
+        } = volume.counters;
+        Self {
+            id: volume.id.to_string(),
+            path: text::path(&context.archive().join(OsStr::from_bytes(&volume.path))),
+            free_bytes: volume.free_bytes,
+            found: Found {
+                checksum,
+                misplaced,
+                io_error,
+                missing,
+            },
+            repaired_shards,
+            repaired_bytes,
+        }
+    }
+}
+
+impl Affected {
+    fn of(health: &FileHealth) -> Self {
+        Self {
+            name: health.file.name.to_string(),
+            state: state_name(health.state),
+            damaged_shards: health.damaged_shards,
+            lost_bytes: health.lost_bytes,
+            damaged_since: health.since.and_then(text::rfc3339),
+        }
+    }
+}
+
+impl Verification {
+    const fn of(ages: &VerificationAges) -> Self {
+        Self {
+            never: ages.never,
+            under_a_day: ages.under_a_day,
+            under_a_week: ages.under_a_week,
+            under_a_month: ages.under_a_month,
+            under_three_months: ages.under_three_months,
+            older: ages.older,
+        }
+    }
+}
+
+impl Tolerance {
+    fn of(tier: Tier, policy: &Policy, totals: &Totals) -> Self {
+        let (shape, sums) = (policy.shape(tier), totals.tier(tier));
+        Self {
+            tier: tier.number(),
+            files: sums.files,
+            bytes: sums.bytes,
+            data_shards: shape.data(),
+            parity_shards: shape.parity(),
+            shards: shape.parity(),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share is shown with a few digits")]
+fn overhead(totals: &Totals) -> Option<f64> {
+    (totals.bytes > 0).then(|| totals.stored_bytes as f64 / totals.bytes as f64 - 1.0)
+}

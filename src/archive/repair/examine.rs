@@ -1,0 +1,304 @@
+//! Looking at blocks that are known to be damaged, before anything is written.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::donor::{Donor, DonorFile};
+use crate::{
+    archive::{
+        commit::BlockIdentity,
+        describe::name_of,
+        inspect::{Task, inspect_shard},
+        observer::Observer,
+        read::BlockReader,
+        shared::Shared,
+    },
+    catalog::{BlockRecord, DamageRecord, DamagedBlock, ShardOwner, ShardRecord},
+    error::{CatalogError, RepairError},
+    format::FrameKind,
+    geometry::BlockGeometry,
+    plan::{BlockVerdict, DamageMap, RepairPlan},
+    units::{
+        BlockId, ByteRange, CommitId, ExtentId, FileId, FileName, ShardIndex, Timestamp, VolumeId, to_u64,
+    },
+};
+
+/// A block that is known to be damaged.
+pub(super) struct DamagedBlockWork {
+    owner: ShardOwner,
+    name: FileName,
+    /// The commit that its frames name.
+    commit: CommitId,
+    file_len_bytes: u64,
+    record: BlockRecord,
+    /// What the catalog knows.
+    known: Vec<DamageRecord>,
+    /// What was found of it, once it was looked at; findings say what to note.
+    found: Vec<DamageRecord>,
+    whole: Vec<ShardIndex>,
+}
+
+impl DamagedBlockWork {
+    /// Looks a damaged block up; `None` when it is gone or damaged no more.
+    pub(super) fn find(shared: &Shared, block: &DamagedBlock) -> Result<Option<Self>, CatalogError> {
+        Self::of_owner(shared, block.owner)
+    }
+
+    /// Looks it up once more, with what is known by now.
+    pub(super) fn look_again(&self, shared: &Shared) -> Result<Option<Self>, CatalogError> {
+        Self::of_owner(shared, self.owner)
+    }
+
+    fn of_owner(shared: &Shared, owner: ShardOwner) -> Result<Option<Self>, CatalogError> {
+        // One transaction sees the block and its file.
+        let reader = shared.catalog.read()?;
+        let Some(record) = reader.block_by_owner(owner)? else {
+            return Ok(None);
+        };
+        let (name, commit, file_len_bytes) = match owner {
+            ShardOwner::Descriptor(commit) => (name_of(commit), commit, record.geometry.data_len_bytes()),
+            ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => {
+                let Some(file) = reader.file(record.file)? else {
+                    return Ok(None);
+                };
+                (file.name, file.commit, file.geometry.len_bytes())
+            }
+        };
+        let mut known = reader.damage_of_block(record.id)?;
+        known.retain(|damage| {
+            let shard = record
+                .shards
+                .get(damage.shard.as_usize())
+                .and_then(Option::as_ref);
+            shard.is_some_and(|shard| shard.address() == damage.address)
+        });
+        if known.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            owner,
+            name,
+            commit,
+            file_len_bytes,
+            record,
+            known,
+            found: Vec::new(),
+            whole: Vec::new(),
+        }))
+    }
+
+    pub(super) const fn id(&self) -> BlockId {
+        self.record.id
+    }
+
+    pub(super) const fn owner(&self) -> ShardOwner {
+        self.owner
+    }
+
+    pub(super) const fn file(&self) -> FileId {
+        self.record.file
+    }
+
+    pub(super) const fn name(&self) -> &FileName {
+        &self.name
+    }
+
+    pub(super) const fn geometry(&self) -> &BlockGeometry {
+        &self.record.geometry
+    }
+
+    /// Returns the commit, when this is its descriptor.
+    pub(super) const fn descriptor(&self) -> Option<CommitId> {
+        match self.owner {
+            ShardOwner::Descriptor(commit) => Some(commit),
+            ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => None,
+        }
+    }
+
+    /// Says whether the file has that name or lies below it; no descriptor does.
+    pub(super) fn is_below(&self, prefix: &FileName) -> bool {
+        let (name, prefix) = (self.name.as_bytes(), prefix.as_bytes());
+        let rest = name.strip_prefix(prefix);
+        self.descriptor().is_none() && rest.is_some_and(|rest| rest.first().is_none_or(|&next| next == b'/'))
+    }
+
+    /// Returns the bytes of the frames that are known to be damaged.
+    pub(super) fn damaged_len_bytes(&self) -> u64 {
+        let shards = self.known.iter().filter_map(|damage| self.shard(damage.shard));
+        shards.map(|shard| shard.frame_len_bytes).sum()
+    }
+
+    /// Returns how many shards are known to be damaged.
+    pub(super) fn damaged_count(&self) -> u64 {
+        to_u64(self.known.len())
+    }
+
+    /// Returns exactly the bytes of the file that cannot be decoded, by what is known, or was found where it was looked at.
+    pub(super) fn lost_ranges(&self) -> Vec<ByteRange> {
+        let damage = if self.found.is_empty() {
+            &self.known
+        } else {
+            &self.found
+        };
+        match map_of(self.geometry(), damage).verdict() {
+            BlockVerdict::Intact | BlockVerdict::Degraded { .. } => Vec::new(),
+            BlockVerdict::Lost { ranges, .. } => ranges,
+        }
+    }
+
+    /// Returns the extents in which the block has frames.
+    pub(super) fn extents(&self) -> impl Iterator<Item = ExtentId> {
+        self.record.shards.iter().flatten().map(|shard| shard.extent)
+    }
+
+    /// Returns the damaged shards that can be written anew, by what was found. With an original at hand all are tried.
+    pub(super) fn to_rewrite(&self, donor: Option<&Donor>) -> Vec<(ShardIndex, ShardRecord)> {
+        let damaged = self.found.iter().map(|damage| damage.shard);
+        let shards: Vec<ShardIndex> = if donor.is_some() {
+            damaged.collect()
+        } else {
+            let map = map_of(self.geometry(), &self.found);
+            let only_frames = self.found.iter().filter(|damage| damage.columns.is_empty());
+            let bad_frames: BTreeSet<ShardIndex> = only_frames.map(|damage| damage.shard).collect();
+            RepairPlan::of(&map, &bad_frames).rewrite
+        };
+        shards
+            .into_iter()
+            .filter_map(|shard| Some((shard, *self.shard(shard)?)))
+            .collect()
+    }
+
+    /// Opens an original of the file.
+    pub(super) fn original_in(&self, donor: &Donor) -> Option<DonorFile> {
+        match self.descriptor() {
+            Some(_) => None,
+            None => donor.open(&self.name, self.file_len_bytes),
+        }
+    }
+
+    /// Returns what new frames say that they belong to.
+    pub(super) const fn identity(&self, volume: VolumeId) -> BlockIdentity {
+        BlockIdentity {
+            kind: match self.owner {
+                ShardOwner::Descriptor(_) => FrameKind::Descriptor,
+                ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => FrameKind::File,
+            },
+            commit: self.commit,
+            file: self.record.file,
+            block: self.record.id,
+            index: self.record.index,
+            volume,
+        }
+    }
+
+    pub(super) fn reader(&self, shared: &Shared) -> Arc<BlockReader> {
+        let volumes = Arc::clone(&shared.volumes);
+        Arc::new(BlockReader::new(volumes, self.name.clone(), self.record.clone()))
+    }
+
+    /// Returns what was found to be damaged.
+    pub(super) fn found(&self) -> &[DamageRecord] {
+        &self.found
+    }
+
+    /// Returns the shards that turned out to be whole, each where it lies.
+    pub(super) fn whole(&self) -> impl Iterator<Item = (ShardOwner, ShardIndex, ShardRecord)> {
+        let shards = self.whole.iter();
+        shards.filter_map(|&shard| Some((self.owner, shard, *self.shard(shard)?)))
+    }
+
+    /// Makes the record of damage in one of its shards.
+    pub(super) fn damage_of(
+        &self,
+        shard: ShardIndex,
+        found: Found,
+        since: Timestamp,
+    ) -> Option<DamageRecord> {
+        let address = self.shard(shard)?.address();
+        Some(DamageRecord {
+            owner: self.owner,
+            block: self.record.id,
+            shard,
+            address,
+            columns: found.columns,
+            part: found.part,
+            kind: found.kind,
+            since,
+        })
+    }
+
+    fn shard(&self, shard: ShardIndex) -> Option<&ShardRecord> {
+        self.record.shards.get(shard.as_usize()).and_then(Option::as_ref)
+    }
+
+    fn add(&mut self, shard: ShardIndex, found: Option<DamageRecord>) {
+        match found {
+            Some(damage) => self.found.push(damage),
+            None => self.whole.push(shard),
+        }
+    }
+}
+
+/// What is wrong with a shard.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) columns: crate::plan::ColumnSet,
+    pub(super) part: crate::plan::DamagePart,
+    pub(super) kind: crate::plan::DamageKind,
+}
+
+/// Reads the frames that are known to be damaged, all of each: what is known may be what a read happened to meet, or no more.
+pub(super) fn examine(
+    shared: &Arc<Shared>,
+    batch: &mut [DamagedBlockWork],
+    observer: &dyn Observer,
+) -> Result<(), RepairError> {
+    let mut tasks: Vec<(usize, Task)> = Vec::new();
+    for (index, work) in batch.iter_mut().enumerate() {
+        (work.found, work.whole) = (Vec::new(), Vec::new());
+        let block = work.reader(shared);
+        tasks.extend(work.known.iter().map(|damage| {
+            let task = Task {
+                block: Arc::clone(&block),
+                owner: work.owner,
+                name: work.name.clone(),
+                descriptor: work.descriptor(),
+                shard: damage.shard,
+            };
+            (index, task)
+        }));
+    }
+    let (count, now) = (tasks.len(), shared.now());
+    let queue = Mutex::new(tasks.into_iter());
+    let found = Mutex::new(Vec::with_capacity(count));
+    shared.work_together(count, |_| {
+        while !observer.is_cancelled() {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((index, task)) = next else { break };
+            let one = inspect_shard(shared, &task).to_record(&task, now);
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            found.push((index, task.shard, one));
+        }
+    });
+    if observer.is_cancelled() {
+        return Err(RepairError::Cancelled);
+    }
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.sort_by_key(|(index, shard, _)| (*index, *shard));
+    for (index, shard, one) in found {
+        batch[index].add(shard, one);
+    }
+    Ok(())
+}
+
+fn map_of(geometry: &BlockGeometry, damage: &[DamageRecord]) -> DamageMap {
+    let mut map = DamageMap::new(*geometry);
+    for shard in damage {
+        for column in shard.columns.iter() {
+            map.mark_leaf(shard.shard, column);
+        }
+    }
+    map
+}

@@ -1,0 +1,343 @@
+//! Repair: damaged shards are written anew elsewhere, and found there from then on.
+//!
+//! ```text
+//! look       at what is known to be damaged, all of each frame            what is whole again is forgotten
+//! take room  in other extents, under an intent                            a crash from here gives it back
+//! rebuild    copy good leaves, decode the others; the digest decides      I7
+//! sync       every extent that was touched                                I1
+//! read back  from the medium, and verify
+//! publish    the new addresses, each only where the shard still is        the moment from which they count
+//! ```
+//!
+//! Never in place: a crash anywhere leaves the old frame or a valid new one. Where the old one was nobody looks any more; its
+//! bytes are dead. A repair that finds nothing to do changes nothing, so it can be done again at any time.
+
+mod donor;
+mod examine;
+mod publish;
+mod rebuild;
+mod room;
+mod table_column;
+
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+
+use self::{
+    donor::Donor,
+    examine::{DamagedBlockWork, examine},
+    publish::{note_findings, note_what_was_met, publish, read_back},
+    rebuild::{BlockRebuild, rebuild_all},
+    room::{RepairRoom, Wanted},
+};
+use super::{
+    inspect::FileDamage,
+    observer::{Event, Observer},
+    shared::Shared,
+};
+use crate::{
+    catalog::{Access, DamagedBlock},
+    error::{CommitError, RepairError},
+    units::{BlockId, ByteRange, ExtentId, FileId, FileName, to_u64},
+};
+
+/// Damaged blocks that are looked up at a time.
+const PAGE_LEN: usize = 256;
+
+/// Bytes of frames that are written before they are published.
+const BATCH_LEN_BYTES: u64 = 256 << 20;
+
+/// Times that a block is repaired because more of it turned out to be damaged.
+const ATTEMPTS: u32 = 4;
+
+/// What is repaired, and from what.
+#[derive(Debug, Clone, Default)]
+pub struct RepairOptions {
+    /// Only what has this name or lies below it; everything otherwise.
+    pub prefix: Option<FileName>,
+    /// A directory with undamaged originals under the names that they have in the archive. They are read, verified and never
+    /// changed.
+    pub donor: Option<PathBuf>,
+    /// Whether anything is changed.
+    pub mode: RepairMode,
+}
+
+/// Whether a repair changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RepairMode {
+    /// What can be repaired is.
+    #[default]
+    Repair,
+    /// It is looked what could be, and reported as if it had been. Originals are not looked at.
+    Look,
+}
+
+/// What a repair has come to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[must_use]
+pub struct RepairReport {
+    /// Files that were damaged and are not any more.
+    pub files_repaired: u64,
+    /// Shards that were written anew.
+    pub shards_repaired: u64,
+    /// Bytes of the frames that were written for them.
+    pub bytes_written: u64,
+    /// Shards that were known to be damaged and turned out to be whole.
+    pub shards_found_whole: u64,
+    /// What stays damaged, in the order of names; the files among it that have lost bytes say which.
+    pub damage: Vec<FileDamage>,
+}
+
+impl RepairReport {
+    /// Returns the number of files that have lost bytes.
+    pub fn files_lost(&self) -> usize {
+        let files = self.damage.iter().filter(|file| file.descriptor.is_none());
+        files.filter(|file| !file.lost.is_empty()).count()
+    }
+}
+
+/// Repairs what is known to be damaged.
+pub(super) fn repair(
+    shared: &Arc<Shared>,
+    options: &RepairOptions,
+    observer: &dyn Observer,
+) -> Result<RepairReport, RepairError> {
+    if shared.access == Access::Read && options.mode == RepairMode::Repair {
+        return Err(CommitError::ReadOnly.into());
+    }
+    let mut pass = Pass {
+        shared,
+        mode: options.mode,
+        donor: options.donor.as_deref().map(Donor::new),
+        observer,
+        files: BTreeSet::new(),
+        report: RepairReport::default(),
+    };
+    if let Some(name) = &options.prefix
+        && shared.catalog.read()?.files_page(Some(name), None, 1)?.is_empty()
+    {
+        return Err(RepairError::NotFound { name: name.clone() });
+    }
+    let mut after = None;
+    loop {
+        let page = shared.catalog.read()?.damaged_blocks_page(after, PAGE_LEN)?;
+        after = page.last().map(|block| (block.file, block.block));
+        pass.repair_page(&page, options.prefix.as_ref())?;
+        if page.len() < PAGE_LEN {
+            break;
+        }
+    }
+    pass.finish()
+}
+
+struct Pass<'a> {
+    shared: &'a Arc<Shared>,
+    mode: RepairMode,
+    donor: Option<Donor>,
+    observer: &'a dyn Observer,
+    /// Files of which something was repaired.
+    files: BTreeSet<FileId>,
+    report: RepairReport,
+}
+
+impl Pass<'_> {
+    /// Repairs blocks, as many at a time as their frames are short.
+    fn repair_page(&mut self, page: &[DamagedBlock], prefix: Option<&FileName>) -> Result<(), RepairError> {
+        let mut batch: Vec<DamagedBlockWork> = Vec::new();
+        let mut len_bytes = 0;
+        for block in page {
+            if self.observer.is_cancelled() {
+                return Err(RepairError::Cancelled);
+            }
+            let Some(work) = DamagedBlockWork::find(self.shared, block)? else {
+                continue;
+            };
+            if prefix.is_some_and(|prefix| !work.is_below(prefix)) {
+                continue;
+            }
+            let here = work.damaged_len_bytes();
+            if len_bytes + here > BATCH_LEN_BYTES && !batch.is_empty() {
+                self.repair_batch(std::mem::take(&mut batch))?;
+                len_bytes = 0;
+            }
+            len_bytes += here;
+            batch.push(work);
+        }
+        self.repair_batch(batch)
+    }
+
+    fn repair_batch(&mut self, mut batch: Vec<DamagedBlockWork>) -> Result<(), RepairError> {
+        for attempt in 1..=ATTEMPTS {
+            if batch.is_empty() {
+                break;
+            }
+            examine(self.shared, &mut batch, self.observer)?;
+            if self.mode == RepairMode::Look {
+                for work in &batch {
+                    self.look(work);
+                }
+                return Ok(());
+            }
+            self.report.shards_found_whole += note_findings(self.shared, &batch)?;
+            let again = self.rebuild(&batch)?;
+            let is_last = attempt == ATTEMPTS;
+            let (unfinished, done): (Vec<DamagedBlockWork>, Vec<DamagedBlockWork>) = batch
+                .into_iter()
+                .partition(|work| !is_last && again.contains(&work.id()));
+            self.note_remains(&done)?;
+            batch = Vec::with_capacity(unfinished.len());
+            for work in unfinished {
+                batch.extend(work.look_again(self.shared)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports what would become of a block.
+    fn look(&mut self, work: &DamagedBlockWork) {
+        let shards = work.to_rewrite(None);
+        self.report.shards_repaired += to_u64(shards.len());
+        self.report.bytes_written += shards
+            .iter()
+            .map(|(_, record)| record.frame_len_bytes)
+            .sum::<u64>();
+        self.report.shards_found_whole += to_u64(work.whole().count());
+        let left = to_u64(work.found().len() - shards.len());
+        if left > 0 {
+            self.add_remains(work, left);
+        }
+    }
+
+    /// Writes anew what can be, and publishes it; returns the blocks of which more turned out to be damaged.
+    fn rebuild(&mut self, batch: &[DamagedBlockWork]) -> Result<BTreeSet<BlockId>, RepairError> {
+        let mut wanted = Vec::new();
+        let mut avoided: BTreeSet<ExtentId> = BTreeSet::new();
+        let mut name = None;
+        for work in batch {
+            let shards = work.to_rewrite(self.donor.as_ref());
+            name = name.or_else(|| (!shards.is_empty()).then(|| work.name().clone()));
+            wanted.extend(shards.iter().map(|(shard, record)| Wanted {
+                geometry: *work.geometry(),
+                shard: *shard,
+                extent: record.extent,
+            }));
+            avoided.extend(work.extents());
+        }
+        let Some(name) = name else {
+            return Ok(BTreeSet::new());
+        };
+        let room = RepairRoom::take(self.shared, &name, &wanted, &avoided)?;
+        let mut frames = room.frames();
+        let blocks: Vec<BlockRebuild> = batch
+            .iter()
+            .map(|work| {
+                let shards = work.to_rewrite(self.donor.as_ref());
+                let frames: Vec<_> = (shards.into_iter().map(|(shard, _)| shard))
+                    .zip(frames.by_ref())
+                    .collect();
+                let donor = self.donor.as_ref().and_then(|donor| work.original_in(donor));
+                let identity = work.identity(room.owned.volume().id());
+                BlockRebuild::new(
+                    (work.reader(self.shared), work.owner(), identity),
+                    donor,
+                    frames.into_iter(),
+                )
+            })
+            .collect();
+        drop(frames);
+        match self.write(&room, &blocks) {
+            Ok(Outcome::Nothing) => room.owned.give_back(self.shared)?,
+            Ok(Outcome::Published) => room.owned.end(),
+            Err(RepairError::Store { source }) if source.may_be_published() => {
+                room.owned.end();
+                return Err(source.into());
+            }
+            Err(error) => {
+                // The first error is the one to tell; what cannot be given back now is left behind for the next.
+                return match room.owned.give_back(self.shared) {
+                    Ok(()) | Err(_) => Err(error),
+                };
+            }
+        }
+        Ok(note_what_was_met(self.shared, batch, &blocks)?)
+    }
+
+    fn write(&mut self, room: &RepairRoom, blocks: &[BlockRebuild]) -> Result<Outcome, RepairError> {
+        let observer = self.observer;
+        let cancelled = || observer.is_cancelled();
+        let written = |bytes| observer.event(Event::Progress { bytes });
+        rebuild_all(self.shared, blocks, &cancelled, &written)?;
+        if blocks.iter().all(|block| block.rebuilt().is_empty()) {
+            return Ok(Outcome::Nothing);
+        }
+        // I1: nothing is named before it is durable, and what is durable is read back from the medium.
+        room.owned.sync(self.shared)?;
+        read_back(self.shared, blocks)?;
+        let published = publish(self.shared, &room.owned, blocks)?;
+        if published.is_empty() {
+            return Ok(Outcome::Nothing);
+        }
+        for (block, rebuilt) in published {
+            let record = block.reader.record();
+            self.report.shards_repaired += 1;
+            self.report.bytes_written += rebuilt.record.frame_len_bytes;
+            self.files.insert(record.file);
+            observer.event(Event::Repaired {
+                name: block.reader.name(),
+                block: record.index,
+                shard: rebuilt.shard,
+                extent: rebuilt.record.extent,
+            });
+        }
+        Ok(Outcome::Published)
+    }
+
+    /// Notes what is still wrong with blocks that were treated.
+    fn note_remains(&mut self, done: &[DamagedBlockWork]) -> Result<(), RepairError> {
+        for work in done {
+            self.files.insert(work.file());
+            if let Some(rest) = work.look_again(self.shared)? {
+                self.add_remains(&rest, rest.damaged_count());
+            }
+        }
+        Ok(())
+    }
+
+    fn add_remains(&mut self, work: &DamagedBlockWork, damaged_shards: u64) {
+        let lost = work.lost_ranges();
+        let (name, descriptor) = (work.name(), work.descriptor());
+        let damage = &mut self.report.damage;
+        let known = damage
+            .iter_mut()
+            .find(|file| file.name == *name && file.descriptor == descriptor);
+        match known {
+            Some(file) => {
+                file.damaged_shards += damaged_shards;
+                file.lost.extend(lost);
+            }
+            None => damage.push(FileDamage {
+                name: name.clone(),
+                descriptor,
+                damaged_shards,
+                lost,
+            }),
+        }
+    }
+
+    fn finish(mut self) -> Result<RepairReport, RepairError> {
+        let reader = self.shared.catalog.read()?;
+        for file in self.files.iter().filter(|file| file.get() != 0) {
+            let is_whole = reader.file(*file)?.is_some() && reader.damaged_file(*file)?.is_none();
+            self.report.files_repaired += u64::from(is_whole);
+        }
+        for file in &mut self.report.damage {
+            ByteRange::merge(&mut file.lost);
+        }
+        self.report.damage.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(self.report)
+    }
+}
+
+/// Whether anything was published.
+enum Outcome {
+    Published,
+    Nothing,
+}

@@ -1,0 +1,180 @@
+//! What a repair tells the catalog: findings, and where shards lie from now on.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
+
+use super::{
+    examine::{DamagedBlockWork, Found},
+    rebuild::{BlockRebuild, Rebuilt},
+};
+use crate::{
+    archive::{
+        inspect::{Task, inspect_shard},
+        owned::OwnedExtents,
+        publication,
+        read::BlockReader,
+        shared::Shared,
+    },
+    catalog::{DamageRecord, Knowledge, Relocation},
+    error::{CatalogError, CommitError, RepairError, VolumeError},
+    plan::{DamageKind, DamagePart},
+    units::{BlockId, ByteRange, to_u64, to_usize},
+};
+
+/// Bytes of a frame that are read back at a time.
+const READ_BACK_LEN_BYTES: u64 = 1 << 20;
+
+/// Notes what was found when blocks were looked at; returns how many shards turned out to be whole.
+pub(super) fn note_findings(shared: &Shared, batch: &[DamagedBlockWork]) -> Result<u64, CatalogError> {
+    let found: Vec<DamageRecord> = batch
+        .iter()
+        .flat_map(|work| work.found().iter().cloned())
+        .collect();
+    let whole: Vec<_> = batch
+        .iter()
+        .flat_map(DamagedBlockWork::whole)
+        .map(|(owner, shard, record)| (owner, shard, record.address()))
+        .collect();
+    let mut writer = shared.catalog.write()?;
+    let news = writer.record_damage(&found, Knowledge::Whole)?;
+    let cleared = writer.clear_damage(&whole)?;
+    if news + cleared > 0 {
+        writer.commit()?;
+    }
+    shared.met.forget();
+    Ok(cleared)
+}
+
+/// Notes bad leaves that were met in shards that nobody knew to be damaged; returns the blocks that have them.
+pub(super) fn note_what_was_met(
+    shared: &Shared,
+    batch: &[DamagedBlockWork],
+    blocks: &[BlockRebuild],
+) -> Result<BTreeSet<BlockId>, CatalogError> {
+    let now = shared.now();
+    let mut found = Vec::new();
+    let mut again = BTreeSet::new();
+    for (work, block) in batch.iter().zip(blocks) {
+        for (shard, columns) in block.met() {
+            let bad = Found {
+                columns,
+                part: DamagePart::Payload,
+                kind: DamageKind::Checksum,
+            };
+            found.extend(work.damage_of(shard, bad, now));
+            again.insert(work.id());
+        }
+    }
+    if !found.is_empty() {
+        let mut writer = shared.catalog.write()?;
+        writer.record_damage(&found, Knowledge::Part)?;
+        writer.commit()?;
+    }
+    Ok(again)
+}
+
+/// Reads every new frame from the medium, and verifies it.
+pub(super) fn read_back(shared: &Arc<Shared>, blocks: &[BlockRebuild]) -> Result<(), RepairError> {
+    let frames: Vec<(&BlockRebuild, Rebuilt)> = blocks
+        .iter()
+        .flat_map(|block| block.rebuilt().into_iter().map(move |rebuilt| (block, rebuilt)))
+        .collect();
+    let check = |(block, rebuilt): &(&BlockRebuild, Rebuilt)| read_frame_back(shared, block, rebuilt);
+    shared.workers.install(|| frames.par_iter().try_for_each(check))
+}
+
+fn read_frame_back(shared: &Arc<Shared>, block: &BlockRebuild, rebuilt: &Rebuilt) -> Result<(), RepairError> {
+    let volume = shared.volumes.of_extent(rebuilt.record.extent);
+    let fetch = || -> Result<(), VolumeError> {
+        let mut bytes = vec![0; to_usize(READ_BACK_LEN_BYTES.min(rebuilt.record.frame_len_bytes))];
+        let mut done = 0;
+        while done < rebuilt.record.frame_len_bytes {
+            let len = to_u64(bytes.len()).min(rebuilt.record.frame_len_bytes - done);
+            let into = &mut bytes[..to_usize(len)];
+            volume.read_past_caches(rebuilt.record.extent, rebuilt.record.offset + done, into)?;
+            done += len;
+        }
+        Ok(())
+    };
+    // From here on the caches hold what the medium has.
+    let is_there = fetch().is_ok();
+    let mut record = block.reader.record().clone();
+    record.shards[rebuilt.shard.as_usize()] = Some(rebuilt.record);
+    let name = block.reader.name().clone();
+    let task = Task {
+        block: Arc::new(BlockReader::new(
+            Arc::clone(&shared.volumes),
+            name.clone(),
+            record,
+        )),
+        owner: block.owner,
+        name: name.clone(),
+        descriptor: None,
+        shard: rebuilt.shard,
+    };
+    if is_there && inspect_shard(shared, &task).finding.is_none() {
+        return Ok(());
+    }
+    Err(RepairError::ReadBack {
+        name,
+        block: block.reader.record().index,
+        shard: rebuilt.shard,
+    })
+}
+
+/// Publishes new addresses, of each shard that still lies where it did; returns which those are.
+pub(super) fn publish<'a>(
+    shared: &Shared,
+    owned: &OwnedExtents,
+    blocks: &'a [BlockRebuild],
+) -> Result<Vec<(&'a BlockRebuild, Rebuilt)>, CommitError> {
+    let mut publishing = publication::begin(shared)?;
+    owned.check_owned(&publishing.writer)?;
+    let mut publication = publication::empty(&publishing.writer)?;
+    let mut published = Vec::new();
+    for block in blocks {
+        let Some(now) = publishing.writer.block_by_owner(block.owner)? else {
+            continue;
+        };
+        for rebuilt in block.rebuilt() {
+            let shard = now.shards.get(rebuilt.shard.as_usize()).and_then(Option::as_ref);
+            // Somebody has removed or moved it meanwhile: its new frame is dead, and so is the old one.
+            if shard.is_none_or(|shard| shard.address() != rebuilt.from) {
+                continue;
+            }
+            publication.relocated.push(Relocation {
+                owner: block.owner,
+                shard: rebuilt.shard,
+                from: rebuilt.from,
+                to: rebuilt.record.address(),
+            });
+            published.push((block, rebuilt));
+        }
+    }
+    if published.is_empty() {
+        return Ok(published);
+    }
+    publication.commit = Some(owned.commit());
+    publication.extents = owned.published_extents(&publishing.writer)?;
+    note_repairs(shared, &mut publishing.writer, &published)?;
+    publication::publish(shared, publishing, &publication, Vec::new())?;
+    Ok(published)
+}
+
+/// Notes what only this catalog knows: how much was repaired of which volume, and that the new frames were read back.
+fn note_repairs(
+    shared: &Shared,
+    writer: &mut crate::catalog::CatalogWriter,
+    published: &[(&BlockRebuild, Rebuilt)],
+) -> Result<(), CatalogError> {
+    let now = shared.now();
+    for (_, rebuilt) in published {
+        let record = &rebuilt.record;
+        let volume = shared.volumes.of_extent(rebuilt.from.extent).id();
+        writer.count_repairs(volume, 1, record.frame_len_bytes)?;
+        let range = ByteRange::at(record.offset, record.frame_len_bytes);
+        writer.mark_verified(record.extent, range.expect("it was placed there"), now)?;
+    }
+    Ok(())
+}

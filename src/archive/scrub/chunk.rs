@@ -1,0 +1,143 @@
+//! A part of a scrub: frames that follow each other in one extent, read together and noted together.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::pace::Pace;
+use crate::{
+    archive::{
+        describe::name_of,
+        inspect::{Feed, Task},
+        read::BlockReader,
+        shared::Shared,
+    },
+    catalog::{CatalogReader, ShardOwner, ShardPlace},
+    error::{CatalogDamage, CatalogError, CatalogTable, ScrubError},
+    units::{ByteRange, ExtentId, FileId, FileName},
+};
+
+/// Frames that are looked up at a time; between two lookups no transaction is held.
+const PAGE_LEN: usize = 256;
+
+/// Bytes of a chunk: so much is read again at most after a scrub was killed.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// Frames of a chunk.
+const MOST_FRAMES: usize = 16 * 1024;
+
+/// Hands out the frames that begin in a range of an extent, up to the end of a chunk or of the budget.
+pub(super) struct Chunk<'a, 'b> {
+    shared: &'a Arc<Shared>,
+    pace: &'a mut Pace<'b>,
+    extent: ExtentId,
+    range: ByteRange,
+    page: VecDeque<(ShardPlace, Task)>,
+    /// Everything before it was looked up.
+    looked_up_to: u64,
+    /// Frames that were handed out.
+    pub(super) read: Vec<ShardPlace>,
+    bytes: u64,
+    /// Everything before it was handed out or belongs to nobody.
+    pub(super) covered_to: u64,
+}
+
+impl<'a, 'b> Chunk<'a, 'b> {
+    pub(super) fn new(
+        shared: &'a Arc<Shared>,
+        pace: &'a mut Pace<'b>,
+        (extent, range): (ExtentId, ByteRange),
+    ) -> Self {
+        Self {
+            shared,
+            pace,
+            extent,
+            range,
+            page: VecDeque::new(),
+            looked_up_to: range.start(),
+            read: Vec::new(),
+            bytes: 0,
+            covered_to: range.start(),
+        }
+    }
+
+    /// Looks up the next frames and their blocks in one short transaction.
+    fn fetch(&mut self) -> Result<(), ScrubError> {
+        let reader = self.shared.catalog.read()?;
+        // Offsets begin behind the header of the extent, so there is one before each.
+        let after = (self.extent, self.looked_up_to.saturating_sub(1));
+        let places = reader.shards_page(Some(after), PAGE_LEN)?;
+        let is_full = places.len() == PAGE_LEN;
+        let last = places.last().copied();
+        let mut names = LastName::default();
+        for place in places {
+            if place.extent != self.extent || place.offset >= self.range.end() {
+                break;
+            }
+            self.page
+                .push_back((place, task(self.shared, &reader, place, &mut names)?));
+        }
+        self.looked_up_to = match last {
+            Some(last) if is_full && last.extent == self.extent => last.offset + 1,
+            _ => self.range.end(),
+        }
+        .min(self.range.end());
+        Ok(())
+    }
+}
+
+impl Feed for Chunk<'_, '_> {
+    fn next(&mut self) -> Result<Option<Task>, ScrubError> {
+        while self.page.is_empty() && self.looked_up_to < self.range.end() {
+            self.fetch()?;
+        }
+        let Some((place, task)) = self.page.pop_front() else {
+            self.covered_to = self.range.end();
+            return Ok(None);
+        };
+        let len_bytes = task.block.layout(task.shard).total_len_bytes();
+        let is_long = self.bytes >= MOST_BYTES || self.read.len() >= MOST_FRAMES;
+        if is_long || !self.pace.allows(len_bytes) {
+            // Nobody asks again: what comes next is for another chunk, or another scrub.
+            return Ok(None);
+        }
+        self.bytes += len_bytes;
+        self.read.push(place);
+        self.covered_to = place.offset.saturating_add(len_bytes).min(self.range.end());
+        Ok(Some(task))
+    }
+}
+
+/// The name that was looked up last: frames of one file follow each other.
+#[derive(Default)]
+pub(super) struct LastName(Option<(FileId, FileName)>);
+
+/// Makes the task of a frame. One transaction sees the frame and its block, so neither can have been removed in between.
+pub(super) fn task(
+    shared: &Arc<Shared>,
+    reader: &CatalogReader,
+    place: ShardPlace,
+    last: &mut LastName,
+) -> Result<Task, CatalogError> {
+    let missing = || CatalogError::Damaged {
+        table: CatalogTable::ExtentShards,
+        detail: CatalogDamage::MissingRow,
+    };
+    let record = reader.block_by_owner(place.owner)?.ok_or_else(missing)?;
+    let descriptor = match place.owner {
+        ShardOwner::Descriptor(commit) => Some(commit),
+        ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => None,
+    };
+    let name: FileName = match (descriptor, &last.0) {
+        (Some(commit), _) => name_of(commit),
+        (_, Some((file, name))) if *file == record.file => FileName::clone(name),
+        _ => reader.file(record.file)?.ok_or_else(missing)?.name,
+    };
+    last.0 = Some((record.file, name.clone()));
+    let volumes = Arc::clone(&shared.volumes);
+    Ok(Task {
+        block: Arc::new(BlockReader::new(volumes, name.clone(), record)),
+        owner: place.owner,
+        name,
+        descriptor,
+        shard: place.shard,
+    })
+}

@@ -1,0 +1,164 @@
+//! Which frames a scrub reads, in which order.
+
+use std::collections::VecDeque;
+
+use super::{
+    Scrub, ScrubDepth,
+    chunk::{Chunk, LastName, task},
+};
+use crate::{
+    archive::inspect::{Feed, Look, Task, inspect},
+    catalog::{Access, DamageRecord, Scrubbed, ShardPlace},
+    error::ScrubError,
+    plan::{ScrubExtent, ScrubPlan, ScrubRange, VerifiedInterval, VerifiedSet, scrub_order},
+    units::{ByteRange, ExtentId},
+};
+
+/// Damaged blocks that are looked up at a time.
+const PAGE_LEN: usize = 256;
+
+impl Scrub<'_> {
+    const fn look(&self) -> Look {
+        match self.options.depth {
+            ScrubDepth::Quick => Look::AtHeaders,
+            ScrubDepth::Full => Look::AtEverything,
+        }
+    }
+}
+
+/// Reads ranges of extents, those that need it most first.
+pub(super) fn scrub_ranges(scrub: &mut Scrub<'_>, plan: ScrubPlan) -> Result<(), ScrubError> {
+    for range in order(scrub, plan)? {
+        let mut start = range.range.start();
+        while start < range.range.end() && scrub.pace.end().is_none() {
+            let rest = ByteRange::new(start, range.range.end()).expect("the start is below the end");
+            start = scrub_chunk(scrub, range.extent, rest)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the first frames of a range; returns how far it came.
+fn scrub_chunk(scrub: &mut Scrub<'_>, extent: ExtentId, range: ByteRange) -> Result<u64, ScrubError> {
+    let (shared, look) = (scrub.shared, scrub.look());
+    // One moment for all of it: what was verified together stays one interval.
+    let at = shared.now();
+    let mut chunk = Chunk::new(shared, &mut scrub.pace, (extent, range));
+    let found = inspect(shared, &mut chunk, look, &scrub.observer)?;
+    let (read, covered_to) = (std::mem::take(&mut chunk.read), chunk.covered_to);
+    let covered = ByteRange::new(range.start(), covered_to).expect("it goes on from the start");
+    let scrubbed = Scrubbed {
+        extent,
+        range: covered,
+        at,
+        read: &read,
+        damage: &[],
+    };
+    let is_verified = look == Look::AtEverything;
+    scrub.note(found, is_verified.then_some(&scrubbed))?;
+    Ok(covered_to)
+}
+
+/// Reads what is known to be damaged.
+pub(super) fn scrub_damaged(scrub: &mut Scrub<'_>) -> Result<(), ScrubError> {
+    let mut after = None;
+    loop {
+        let reader = scrub.shared.catalog.read()?;
+        let page = reader.damaged_blocks_page(after, PAGE_LEN)?;
+        after = page.last().map(|block| (block.file, block.block));
+        let mut damage: Vec<DamageRecord> = Vec::new();
+        for block in &page {
+            damage.extend(reader.damage_of_block(block.block)?);
+        }
+        drop(reader);
+        scrub_frames(scrub, &damage)?;
+        if page.len() < PAGE_LEN || scrub.pace.end().is_some() {
+            return Ok(());
+        }
+    }
+}
+
+fn scrub_frames(scrub: &mut Scrub<'_>, damage: &[DamageRecord]) -> Result<(), ScrubError> {
+    let (shared, look) = (scrub.shared, scrub.look());
+    let mut names = LastName::default();
+    let mut tasks = VecDeque::new();
+    for damage in damage {
+        let reader = shared.catalog.read()?;
+        let place = ShardPlace {
+            extent: damage.address.extent,
+            offset: damage.address.offset,
+            owner: damage.owner,
+            shard: damage.shard,
+        };
+        // Repaired or removed meanwhile: nothing is known of it any more.
+        let Some(block) = reader.block_by_owner(damage.owner)? else {
+            continue;
+        };
+        let shard = block.shards.get(damage.shard.as_usize()).and_then(Option::as_ref);
+        if shard.is_none_or(|shard| shard.address() != damage.address) {
+            continue;
+        }
+        let task = task(shared, &reader, place, &mut names)?;
+        if scrub.pace.allows(task.block.layout(task.shard).total_len_bytes()) {
+            tasks.push_back((place, task));
+        }
+    }
+    let mut feed = Frames {
+        tasks,
+        read: Vec::new(),
+    };
+    let found = inspect(shared, &mut feed, look, &scrub.observer)?;
+    if shared.access == Access::Write && look == Look::AtEverything {
+        let is_bad = |place: &ShardPlace| found.found.iter().any(|bad| bad.address == place.address());
+        let whole: Vec<_> = (feed.read.iter().filter(|place| !is_bad(place)))
+            .map(|place| (place.owner, place.shard, place.address()))
+            .collect();
+        let mut writer = shared.catalog.write()?;
+        if writer.clear_damage(&whole)? > 0 {
+            writer.commit()?;
+        }
+    }
+    scrub.note(found, None)
+}
+
+/// Frames that are known one by one.
+struct Frames {
+    tasks: VecDeque<(ShardPlace, Task)>,
+    read: Vec<ShardPlace>,
+}
+
+impl Feed for Frames {
+    fn next(&mut self) -> Result<Option<Task>, ScrubError> {
+        let Some((place, task)) = self.tasks.pop_front() else {
+            return Ok(None);
+        };
+        self.read.push(place);
+        Ok(Some(task))
+    }
+}
+
+/// Returns the ranges to read, in their order.
+fn order(scrub: &Scrub<'_>, plan: ScrubPlan) -> Result<Vec<ScrubRange>, ScrubError> {
+    let reader = scrub.shared.catalog.read()?;
+    let now = scrub.shared.now();
+    let mut extents: Vec<(ExtentId, ByteRange, VerifiedSet)> = Vec::new();
+    for extent in reader.extents()? {
+        let committed = ByteRange::new(0, extent.end_bytes).expect("it begins at 0");
+        if committed.is_empty() {
+            continue;
+        }
+        let known = reader.verified_of(extent.id)?;
+        let mut verified = VerifiedSet::from_intervals(known.iter().map(|known| VerifiedInterval {
+            range: known.range,
+            when: known.at,
+        }));
+        verified.forget_impossible(extent.end_bytes, now);
+        extents.push((extent.id, committed, verified));
+    }
+    let known = extents.iter().map(|(extent, committed, verified)| ScrubExtent {
+        extent: *extent,
+        committed: *committed,
+        verified,
+    });
+    Ok(scrub_order(known, plan))
+}

@@ -1,0 +1,325 @@
+//! How is kept what was verified when: intervals of extents, so that bytes that come later are in none of them.
+
+use core::ops::Bound;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::damage::Knowledge;
+use super::guard::damaged;
+use super::health::{DamageRecord, VerifiedRange, parse_verified};
+use super::reader::CatalogReader;
+use super::records::{FileRecord, ShardAddress, ShardOwner, ShardPlace};
+use super::rows::{UnverifiedRow, VerifiedRow};
+use super::source::{KeyValue, Order};
+use super::tables::{file_key, seal, verified_key};
+use super::writer::CatalogWriter;
+use crate::error::{CatalogDamage, CatalogError, CatalogTable};
+use crate::units::{BlockIndex, ByteRange, ExtentId, FileId, ShardIndex, Timestamp};
+
+/// What a scrub has read of an extent without a gap, and found there.
+#[derive(Debug, Clone, Copy)]
+pub struct Scrubbed<'a> {
+    /// The extent.
+    pub extent: ExtentId,
+    /// The bytes of it that were looked at, all frames in it whole.
+    pub range: ByteRange,
+    /// When.
+    pub at: Timestamp,
+    /// The frames that were read.
+    pub read: &'a [ShardPlace],
+    /// Those that are damaged.
+    pub damage: &'a [DamageRecord],
+}
+
+impl CatalogWriter {
+    /// Notes what a scrub has found: damage, damage that is none any more, and that the bytes were verified. Returns of how many
+    /// shards the damage is news.
+    ///
+    /// # Errors
+    /// [`CatalogError::Damaged`] when rows are not what was written; it spoils the transaction.
+    ///
+    /// # Panics
+    /// As [`Self::record_damage`].
+    pub fn record_scrub(&mut self, scrubbed: &Scrubbed<'_>) -> Result<u64, CatalogError> {
+        let recorded = self.record_all(scrubbed);
+        if recorded.is_err() {
+            self.spoil();
+        }
+        recorded
+    }
+
+    fn record_all(&mut self, scrubbed: &Scrubbed<'_>) -> Result<u64, CatalogError> {
+        let news = self.record_damage(scrubbed.damage, Knowledge::Whole)?;
+        if self.row_counts()?.get(CatalogTable::Damage) > 0 {
+            let bad: BTreeSet<ShardAddress> = scrubbed.damage.iter().map(|damage| damage.address).collect();
+            let whole: Vec<(ShardOwner, ShardIndex, ShardAddress)> = (scrubbed.read.iter())
+                .map(|place| (place.owner, place.shard, place.address()))
+                .filter(|(_, _, address)| !bad.contains(address))
+                .collect();
+            self.clear_damage(&whole)?;
+        }
+        self.mark_verified(scrubbed.extent, scrubbed.range, scrubbed.at)?;
+        let owners: BTreeSet<ShardOwner> = scrubbed.read.iter().map(|place| place.owner).collect();
+        self.mark_files_verified(&owners)?;
+        Ok(news)
+    }
+
+    /// Notes that bytes of an extent were verified; of what was known about them before nothing is left. Bytes behind its
+    /// committed end are not noted, since others come there, and nothing is of an extent that is gone. Only
+    /// [`Self::record_scrub`] looks which files were read back completely by that.
+    ///
+    /// # Errors
+    /// As for [`Self::record_scrub`].
+    pub fn mark_verified(
+        &mut self,
+        extent: ExtentId,
+        range: ByteRange,
+        at: Timestamp,
+    ) -> Result<(), CatalogError> {
+        let end_bytes = self.extent_row(extent)?.map_or(0, |row| row.end_bytes);
+        let Some(range) = ByteRange::new(range.start(), range.end().min(end_bytes)) else {
+            return Ok(());
+        };
+        if range.is_empty() {
+            return Ok(());
+        }
+        self.change(|writer| {
+            let known = writer.verified_around(extent, range)?;
+            writer.replace_verified(extent, &known, &spliced(&known, VerifiedRange { range, at }))
+        })
+    }
+
+    /// Forgets when bytes of an extent were verified that are behind its end from now on, all of them when it goes.
+    pub(super) fn forget_verified(&mut self, extent: ExtentId, end_bytes: u64) -> Result<(), CatalogError> {
+        let mut known = self.verified_of(extent)?;
+        known.retain(|verified| verified.range.end() > end_bytes);
+        let left = known.iter().filter_map(|verified| {
+            let range = ByteRange::new(verified.range.start(), end_bytes)?;
+            (!range.is_empty()).then_some(VerifiedRange { range, ..*verified })
+        });
+        let left: Vec<VerifiedRange> = left.collect();
+        self.replace_verified(extent, &known, &left)
+    }
+
+    fn replace_verified(
+        &mut self,
+        extent: ExtentId,
+        old: &[VerifiedRange],
+        new: &[VerifiedRange],
+    ) -> Result<(), CatalogError> {
+        let table = CatalogTable::Verified;
+        let key = |verified: &VerifiedRange| verified_key(extent, verified.range.start());
+        let keys: Vec<Vec<u8>> = old.iter().map(key).collect();
+        self.remove_rows(table, &keys)?;
+        let row = |verified: &VerifiedRange| {
+            let row = seal(table, &key(verified), &VerifiedRow::new(verified));
+            (key(verified), row)
+        };
+        let rows: Vec<KeyValue> = new.iter().map(row).collect();
+        self.add_new_rows(table, &rows)
+    }
+
+    /// Adds files that nobody has read back; those without a byte have nothing to be read.
+    pub(super) fn add_unverified(&mut self, files: impl Iterator<Item = FileId>) -> Result<(), CatalogError> {
+        let table = CatalogTable::Unverified;
+        let mut rows: Vec<KeyValue> = files
+            .map(|file| {
+                let key = file_key(file);
+                let row = seal(table, &key, &UnverifiedRow);
+                (key, row)
+            })
+            .collect();
+        rows.sort_unstable();
+        if self.add_sorted_rows(table, &rows)?.is_none() {
+            return Ok(());
+        }
+        let about = "a file that was not there";
+        Err(damaged(table, CatalogDamage::Contradiction { about }))
+    }
+
+    /// Takes files of which every byte was read back by now off the list of those that were not.
+    fn mark_files_verified(&mut self, owners: &BTreeSet<ShardOwner>) -> Result<(), CatalogError> {
+        if self.row_counts()?.get(CatalogTable::Unverified) == 0 {
+            return Ok(());
+        }
+        let mut seen = Verified::default();
+        let mut files = BTreeSet::new();
+        for &owner in owners {
+            match owner {
+                ShardOwner::InlineBlockOf(file) => {
+                    files.insert(file);
+                }
+                ShardOwner::Block(block) => {
+                    files.extend(self.block_by_id(block)?.map(|block| block.file));
+                }
+                ShardOwner::Descriptor(_) => {}
+            }
+        }
+        let mut verified = Vec::new();
+        for file in files {
+            if self.is_unverified(file)?
+                && let Some(record) = self.file(file)?
+                && seen.oldest(self, &record)?.is_some()
+            {
+                verified.push(file_key(file));
+            }
+        }
+        self.change(|writer| writer.remove_rows(CatalogTable::Unverified, &verified))
+    }
+
+    /// Returns the intervals that touch a range, in their order.
+    fn verified_around(
+        &self,
+        extent: ExtentId,
+        range: ByteRange,
+    ) -> Result<Vec<VerifiedRange>, CatalogError> {
+        let table = CatalogTable::Verified;
+        let (first, start) = (verified_key(extent, 0), verified_key(extent, range.start()));
+        // One byte behind: what begins at the end may be joined.
+        let end = verified_key(extent, range.end().saturating_add(1));
+        let before = (Bound::Included(first.as_slice()), Some(start.as_slice()));
+        let mut rows = self.page(table, before, (Order::Falling, 1))?;
+        let within = (Bound::Included(start.as_slice()), Some(end.as_slice()));
+        rows.extend(self.page(table, within, (Order::Rising, usize::MAX))?);
+        let known = rows.iter().map(parse_verified);
+        let known: Vec<VerifiedRange> = known.collect::<Result<_, _>>()?;
+        Ok(known
+            .into_iter()
+            .filter(|verified| verified.range.end() >= range.start())
+            .collect())
+    }
+}
+
+/// Returns the intervals that are left of `known` with a new one in their midst.
+fn spliced(known: &[VerifiedRange], new: VerifiedRange) -> Vec<VerifiedRange> {
+    let mut pieces = Vec::new();
+    for old in known {
+        let left = (old.range.start(), old.range.end().min(new.range.start()));
+        let right = (old.range.start().max(new.range.end()), old.range.end());
+        for (start, end) in [left, right] {
+            if start < end {
+                let range = ByteRange::new(start, end).expect("the start is below the end");
+                pieces.push(VerifiedRange { range, at: old.at });
+            }
+        }
+    }
+    pieces.push(new);
+    pieces.sort_by_key(|piece| piece.range.start());
+    let mut joined: Vec<VerifiedRange> = Vec::new();
+    for piece in pieces {
+        match joined.last_mut() {
+            Some(last) if last.at == piece.at && last.range.end() == piece.range.start() => {
+                last.range =
+                    ByteRange::new(last.range.start(), piece.range.end()).expect("pieces are in order");
+            }
+            _ => joined.push(piece),
+        }
+    }
+    joined
+}
+
+/// When extents were verified, kept while many files are looked at.
+#[derive(Debug, Default)]
+pub struct Verified {
+    extents: BTreeMap<ExtentId, Vec<VerifiedRange>>,
+}
+
+impl Verified {
+    /// Returns when the byte of a file was verified that was verified longest ago; `None` when some byte never was, or when
+    /// there is none.
+    ///
+    /// # Errors
+    /// [`CatalogError::Damaged`] when rows are not what was written.
+    pub fn oldest(
+        &mut self,
+        reader: &CatalogReader,
+        file: &FileRecord,
+    ) -> Result<Option<Timestamp>, CatalogError> {
+        let mut oldest: Option<Timestamp> = None;
+        for index in (0..file.geometry.block_count()).map(BlockIndex::new) {
+            let block = reader.block(file, index)?;
+            // Later extents are read later as a rule: so what was not read shows soon.
+            for shard in block.shards.iter().flatten().rev() {
+                let range = ByteRange::at(shard.offset, shard.frame_len_bytes);
+                let range = range.expect("a row with a frame that ends nowhere is damaged");
+                match self.when(reader, shard.extent, range)? {
+                    Some(at) => oldest = Some(oldest.map_or(at, |oldest| oldest.min(at))),
+                    None => return Ok(None),
+                }
+            }
+        }
+        Ok(oldest)
+    }
+
+    /// Returns when the byte of a range was verified that was verified longest ago; `None` when some byte never was.
+    ///
+    /// # Errors
+    /// As for [`Self::oldest`].
+    pub fn when(
+        &mut self,
+        reader: &CatalogReader,
+        extent: ExtentId,
+        range: ByteRange,
+    ) -> Result<Option<Timestamp>, CatalogError> {
+        let known = match self.extents.entry(extent) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(vacant) => vacant.insert(reader.verified_of(extent)?),
+        };
+        let first = known.partition_point(|verified| verified.range.end() <= range.start());
+        let (mut at, mut oldest) = (range.start(), None);
+        for verified in known.iter().skip(first) {
+            if at >= range.end() || verified.range.start() > at {
+                break;
+            }
+            at = verified.range.end();
+            oldest = Some(oldest.map_or(verified.at, |oldest: Timestamp| oldest.min(verified.at)));
+        }
+        Ok(oldest.filter(|_| at >= range.end()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verified(start: u64, end: u64, seconds: i64) -> VerifiedRange {
+        VerifiedRange {
+            range: ByteRange::new(start, end).expect("in order"),
+            at: Timestamp::new(seconds, 0).expect("a time"),
+        }
+    }
+
+    /// Every pair of intervals of a short extent, against an array of bytes.
+    #[test]
+    fn what_is_verified_anew_takes_the_place_of_what_was_and_nothing_else() {
+        const LEN: u64 = 6;
+        let all = || (0..LEN).flat_map(|start| (start + 1..=LEN).map(move |end| (start, end)));
+        for (a, b) in all() {
+            for (c, d) in all().filter(|(start, _)| *start >= b) {
+                for (start, end) in all() {
+                    for seconds in [1, 2, 3] {
+                        let known = [verified(a, b, 1), verified(c, d, 2)];
+                        let new = verified(start, end, seconds);
+                        let mut bytes = [0; 6];
+                        for piece in known.iter().chain([&new]) {
+                            let range = piece.range;
+                            for byte in range.start()..range.end() {
+                                bytes[usize::try_from(byte).expect("small")] = piece.at.seconds();
+                            }
+                        }
+                        let mut found = [0; 6];
+                        let pieces = spliced(&known, new);
+                        for piece in &pieces {
+                            for byte in piece.range.start()..piece.range.end() {
+                                let byte = &mut found[usize::try_from(byte).expect("small")];
+                                assert_eq!(*byte, 0, "pieces do not overlap");
+                                *byte = piece.at.seconds();
+                            }
+                        }
+                        assert_eq!(found, bytes, "{known:?} with {new:?}");
+                        assert!(pieces.iter().all(|piece| !piece.range.is_empty()));
+                    }
+                }
+            }
+        }
+    }
+}
