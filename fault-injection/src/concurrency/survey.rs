@@ -1,6 +1,12 @@
 //! Operations that look at everything: listings with their sums, scrubs, verifications.
 
-use bfdb::{Archive, FileInfo, catalog::Totals, error::ScrubError};
+use bfdb::{
+    Archive, FileInfo,
+    archive::{RepairOptions, RepairReport, ScrubOptions, ScrubSelection},
+    catalog::Totals,
+    error::ScrubError,
+    plan::Budget,
+};
 
 use super::{
     answers::wrong,
@@ -9,6 +15,9 @@ use super::{
     line::{Asked, Told},
 };
 use crate::crashes::{setting::explained, view::count, violation::Promise};
+
+/// Bytes that a scrub with a budget reads.
+const SCRUBBED_BYTES: u64 = 20_000;
 
 impl Hand<'_> {
     /// Lists everything, one page and so one moment; sums have to agree where nobody has published meanwhile.
@@ -74,6 +83,36 @@ impl Hand<'_> {
         self.tell(Asked::Other("scrub".to_owned()), || {
             match self.archive.scrub(&()) {
                 Ok(report) if report.damage.is_empty() && report.journal.is_empty() => Told::Done,
+                Ok(report) => wrong(Promise::Whole, &format!("{report:?}")),
+                Err(error) => wrong(Promise::Whole, &explained(&error)),
+            }
+        });
+    }
+
+    /// Verifies some of what was never verified.
+    pub(super) fn scrub_new(&self) {
+        self.tell(Asked::Other("scrub-new".to_owned()), || {
+            let options = ScrubOptions {
+                selection: ScrubSelection::New,
+                budget: Budget {
+                    bytes: Some(SCRUBBED_BYTES),
+                    time: None,
+                },
+                ..ScrubOptions::default()
+            };
+            match self.archive.scrub_with(&options, &()) {
+                Ok(report) if report.damage.is_empty() => Told::Done,
+                Ok(report) => wrong(Promise::Whole, &format!("{report:?}")),
+                Err(error) => wrong(Promise::Whole, &explained(&error)),
+            }
+        });
+    }
+
+    /// Repairs what is damaged: nothing.
+    pub(super) fn repair(&self) {
+        self.tell(Asked::Other("repair".to_owned()), || {
+            match self.archive.repair(&RepairOptions::default(), &()) {
+                Ok(report) if report == RepairReport::default() => Told::Done,
                 Ok(report) => wrong(Promise::Whole, &format!("{report:?}")),
                 Err(error) => wrong(Promise::Whole, &explained(&error)),
             }

@@ -164,7 +164,9 @@ fn act(hand: &mut Hand<'_>, names: &mut Names) {
         80..88 => hand.list(),
         88..91 => hand.verify(&names.one()),
         91..93 => hand.verify_all(),
-        93..95 => hand.scrub(),
+        93..94 => hand.scrub(),
+        94..96 => hand.scrub_new(),
+        96..97 => hand.repair(),
         _ => hand.end_waiting(),
     }
 }

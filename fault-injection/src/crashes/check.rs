@@ -16,7 +16,8 @@ use super::{
     books::Books,
     chain::check_chain,
     image::{Half, Image},
-    oracle::{Allowed, Entry, Existence, Kind, Seen, Viewer, content},
+    mending::mend,
+    oracle::{Allowed, Entry, Existence, Harm, Kind, Seen, Viewer, content},
     recount::{CatalogPast, find_leaks},
     scenario::Recovery,
     setting::{ROOT, explained, open_at, resources, small_policy},
@@ -217,6 +218,9 @@ impl Visit<'_> {
         if end_waiting(&archive, self.place.image, (&allowed, &seen))? {
             seen = see(&archive)?;
         }
+        if allowed.harm == Harm::Perhaps {
+            mend(&archive)?;
+        }
         inspect(&archive, self.place.image)?;
         let probe = probe(self.place.seed);
         commit_probe(&archive, &probe)?;
@@ -240,7 +244,13 @@ impl Visit<'_> {
         } else {
             CatalogPast::Newest
         };
-        let leaks = find_leaks(self.disk, &books, past).map_err(unread)?;
+        let mut leaks = find_leaks(self.disk, &books, past).map_err(unread)?;
+        if allowed.harm != Harm::None {
+            let is_gone = |leak: &String| leak.starts_with("there is no") && leak.contains("live_shards: 0");
+            // That it was lost is no leak, when nothing lies there any more.
+            let gone = leaks.iter().position(is_gone);
+            gone.map(|gone| leaks.remove(gone));
+        }
         check_chain(self.disk, &books)?;
         self.open_again(&seen, &books)?;
         no_wait(self.disk)?;

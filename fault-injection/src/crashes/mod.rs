@@ -31,6 +31,7 @@ pub mod explore;
 mod findings;
 pub mod image;
 pub mod known;
+mod mending;
 mod moments;
 pub mod oracle;
 pub mod recount;

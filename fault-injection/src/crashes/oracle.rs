@@ -105,6 +105,12 @@ pub const OLD_CATALOG: &str = "an old catalog";
 /// The marker from which on the catalog is the newest again.
 pub const NEW_CATALOG: &str = "the newest catalog";
 
+/// The marker from which on shards are damaged, of every block as many as its code survives.
+pub const DAMAGED: &str = "extents are damaged";
+
+/// The marker from which on they are repaired.
+pub const REPAIRED: &str = "what was damaged is repaired";
+
 /// Whether there is an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Existence {
@@ -134,6 +140,17 @@ impl CatalogAge {
     }
 }
 
+/// What may be wrong with the extents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Harm {
+    /// Nothing, ever.
+    None,
+    /// Shards may be damaged, and a file gone.
+    Perhaps,
+    /// What was damaged was written anew elsewhere.
+    Repaired,
+}
+
 /// Who looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Viewer {
@@ -148,6 +165,8 @@ pub enum Viewer {
 pub struct Allowed {
     /// Whether there is one.
     pub existence: Existence,
+    /// What became of the extents.
+    pub harm: Harm,
     catalog: CatalogAge,
     /// What each name may stand for; names that were never asked for stand for nothing.
     names: BTreeMap<String, Candidates>,
@@ -207,6 +226,8 @@ impl Allowed {
             match (marker.tag.as_str(), Moment::parse(&marker.tag)) {
                 (OLD_CATALOG, _) => allowed.catalog = CatalogAge::PerhapsOld,
                 (NEW_CATALOG, _) => allowed.catalog = CatalogAge::NewestAgain,
+                (DAMAGED, _) => allowed.harm = Harm::Perhaps,
+                (REPAIRED, _) => allowed.harm = Harm::Repaired,
                 (_, Some((moment, index))) => allowed.note(&effects[index], moment),
                 (_, None) => {}
             }
@@ -239,6 +260,7 @@ impl Allowed {
     pub const fn nothing() -> Self {
         Self {
             existence: Existence::Certain,
+            harm: Harm::None,
             catalog: CatalogAge::Newest,
             names: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -273,7 +295,7 @@ impl Allowed {
     /// Returns a number that differs where what may be seen does.
     pub fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.existence, self.catalog, &self.names).hash(&mut hasher);
+        (self.existence, self.harm, self.catalog, &self.names).hash(&mut hasher);
         hasher.finish()
     }
 

@@ -113,6 +113,10 @@ pub(super) fn inspect(archive: &Archive, image: &Image) -> Result<(), Violation>
     if !report.damage.is_empty() {
         return Err(Promise::Whole.broken(format!("{:?}", report.damage)));
     }
+    let known = snapshot.health_totals().map_err(|error| refused(&error))?.known;
+    if (known.damaged_shards, known.degraded_files, known.lost_files) != (0, 0, 0) {
+        return Err(Promise::Totals.broken(format!("nothing is damaged, and known is {known:?}")));
+    }
     // A scrub reads the descriptors too.
     let is_right = report.blocks == totals.blocks || (is_scrub && report.blocks > totals.blocks);
     if is_right {

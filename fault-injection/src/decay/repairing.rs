@@ -1,5 +1,7 @@
 //! Somebody repairs what is damaged: afterwards nothing is but what no code brings back, and as much as ever may be lost again.
 
+use std::collections::BTreeMap;
+
 use bfdb::{
     Access, Archive, Snapshot,
     archive::{RepairMode, RepairOptions, RepairReport},
@@ -7,7 +9,7 @@ use bfdb::{
 };
 
 use super::{
-    chart::{Chart, Extents, path_of},
+    chart::{Block, Chart, Extents, path_of},
     frame::{Frame, bytes},
     harm::{Damaged, Harm, Wound, whole},
     oracle::{self, Damage, Expected, Told},
@@ -50,6 +52,7 @@ impl Visit<'_> {
             contents: self.subject.contents(),
         };
         judge_repair((&looked, &report), (expected, after.expected))?;
+        judge_places(&self.subject.chart, &chart)?;
         judge_health(&archive, after.expected)?;
         self.judge(&archive, &after)?;
         repair_again(&disk, &archive, &report)?;
@@ -185,6 +188,26 @@ fn judge_repair(
     };
     if sums(looked) != sums(report) || looked.damage != report.damage {
         return wrong(format!("{looked:?} was foretold, it is {report:?}"));
+    }
+    Ok(())
+}
+
+/// Says that whatever moved lies in an extent that its block had no frame in, and in the lane that it was in.
+fn judge_places(before: &Chart, after: &Chart) -> Result<(), Violation> {
+    // Descriptors are met in the order of the disk.
+    let key = |block: &Block| (block.name.clone(), block.holds, block.index);
+    let now: BTreeMap<_, &Block> = after.blocks.iter().map(|block| (key(block), block)).collect();
+    for was in &before.blocks {
+        let Some(is) = now.get(&key(was)) else {
+            return Err(Promise::Content.broken(format!("repaired and gone: {was:?}")));
+        };
+        let moved = was.frames.iter().zip(&is.frames);
+        for (old, new) in moved.filter(|(old, new)| (old.extent, old.offset) != (new.extent, new.offset)) {
+            let is_elsewhere = was.frames.iter().all(|frame| frame.extent != new.extent);
+            if !is_elsewhere || before.lanes.get(&old.extent) != after.lanes.get(&new.extent) {
+                return Err(Promise::Whole.broken(format!("repaired in the wrong place: {old:?}, {new:?}")));
+            }
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod answer;
 mod commits;
 mod lives;
 mod observers;
+mod repairs;
 
 use std::{
     path::Path,

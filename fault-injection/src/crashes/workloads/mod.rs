@@ -2,6 +2,7 @@
 
 mod lives;
 mod mishaps;
+mod repairs;
 mod streams;
 mod trees;
 
@@ -35,7 +36,14 @@ pub struct Workload {
 
 /// Returns all workloads.
 pub fn all() -> Vec<Workload> {
-    [streams::LIST, trees::LIST, lives::LIST, mishaps::LIST].concat()
+    [
+        streams::LIST,
+        trees::LIST,
+        lives::LIST,
+        mishaps::LIST,
+        repairs::LIST,
+    ]
+    .concat()
 }
 
 /// Returns the workload of a name.
