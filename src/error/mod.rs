@@ -12,9 +12,10 @@ mod host;
 mod journal;
 mod merkle;
 mod publication;
+mod repair;
 mod volume;
 
-pub use archive::{CloseError, CommitError, OpenError, ReadError, RepairError, RestoreError, ScrubError};
+pub use archive::{CloseError, CommitError, OpenError, ReadError, RestoreError, ScrubError};
 pub use buffer::BufferError;
 pub use catalog::{CatalogBytesError, CatalogDamage, CatalogError, CatalogFault, CatalogTable};
 pub use codec::DecodeError;
@@ -23,4 +24,5 @@ pub use host::{FileKind, HostError, HostOperation, LockEvidence, LockHolder, Sou
 pub use journal::{AppendError, ChainHead, JournalError, JournalStateError};
 pub use merkle::RootHashError;
 pub use publication::PublicationError;
+pub use repair::RepairError;
 pub use volume::VolumeError;

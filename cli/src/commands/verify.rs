@@ -220,21 +220,24 @@ impl<'a> Inspection<'a> {
         for command in &suggest {
             output.summary(&format!("  try: {command}"));
         }
-        if let Some(repaired) = &repaired {
-            let journal = if report.journal.is_empty() {
-                exit::SUCCESS
-            } else {
-                exit::DAMAGED
-            };
-            return exit::worst(code, exit::worst(journal, code_of(repaired)));
-        }
-        let found = match (report.damaged_shards + as_u64(report.journal.len()), lost) {
-            (0, 0) => exit::SUCCESS,
-            (_, 0) => exit::DAMAGED,
-            _ => exit::LOST,
-        };
-        exit::worst(code, found)
+        exit::worst(code, found_code(&report, repaired.as_ref()))
     }
+}
+
+/// Returns the exit code for what was found, or for what a repair has left of it.
+fn found_code(report: &ScrubReport, repaired: Option<&RepairReport>) -> u8 {
+    let journal = if report.journal.is_empty() {
+        exit::SUCCESS
+    } else {
+        exit::DAMAGED
+    };
+    let shards = match (repaired, report.damaged_shards, report.files_lost()) {
+        (Some(repaired), ..) => code_of(repaired),
+        (None, 0, _) => exit::SUCCESS,
+        (None, _, 0) => exit::DAMAGED,
+        (None, ..) => exit::LOST,
+    };
+    exit::worst(journal, shards)
 }
 
 impl Outcome {

@@ -1,0 +1,55 @@
+//! Errors of repairs.
+
+use super::{CatalogError, CommitError};
+use crate::units::{BlockIndex, FileName, ShardIndex};
+
+/// Why a repair has ended before its end; what it has told of is repaired, durably.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepairError {
+    /// The observer asked for an end.
+    #[error("interrupted; what was repaired stays repaired")]
+    Cancelled,
+    /// No file of that name or below it is stored.
+    #[error("no file named {name} in this archive, nor anything below it")]
+    NotFound {
+        /// The name.
+        name: FileName,
+    },
+    /// The catalog failed.
+    #[error("the catalog cannot be read")]
+    Catalog {
+        /// Why.
+        #[from]
+        source: CatalogError,
+    },
+    /// What was made anew cannot be stored.
+    #[error("what was made anew cannot be stored")]
+    Store {
+        /// Why.
+        #[source]
+        source: CommitError,
+    },
+    /// What was stored anew reads back as something else: the disk or the memory is not to be trusted. Nothing was changed.
+    #[error("shard {shard} of block {block} of {name} reads back wrong right after it was written")]
+    ReadBack {
+        /// The file.
+        name: FileName,
+        /// The block of the file.
+        block: BlockIndex,
+        /// The shard of the block.
+        shard: ShardIndex,
+    },
+}
+
+impl From<CommitError> for RepairError {
+    fn from(source: CommitError) -> Self {
+        if let CommitError::Catalog { source } = source {
+            return Self::Catalog { source };
+        }
+        if matches!(source, CommitError::Cancelled) {
+            return Self::Cancelled;
+        }
+        Self::Store { source }
+    }
+}
