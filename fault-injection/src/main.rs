@@ -55,12 +55,12 @@ Without an end it goes on for one minute.";
 /// Between two lines that say how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// What a mixed campaign of so many states has beside them: to 200 000, 300 kills, 5000 concurrent operations and 20 000 damaged
-/// archives, of which 10 000 have damaged extents.
+/// What a mixed campaign of so many states has beside them: to 200 000, 300 kills, 5000 concurrent operations and 10 000 damaged
+/// archives, of which 5000 have damaged extents.
 const STATES_PER_KILL: u64 = 650;
 const STATES_PER_OPERATION: u64 = 40;
-const STATES_PER_DAMAGED: u64 = 10;
-const STATES_PER_DECAYED: u64 = 20;
+const STATES_PER_DAMAGED: u64 = 20;
+const STATES_PER_DECAYED: u64 = 40;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -77,7 +77,7 @@ const COMPANIES: u64 = 20;
 const RESTING: u64 = 80;
 
 /// Seeds of a round whose archives have damaged extents.
-const DECAYING: u64 = 208;
+const DECAYING: u64 = 104;
 
 /// One thing to do.
 struct Job<'a> {
