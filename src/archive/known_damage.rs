@@ -71,7 +71,7 @@ impl Snapshot {
                 // Bytes behind the committed end are nobody's.
                 let end = verified.range.end().min(extent.end_bytes);
                 let bytes = end.saturating_sub(verified.range.start());
-                *ages.class_mut(verified.at, now) += bytes;
+                *ages.class_mut(verified.when, now) += bytes;
                 verified_bytes += bytes;
             }
             ages.never += extent.end_bytes.saturating_sub(verified_bytes);

@@ -9,7 +9,6 @@ use super::guard::damaged;
 use super::reader::{CatalogReader, checked};
 use super::records::{BlockRecord, ShardOwner};
 use super::rows::{DescriptorBlockRow, DescriptorRow};
-use super::source::Order;
 use super::tables::{commit_key, parse_key, seal, unseal};
 use super::writer::{CatalogWriter, raise};
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
@@ -48,10 +47,7 @@ impl CatalogReader {
         let table = CatalogTable::Descriptors;
         let after = after.map(commit_key);
         let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let rows = self.page(table, (start, None), (Order::Rising, limit))?;
-        if rows.len() < limit {
-            self.prove(table)?;
-        }
+        let rows = self.proven_page(table, (start, None), limit)?;
         let descriptors = rows.iter().map(|(key, row)| {
             let [commit] = parse_key(table, key)?;
             let row: DescriptorRow = unseal(table, key, row)?;

@@ -17,8 +17,8 @@ use super::tables::{
     TOTALS_HEALTH, damage_key, damaged_block_key, file_key, parse_key, state_key, unseal, verified_key,
 };
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
-use crate::plan::{ColumnSet, DamageKind, DamagePart};
-use crate::units::{BlockId, ByteRange, ExtentId, FileId, ShardIndex, Timestamp, VolumeId};
+use crate::plan::{ColumnSet, DamageKind, DamagePart, VerifiedInterval};
+use crate::units::{BlockId, ExtentId, FileId, ShardIndex, Timestamp, VolumeId};
 
 /// Damage of one shard, as it was found at one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,15 +117,6 @@ pub struct DamagedFile {
     pub since: Timestamp,
 }
 
-/// Bytes of an extent that were read and judged at one time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VerifiedRange {
-    /// Bytes from the start of the extent.
-    pub range: ByteRange,
-    /// When.
-    pub at: Timestamp,
-}
-
 /// Sums over all damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HealthTotals {
@@ -218,10 +209,7 @@ impl CatalogReader {
         let table = CatalogTable::DamagedBlocks;
         let after = after.map(|(file, block)| damaged_block_key(file, block));
         let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let rows = self.page(table, (start, None), (Order::Rising, limit))?;
-        if rows.len() < limit {
-            self.prove(table)?;
-        }
+        let rows = self.proven_page(table, (start, None), limit)?;
         rows.iter().map(parse_damaged_block).collect()
     }
 
@@ -242,10 +230,7 @@ impl CatalogReader {
             Some(_) => Bound::Excluded(start.as_slice()),
             None => Bound::Included(start.as_slice()),
         };
-        let rows = self.page(table, (start, Some(&end)), (Order::Rising, limit))?;
-        if rows.len() < limit {
-            self.prove(table)?;
-        }
+        let rows = self.proven_page(table, (start, Some(&end)), limit)?;
         rows.iter().map(parse_damaged_block).collect()
     }
 
@@ -260,10 +245,7 @@ impl CatalogReader {
         let start = state_key(state.number(), after.unwrap_or(FileId::new(0)));
         let end = state_key(state.number() + 1, FileId::new(0));
         let start = Bound::Excluded(start.as_slice());
-        let rows = self.page(table, (start, Some(&end)), (Order::Rising, limit))?;
-        if rows.len() < limit {
-            self.prove(table)?;
-        }
+        let rows = self.proven_page(table, (start, Some(&end)), limit)?;
         let files = rows.iter().map(|(key, row)| {
             let [state, file] = parse_key(table, key)?;
             let row: DamagedFileRow = unseal(table, key, row)?;
@@ -294,10 +276,7 @@ impl CatalogReader {
         let table = CatalogTable::Unverified;
         let after = after.map(file_key);
         let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let rows = self.page(table, (start, None), (Order::Rising, limit))?;
-        if rows.len() < limit {
-            self.prove(table)?;
-        }
+        let rows = self.proven_page(table, (start, None), limit)?;
         let files = rows.iter().map(|(key, row)| {
             let [file] = parse_key(table, key)?;
             let UnverifiedRow = unseal(table, key, row)?;
@@ -320,7 +299,7 @@ impl CatalogReader {
     }
 
     /// Returns when which bytes of an extent were verified, in their order; bytes in no range never were.
-    pub fn verified_of(&self, extent: ExtentId) -> Result<Vec<VerifiedRange>, CatalogError> {
+    pub fn verified_of(&self, extent: ExtentId) -> Result<Vec<VerifiedInterval>, CatalogError> {
         let table = CatalogTable::Verified;
         if self.row_counts()?.get(table) == 0 {
             return Ok(Vec::new());
@@ -361,7 +340,7 @@ fn parse_damaged_block((key, row): &(Vec<u8>, Vec<u8>)) -> Result<DamagedBlock, 
     checked(table, row.parse(FileId::new(file), BlockId::new(block)))
 }
 
-pub(super) fn parse_verified((key, row): &(Vec<u8>, Vec<u8>)) -> Result<VerifiedRange, CatalogError> {
+pub(super) fn parse_verified((key, row): &(Vec<u8>, Vec<u8>)) -> Result<VerifiedInterval, CatalogError> {
     let table = CatalogTable::Verified;
     let [_extent, start] = parse_key(table, key)?;
     let row: VerifiedRow = unseal(table, key, row)?;

@@ -3,15 +3,14 @@
 use core::ops::Bound;
 
 use super::health::DamagedFile;
-use super::reader::{CatalogReader, checked};
+use super::reader::{CatalogReader, checked, parse_place};
 use super::records::{BlockRecord, FileRecord, ShardPlace};
-use super::rows::{DamagedFileRow, ExtentShardRow, UnverifiedRow};
-use super::source::Order;
-use super::tables::{extent_shard_key, file_key, parse_key, state_key, unseal};
+use super::rows::{DamagedFileRow, UnverifiedRow};
+use super::tables::{extent_shard_key, file_key, state_key, unseal};
 use super::verified::Verified;
 use super::{FileState, reader};
 use crate::error::{CatalogError, CatalogTable};
-use crate::units::{ByteRange, ExtentId, FileId, Timestamp};
+use crate::units::{ExtentId, FileId, Timestamp};
 
 /// An entry, with its block when it has exactly one.
 type Entry = (FileRecord, Option<BlockRecord>);
@@ -95,22 +94,8 @@ impl CatalogReader {
             Some(_) => Bound::Excluded(start.as_slice()),
             None => Bound::Included(start.as_slice()),
         };
-        let rows = self.page(table, (start, Some(&end)), (Order::Rising, limit))?;
-        if rows.len() < limit {
-            self.prove(table)?;
-        }
-        let places = rows.iter().map(|(key, row)| {
-            let [extent, offset] = parse_key(table, key)?;
-            let row: ExtentShardRow = unseal(table, key, row)?;
-            let (owner, shard) = checked(table, row.parse())?;
-            Ok(ShardPlace {
-                extent: ExtentId::new(extent),
-                offset,
-                owner,
-                shard,
-            })
-        });
-        places.collect()
+        let rows = self.proven_page(table, (start, Some(&end)), limit)?;
+        rows.iter().map(parse_place).collect()
     }
 }
 
@@ -125,18 +110,9 @@ impl Verified {
         reader: &CatalogReader,
         (file, block): (&FileRecord, Option<&BlockRecord>),
     ) -> Result<Option<Timestamp>, CatalogError> {
-        let Some(block) = block else {
-            return self.oldest(reader, file);
-        };
-        let mut oldest: Option<Timestamp> = None;
-        for shard in block.shards.iter().flatten() {
-            let range = ByteRange::at(shard.offset, shard.frame_len_bytes);
-            let range = range.expect("a row with a frame that ends nowhere is damaged");
-            match self.when(reader, shard.extent, range)? {
-                Some(at) => oldest = Some(oldest.map_or(at, |oldest| oldest.min(at))),
-                None => return Ok(None),
-            }
+        match block {
+            Some(block) => self.oldest_of(reader, std::iter::once(Ok(block.clone()))),
+            None => self.oldest(reader, file),
         }
-        Ok(oldest)
     }
 }

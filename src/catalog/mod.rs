@@ -53,9 +53,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub use damage::Knowledge;
 pub use descriptors::DescriptorRecord;
-pub use health::{
-    DamageRecord, DamagedBlock, DamagedFile, FileState, HealthTotals, VerifiedRange, VolumeCounters,
-};
+pub use health::{DamageRecord, DamagedBlock, DamagedFile, FileState, HealthTotals, VolumeCounters};
 pub use intents::{
     IntentRecord, LegPosition, LegRecord, ProgressRecord, Replaces, ResumableRecord, SourceRecord,
 };

@@ -12,7 +12,7 @@ use super::rows::{
     BlockRow, CountersRow, ExtentRow, ExtentShardRow, FileBlockRow, FileRow, ImpossibleField, JournalRow,
     NameRow, RowCountsRow, TotalsRow, VolumeRow,
 };
-use super::source::{Order, Source};
+use super::source::{KeyValue, Source};
 use super::tables::{
     META_COUNTERS, META_JOURNAL, META_ROW_COUNTS, TOTALS_ALL, block_key, extent_key, extent_shard_key,
     file_block_key, file_key, parse_key, unseal, volume_key,
@@ -186,22 +186,8 @@ impl CatalogReader {
         let table = CatalogTable::ExtentShards;
         let after = after.map(|(extent, offset)| extent_shard_key(extent, offset));
         let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let rows = self.page(table, (start, None), (Order::Rising, limit))?;
-        if rows.len() < limit {
-            self.prove(table)?;
-        }
-        let places = rows.iter().map(|(key, row)| {
-            let [extent, offset] = parse_key(table, key)?;
-            let row: ExtentShardRow = unseal(table, key, row)?;
-            let (owner, shard) = checked(table, row.parse())?;
-            Ok(ShardPlace {
-                extent: ExtentId::new(extent),
-                offset,
-                owner,
-                shard,
-            })
-        });
-        places.collect()
+        let rows = self.proven_page(table, (start, None), limit)?;
+        rows.iter().map(parse_place).collect()
     }
 
     pub(super) fn counters(&self) -> Result<CountersRow, CatalogError> {
@@ -287,6 +273,20 @@ impl CatalogReader {
         let pending = self.pending.as_ref().and_then(|pending| pending.extents.get(&id));
         pending.copied().unwrap_or(stored)
     }
+}
+
+/// Parses a row of `extent_shards`.
+pub(super) fn parse_place((key, row): &KeyValue) -> Result<ShardPlace, CatalogError> {
+    let table = CatalogTable::ExtentShards;
+    let [extent, offset] = parse_key(table, key)?;
+    let row: ExtentShardRow = unseal(table, key, row)?;
+    let (owner, shard) = checked(table, row.parse())?;
+    Ok(ShardPlace {
+        extent: ExtentId::new(extent),
+        offset,
+        owner,
+        shard,
+    })
 }
 
 /// Turns an impossible field into damage of the table it was read from.

@@ -1,18 +1,20 @@
 //! How is kept what was verified when: intervals of extents, so that bytes that come later are in none of them.
 
 use core::ops::Bound;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::damage::Knowledge;
 use super::guard::damaged;
-use super::health::{DamageRecord, VerifiedRange, parse_verified};
+use super::health::{DamageRecord, parse_verified};
 use super::reader::CatalogReader;
-use super::records::{FileRecord, ShardAddress, ShardOwner, ShardPlace};
+use super::records::{BlockRecord, FileRecord, ShardAddress, ShardOwner, ShardPlace};
 use super::rows::{UnverifiedRow, VerifiedRow};
 use super::source::{KeyValue, Order};
 use super::tables::{file_key, seal, verified_key};
 use super::writer::CatalogWriter;
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
+use crate::plan::{VerifiedInterval, VerifiedSet};
 use crate::units::{BlockIndex, ByteRange, ExtentId, FileId, ShardIndex, Timestamp};
 
 /// What a scrub has read of an extent without a gap, and found there.
@@ -84,7 +86,11 @@ impl CatalogWriter {
         }
         self.change(|writer| {
             let known = writer.verified_around(extent, range)?;
-            writer.replace_verified(extent, &known, &spliced(&known, VerifiedRange { range, at }))
+            writer.replace_verified(
+                extent,
+                &known,
+                &spliced(&known, VerifiedInterval { range, when: at }),
+            )
         })
     }
 
@@ -94,23 +100,23 @@ impl CatalogWriter {
         known.retain(|verified| verified.range.end() > end_bytes);
         let left = known.iter().filter_map(|verified| {
             let range = ByteRange::new(verified.range.start(), end_bytes)?;
-            (!range.is_empty()).then_some(VerifiedRange { range, ..*verified })
+            (!range.is_empty()).then_some(VerifiedInterval { range, ..*verified })
         });
-        let left: Vec<VerifiedRange> = left.collect();
+        let left: Vec<VerifiedInterval> = left.collect();
         self.replace_verified(extent, &known, &left)
     }
 
     fn replace_verified(
         &mut self,
         extent: ExtentId,
-        old: &[VerifiedRange],
-        new: &[VerifiedRange],
+        old: &[VerifiedInterval],
+        new: &[VerifiedInterval],
     ) -> Result<(), CatalogError> {
         let table = CatalogTable::Verified;
-        let key = |verified: &VerifiedRange| verified_key(extent, verified.range.start());
+        let key = |verified: &VerifiedInterval| verified_key(extent, verified.range.start());
         let keys: Vec<Vec<u8>> = old.iter().map(key).collect();
         self.remove_rows(table, &keys)?;
-        let row = |verified: &VerifiedRange| {
+        let row = |verified: &VerifiedInterval| {
             let row = seal(table, &key(verified), &VerifiedRow::new(verified));
             (key(verified), row)
         };
@@ -171,7 +177,7 @@ impl CatalogWriter {
         &self,
         extent: ExtentId,
         range: ByteRange,
-    ) -> Result<Vec<VerifiedRange>, CatalogError> {
+    ) -> Result<Vec<VerifiedInterval>, CatalogError> {
         let table = CatalogTable::Verified;
         let (first, start) = (verified_key(extent, 0), verified_key(extent, range.start()));
         // One byte behind: what begins at the end may be joined.
@@ -181,7 +187,7 @@ impl CatalogWriter {
         let within = (Bound::Included(start.as_slice()), Some(end.as_slice()));
         rows.extend(self.page(table, within, (Order::Rising, usize::MAX))?);
         let known = rows.iter().map(parse_verified);
-        let known: Vec<VerifiedRange> = known.collect::<Result<_, _>>()?;
+        let known: Vec<VerifiedInterval> = known.collect::<Result<_, _>>()?;
         Ok(known
             .into_iter()
             .filter(|verified| verified.range.end() >= range.start())
@@ -189,38 +195,19 @@ impl CatalogWriter {
     }
 }
 
-/// Returns the intervals that are left of `known` with a new one in their midst.
-fn spliced(known: &[VerifiedRange], new: VerifiedRange) -> Vec<VerifiedRange> {
-    let mut pieces = Vec::new();
-    for old in known {
-        let left = (old.range.start(), old.range.end().min(new.range.start()));
-        let right = (old.range.start().max(new.range.end()), old.range.end());
-        for (start, end) in [left, right] {
-            if start < end {
-                let range = ByteRange::new(start, end).expect("the start is below the end");
-                pieces.push(VerifiedRange { range, at: old.at });
-            }
-        }
-    }
-    pieces.push(new);
-    pieces.sort_by_key(|piece| piece.range.start());
-    let mut joined: Vec<VerifiedRange> = Vec::new();
-    for piece in pieces {
-        match joined.last_mut() {
-            Some(last) if last.at == piece.at && last.range.end() == piece.range.start() => {
-                last.range =
-                    ByteRange::new(last.range.start(), piece.range.end()).expect("pieces are in order");
-            }
-            _ => joined.push(piece),
-        }
-    }
-    joined
+/// Returns the intervals that are left of `known` with a new one in their midst: also where a clock went back in between, what
+/// was read last counts.
+fn spliced(known: &[VerifiedInterval], new: VerifiedInterval) -> Vec<VerifiedInterval> {
+    let mut set = VerifiedSet::from_intervals(known.iter().copied());
+    set.remove(new.range);
+    set.insert(new.range, new.when);
+    set.iter().collect()
 }
 
 /// When extents were verified, kept while many files are looked at.
 #[derive(Debug, Default)]
 pub struct Verified {
-    extents: BTreeMap<ExtentId, Vec<VerifiedRange>>,
+    extents: BTreeMap<ExtentId, VerifiedSet>,
 }
 
 impl Verified {
@@ -234,11 +221,20 @@ impl Verified {
         reader: &CatalogReader,
         file: &FileRecord,
     ) -> Result<Option<Timestamp>, CatalogError> {
+        let indexes = (0..file.geometry.block_count()).map(BlockIndex::new);
+        self.oldest_of(reader, indexes.map(|index| reader.block(file, index)))
+    }
+
+    /// Does the same for blocks, in their order.
+    pub(super) fn oldest_of(
+        &mut self,
+        reader: &CatalogReader,
+        blocks: impl Iterator<Item = Result<BlockRecord, CatalogError>>,
+    ) -> Result<Option<Timestamp>, CatalogError> {
         let mut oldest: Option<Timestamp> = None;
-        for index in (0..file.geometry.block_count()).map(BlockIndex::new) {
-            let block = reader.block(file, index)?;
+        for block in blocks {
             // Later extents are read later as a rule: so what was not read shows soon.
-            for shard in block.shards.iter().flatten().rev() {
+            for shard in block?.shards.iter().flatten().rev() {
                 let range = ByteRange::at(shard.offset, shard.frame_len_bytes);
                 let range = range.expect("a row with a frame that ends nowhere is damaged");
                 match self.when(reader, shard.extent, range)? {
@@ -261,19 +257,10 @@ impl Verified {
         range: ByteRange,
     ) -> Result<Option<Timestamp>, CatalogError> {
         let known = match self.extents.entry(extent) {
-            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::btree_map::Entry::Vacant(vacant) => vacant.insert(reader.verified_of(extent)?),
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => vacant.insert(VerifiedSet::from_intervals(reader.verified_of(extent)?)),
         };
-        let first = known.partition_point(|verified| verified.range.end() <= range.start());
-        let (mut at, mut oldest) = (range.start(), None);
-        for verified in known.iter().skip(first) {
-            if at >= range.end() || verified.range.start() > at {
-                break;
-            }
-            at = verified.range.end();
-            oldest = Some(oldest.map_or(verified.at, |oldest: Timestamp| oldest.min(verified.at)));
-        }
-        Ok(oldest.filter(|_| at >= range.end()))
+        Ok(known.when(range))
     }
 }
 
@@ -281,10 +268,10 @@ impl Verified {
 mod tests {
     use super::*;
 
-    fn verified(start: u64, end: u64, seconds: i64) -> VerifiedRange {
-        VerifiedRange {
+    fn verified(start: u64, end: u64, seconds: i64) -> VerifiedInterval {
+        VerifiedInterval {
             range: ByteRange::new(start, end).expect("in order"),
-            at: Timestamp::new(seconds, 0).expect("a time"),
+            when: Timestamp::new(seconds, 0).expect("a time"),
         }
     }
 
@@ -303,7 +290,7 @@ mod tests {
                         for piece in known.iter().chain([&new]) {
                             let range = piece.range;
                             for byte in range.start()..range.end() {
-                                bytes[usize::try_from(byte).expect("small")] = piece.at.seconds();
+                                bytes[usize::try_from(byte).expect("small")] = piece.when.seconds();
                             }
                         }
                         let mut found = [0; 6];
@@ -312,7 +299,7 @@ mod tests {
                             for byte in piece.range.start()..piece.range.end() {
                                 let byte = &mut found[usize::try_from(byte).expect("small")];
                                 assert_eq!(*byte, 0, "pieces do not overlap");
-                                *byte = piece.at.seconds();
+                                *byte = piece.when.seconds();
                             }
                         }
                         assert_eq!(found, bytes, "{known:?} with {new:?}");

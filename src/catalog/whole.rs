@@ -73,6 +73,20 @@ impl CatalogReader {
         }
     }
 
+    /// Reads a page of which fewer rows than `limit` say that no more follow; then nothing is missing in the table.
+    pub(super) fn proven_page(
+        &self,
+        table: CatalogTable,
+        range: (Bound<&[u8]>, Option<&[u8]>),
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, CatalogError> {
+        let rows = self.page(table, range, (Order::Rising, limit))?;
+        if rows.len() < limit {
+            self.prove(table)?;
+        }
+        Ok(rows)
+    }
+
     /// Reads a page, and makes sure that it is one: keys in order, all of them within the range.
     ///
     /// A bad branch page leads anywhere; without this, who reads page after page might never come to an end.

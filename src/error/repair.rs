@@ -17,7 +17,7 @@ pub enum RepairError {
         name: FileName,
     },
     /// The catalog failed.
-    #[error("the catalog cannot be read")]
+    #[error("the catalog cannot be used")]
     Catalog {
         /// Why.
         #[from]
@@ -31,7 +31,10 @@ pub enum RepairError {
         source: CommitError,
     },
     /// What was stored anew reads back as something else: the disk or the memory is not to be trusted. Nothing was changed.
-    #[error("shard {shard} of block {block} of {name} reads back wrong right after it was written")]
+    #[error(
+        "shard {shard} of block {block} of {name} reads back wrong right after it was written: the disk or the memory of this \
+         machine is not to be trusted, and nothing was changed"
+    )]
     ReadBack {
         /// The file.
         name: FileName,

@@ -15,7 +15,7 @@ use bfdb::{
 };
 use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
 
-use crate::damage::oracle::descriptors_of;
+use crate::damage::chart::descriptors_of;
 use crate::support::{SEGMENTED_BELOW, Store, TINY_BELOW, edge_lengths, name, open, painted};
 
 #[test]

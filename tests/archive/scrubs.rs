@@ -20,8 +20,9 @@ use bfdb_fault_injection::damage;
 
 use crate::{
     damage::{
+        chart::{Frame, frames_of},
         hurt::flip_in,
-        oracle::{BLOCKED, Frame, frames_of},
+        oracle::BLOCKED,
     },
     support::{LEAF, PARITY, Store, name, painted},
 };

@@ -182,7 +182,7 @@ impl<'a> Repair<'a> {
             },
         };
         match archive.repair(&options, &self.watch) {
-            Ok(report) => self.add(report),
+            Ok(report) => self.report.add(report),
             Err(error) => {
                 let failure = self.watch.failure(&error);
                 if !matches!(error, RepairError::NotFound { .. }) {
@@ -193,15 +193,6 @@ impl<'a> Repair<'a> {
             }
         }
         Ok(())
-    }
-
-    fn add(&mut self, other: RepairReport) {
-        let report = &mut self.report;
-        report.files_repaired += other.files_repaired;
-        report.shards_repaired += other.shards_repaired;
-        report.bytes_written += other.bytes_written;
-        report.shards_found_whole += other.shards_found_whole;
-        report.damage.extend(other.damage);
     }
 
     /// Shows what is left and the sums, and returns the exit code.

@@ -243,15 +243,7 @@ fn found_code(report: &ScrubReport, repaired: Option<&RepairReport>) -> u8 {
 impl Outcome {
     /// Adds the report of another part.
     pub(super) fn add(&mut self, other: ScrubReport) {
-        let report = &mut self.report;
-        report.files += other.files;
-        report.blocks += other.blocks;
-        report.bytes_read += other.bytes_read;
-        report.damaged_shards += other.damaged_shards;
-        report.damage.extend(other.damage);
-        report.journal.extend(other.journal);
-        report.news += other.news;
-        report.is_cut_short |= other.is_cut_short;
+        self.report.add(other);
     }
 }
 

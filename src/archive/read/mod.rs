@@ -13,7 +13,7 @@ use std::{
 
 use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
 
-pub(super) use block::{BlockReader, hash_leaf_of, kind_of};
+pub(super) use block::{BlockReader, Met, hash_leaf_of, kind_of};
 pub(super) use columns::LostLeaf;
 pub(super) use root::check_root;
 

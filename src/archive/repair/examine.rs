@@ -12,7 +12,7 @@ use crate::{
         describe::name_of,
         inspect::{Task, inspect_shard},
         observer::Observer,
-        read::BlockReader,
+        read::{BlockReader, Met},
         shared::Shared,
     },
     catalog::{BlockRecord, DamageRecord, DamagedBlock, ShardOwner, ShardRecord},
@@ -210,12 +210,7 @@ impl DamagedBlockWork {
     }
 
     /// Makes the record of damage in one of its shards.
-    pub(super) fn damage_of(
-        &self,
-        shard: ShardIndex,
-        found: Found,
-        since: Timestamp,
-    ) -> Option<DamageRecord> {
+    pub(super) fn damage_of(&self, shard: ShardIndex, found: Met, since: Timestamp) -> Option<DamageRecord> {
         let address = self.shard(shard)?.address();
         Some(DamageRecord {
             owner: self.owner,
@@ -239,14 +234,6 @@ impl DamagedBlockWork {
             None => self.whole.push(shard),
         }
     }
-}
-
-/// What is wrong with a shard.
-#[derive(Debug, Clone)]
-pub(super) struct Found {
-    pub(super) columns: crate::plan::ColumnSet,
-    pub(super) part: crate::plan::DamagePart,
-    pub(super) kind: crate::plan::DamageKind,
 }
 
 /// Reads the frames that are known to be damaged, all of each: what is known may be what a read happened to meet, or no more.

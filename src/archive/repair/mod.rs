@@ -19,7 +19,11 @@ mod rebuild;
 mod room;
 mod table_column;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use self::{
     donor::Donor,
@@ -34,9 +38,9 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    catalog::{Access, DamagedBlock},
+    catalog::{Access, DamagedBlock, ShardRecord},
     error::{CommitError, RepairError},
-    units::{BlockId, ByteRange, ExtentId, FileId, FileName, to_u64},
+    units::{BlockId, ByteRange, CommitId, ExtentId, FileId, FileName, ShardIndex, to_u64},
 };
 
 /// Damaged blocks that are looked up at a time.
@@ -87,6 +91,15 @@ pub struct RepairReport {
 }
 
 impl RepairReport {
+    /// Adds what another repair has come to, of files that are named later.
+    pub fn add(&mut self, other: Self) {
+        self.files_repaired += other.files_repaired;
+        self.shards_repaired += other.shards_repaired;
+        self.bytes_written += other.bytes_written;
+        self.shards_found_whole += other.shards_found_whole;
+        self.damage.extend(other.damage);
+    }
+
     /// Returns the number of files that have lost bytes.
     pub fn files_lost(&self) -> usize {
         let files = self.damage.iter().filter(|file| file.descriptor.is_none());
@@ -109,6 +122,7 @@ pub(super) fn repair(
         donor: options.donor.as_deref().map(Donor::new),
         observer,
         files: BTreeSet::new(),
+        remains: BTreeMap::new(),
         report: RepairReport::default(),
     };
     if let Some(name) = &options.prefix
@@ -135,6 +149,8 @@ struct Pass<'a> {
     observer: &'a dyn Observer,
     /// Files of which something was repaired.
     files: BTreeSet<FileId>,
+    /// What stays damaged: shards, and bytes that are lost.
+    remains: BTreeMap<(FileName, Option<CommitId>), (u64, Vec<ByteRange>)>,
     report: RepairReport,
 }
 
@@ -208,11 +224,14 @@ impl Pass<'_> {
 
     /// Writes anew what can be, and publishes it; returns the blocks of which more turned out to be damaged.
     fn rebuild(&mut self, batch: &[DamagedBlockWork]) -> Result<BTreeSet<BlockId>, RepairError> {
+        let plans: Vec<Vec<(ShardIndex, ShardRecord)>> = batch
+            .iter()
+            .map(|work| work.to_rewrite(self.donor.as_ref()))
+            .collect();
         let mut wanted = Vec::new();
         let mut avoided: BTreeSet<ExtentId> = BTreeSet::new();
         let mut name = None;
-        for work in batch {
-            let shards = work.to_rewrite(self.donor.as_ref());
+        for (work, shards) in batch.iter().zip(&plans) {
             name = name.or_else(|| (!shards.is_empty()).then(|| work.name().clone()));
             wanted.extend(shards.iter().map(|(shard, record)| Wanted {
                 geometry: *work.geometry(),
@@ -228,9 +247,10 @@ impl Pass<'_> {
         let mut frames = room.frames();
         let blocks: Vec<BlockRebuild> = batch
             .iter()
-            .map(|work| {
-                let shards = work.to_rewrite(self.donor.as_ref());
-                let frames: Vec<_> = (shards.into_iter().map(|(shard, _)| shard))
+            .zip(&plans)
+            .map(|(work, shards)| {
+                // Never one frame more than there are shards: the rest is for the blocks behind.
+                let frames: Vec<_> = (shards.iter().map(|(shard, _)| *shard))
                     .zip(frames.by_ref())
                     .collect();
                 let donor = self.donor.as_ref().and_then(|donor| work.original_in(donor));
@@ -303,23 +323,11 @@ impl Pass<'_> {
 
     fn add_remains(&mut self, work: &DamagedBlockWork, damaged_shards: u64) {
         let lost = work.lost_ranges();
-        let (name, descriptor) = (work.name(), work.descriptor());
-        let damage = &mut self.report.damage;
-        let known = damage
-            .iter_mut()
-            .find(|file| file.name == *name && file.descriptor == descriptor);
-        match known {
-            Some(file) => {
-                file.damaged_shards += damaged_shards;
-                file.lost.extend(lost);
-            }
-            None => damage.push(FileDamage {
-                name: name.clone(),
-                descriptor,
-                damaged_shards,
-                lost,
-            }),
-        }
+        let file = (self.remains)
+            .entry((work.name().clone(), work.descriptor()))
+            .or_default();
+        file.0 += damaged_shards;
+        file.1.extend(lost);
     }
 
     fn finish(mut self) -> Result<RepairReport, RepairError> {
@@ -328,10 +336,17 @@ impl Pass<'_> {
             let is_whole = reader.file(*file)?.is_some() && reader.damaged_file(*file)?.is_none();
             self.report.files_repaired += u64::from(is_whole);
         }
-        for file in &mut self.report.damage {
-            ByteRange::merge(&mut file.lost);
-        }
-        self.report.damage.sort_by(|a, b| a.name.cmp(&b.name));
+        let damage = self.remains.into_iter();
+        let damage = damage.map(|((name, descriptor), (damaged_shards, mut lost))| {
+            ByteRange::merge(&mut lost);
+            FileDamage {
+                name,
+                descriptor,
+                damaged_shards,
+                lost,
+            }
+        });
+        self.report.damage = damage.collect();
         Ok(self.report)
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::{
-    examine::{DamagedBlockWork, Found},
+    examine::DamagedBlockWork,
     rebuild::{BlockRebuild, Rebuilt},
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         inspect::{Task, inspect_shard},
         owned::OwnedExtents,
         publication,
-        read::BlockReader,
+        read::{BlockReader, Met},
         shared::Shared,
     },
     catalog::{DamageRecord, Knowledge, Relocation},
@@ -56,8 +56,10 @@ pub(super) fn note_what_was_met(
     let mut found = Vec::new();
     let mut again = BTreeSet::new();
     for (work, block) in batch.iter().zip(blocks) {
-        for (shard, columns) in block.met() {
-            let bad = Found {
+        // What was found before and cannot be written anew is met again, and no news.
+        let is_news = |shard| work.found().iter().all(|known| known.shard != shard);
+        for (shard, columns) in block.met().into_iter().filter(|(shard, _)| is_news(*shard)) {
+            let bad = Met {
                 columns,
                 part: DamagePart::Payload,
                 kind: DamageKind::Checksum,

@@ -63,23 +63,20 @@ impl<'a, 'b> Chunk<'a, 'b> {
     fn fetch(&mut self) -> Result<(), ScrubError> {
         let reader = self.shared.catalog.read()?;
         // Offsets begin behind the header of the extent, so there is one before each.
-        let after = (self.extent, self.looked_up_to.saturating_sub(1));
-        let places = reader.shards_page(Some(after), PAGE_LEN)?;
-        let is_full = places.len() == PAGE_LEN;
-        let last = places.last().copied();
+        let after = self.looked_up_to.saturating_sub(1);
+        let places = reader.shards_of_extent(self.extent, Some(after), PAGE_LEN)?;
+        let is_last = places.len() < PAGE_LEN;
+        let last = places.last().map(|place| place.offset + 1);
         let mut names = LastName::default();
-        for place in places {
-            if place.extent != self.extent || place.offset >= self.range.end() {
-                break;
-            }
-            self.page
-                .push_back((place, task(self.shared, &reader, place, &mut names)?));
+        for place in places
+            .into_iter()
+            .take_while(|place| place.offset < self.range.end())
+        {
+            let task = task(self.shared, &reader, place, &mut names)?;
+            self.page.push_back((place, task));
         }
-        self.looked_up_to = match last {
-            Some(last) if is_full && last.extent == self.extent => last.offset + 1,
-            _ => self.range.end(),
-        }
-        .min(self.range.end());
+        let end = self.range.end();
+        self.looked_up_to = last.filter(|_| !is_last).map_or(end, |next| next.min(end));
         Ok(())
     }
 }

@@ -23,10 +23,12 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    catalog::{Access, Catalog, CatalogOptions, Knowledge, Scrubbed, TransactionSize},
+    catalog::{
+        Access, Catalog, CatalogOptions, Knowledge, Scrubbed, ShardAddress, ShardOwner, TransactionSize,
+    },
     error::ScrubError,
     journal::{JournalFault, JournalFinding},
-    units::to_u64,
+    units::{ShardIndex, to_u64},
 };
 
 /// What a scrub or a verification has read and found.
@@ -70,7 +72,7 @@ impl ScrubReport {
     }
 
     /// Adds what was found elsewhere, in files that are named later.
-    pub(super) fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: Self) {
         self.files += other.files;
         self.blocks += other.blocks;
         self.bytes_read += other.bytes_read;
@@ -156,30 +158,57 @@ struct Scrub<'a> {
 
 impl Scrub<'_> {
     /// Adds what a chunk has come to, and lets the catalog know where it takes that.
-    fn note(&mut self, found: Inspection, scrubbed: Option<&Scrubbed<'_>>) -> Result<(), ScrubError> {
+    fn note(&mut self, found: Inspection, seen: &Seen<'_>) -> Result<(), ScrubError> {
+        let damage = &found.found;
         let size = TransactionSize {
-            damaged_shards: to_u64(found.found.len()),
-            verified: 1 + scrubbed.map_or(0, |scrubbed| to_u64(scrubbed.read.len())),
+            damaged_shards: to_u64(damage.len()) + seen.cleared(),
+            verified: seen.verified(),
             ..TransactionSize::default()
         };
         if self.shared.takes_notes(size) {
             let mut writer = self.shared.catalog.write()?;
-            self.news += match scrubbed {
-                Some(scrubbed) => writer.record_scrub(&Scrubbed {
-                    damage: &found.found,
-                    ..*scrubbed
-                })?,
-                // What was not looked at may be as bad as it was.
-                None if self.options.depth == ScrubDepth::Quick => {
-                    writer.record_damage(&found.found, Knowledge::Part)?
+            self.news += match seen {
+                Seen::Range(scrubbed) => writer.record_scrub(&Scrubbed { damage, ..*scrubbed })?,
+                Seen::Frames { whole } => {
+                    writer.clear_damage(whole)?;
+                    writer.record_damage(damage, Knowledge::Whole)?
                 }
-                None => writer.record_damage(&found.found, Knowledge::Whole)?,
+                // What was not looked at may be as bad as it was.
+                Seen::Headers => writer.record_damage(damage, Knowledge::Part)?,
             };
             writer.commit()?;
             self.shared.met.forget();
         }
         self.total.merge(found);
         Ok(())
+    }
+}
+
+/// What of the archive a chunk has looked at.
+enum Seen<'a> {
+    /// All of a range.
+    Range(Scrubbed<'a>),
+    /// Frames here and there, of which these are whole.
+    Frames {
+        whole: &'a [(ShardOwner, ShardIndex, ShardAddress)],
+    },
+    /// Headers only.
+    Headers,
+}
+
+impl Seen<'_> {
+    fn cleared(&self) -> u64 {
+        match self {
+            Self::Frames { whole } => to_u64(whole.len()),
+            Self::Range(_) | Self::Headers => 0,
+        }
+    }
+
+    fn verified(&self) -> u64 {
+        match self {
+            Self::Range(scrubbed) => 1 + to_u64(scrubbed.read.len()),
+            Self::Frames { .. } | Self::Headers => 0,
+        }
     }
 }
 

@@ -1,16 +1,16 @@
 //! Which frames a scrub reads, in which order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::{
-    Scrub, ScrubDepth,
+    Scrub, ScrubDepth, Seen,
     chunk::{Chunk, LastName, task},
 };
 use crate::{
     archive::inspect::{Feed, Look, Task, inspect},
-    catalog::{Access, DamageRecord, Scrubbed, ShardPlace},
+    catalog::{DamageRecord, Scrubbed, ShardAddress, ShardPlace},
     error::ScrubError,
-    plan::{ScrubExtent, ScrubPlan, ScrubRange, VerifiedInterval, VerifiedSet, scrub_order},
+    plan::{ScrubExtent, ScrubPlan, ScrubRange, VerifiedSet, scrub_order},
     units::{ByteRange, ExtentId},
 };
 
@@ -54,8 +54,10 @@ fn scrub_chunk(scrub: &mut Scrub<'_>, extent: ExtentId, range: ByteRange) -> Res
         read: &read,
         damage: &[],
     };
-    let is_verified = look == Look::AtEverything;
-    scrub.note(found, is_verified.then_some(&scrubbed))?;
+    match look {
+        Look::AtEverything => scrub.note(found, &Seen::Range(scrubbed))?,
+        Look::AtHeaders => scrub.note(found, &Seen::Headers)?,
+    }
     Ok(covered_to)
 }
 
@@ -108,17 +110,15 @@ fn scrub_frames(scrub: &mut Scrub<'_>, damage: &[DamageRecord]) -> Result<(), Sc
         read: Vec::new(),
     };
     let found = inspect(shared, &mut feed, look, &scrub.observer)?;
-    if shared.access == Access::Write && look == Look::AtEverything {
-        let is_bad = |place: &ShardPlace| found.found.iter().any(|bad| bad.address == place.address());
-        let whole: Vec<_> = (feed.read.iter().filter(|place| !is_bad(place)))
-            .map(|place| (place.owner, place.shard, place.address()))
-            .collect();
-        let mut writer = shared.catalog.write()?;
-        if writer.clear_damage(&whole)? > 0 {
-            writer.commit()?;
-        }
+    let bad: BTreeSet<ShardAddress> = found.found.iter().map(|bad| bad.address).collect();
+    let whole = feed.read.iter().filter(|place| !bad.contains(&place.address()));
+    let whole: Vec<_> = whole
+        .map(|place| (place.owner, place.shard, place.address()))
+        .collect();
+    match look {
+        Look::AtEverything => scrub.note(found, &Seen::Frames { whole: &whole }),
+        Look::AtHeaders => scrub.note(found, &Seen::Headers),
     }
-    scrub.note(found, None)
 }
 
 /// Frames that are known one by one.
@@ -147,11 +147,7 @@ fn order(scrub: &Scrub<'_>, plan: ScrubPlan) -> Result<Vec<ScrubRange>, ScrubErr
         if committed.is_empty() {
             continue;
         }
-        let known = reader.verified_of(extent.id)?;
-        let mut verified = VerifiedSet::from_intervals(known.iter().map(|known| VerifiedInterval {
-            range: known.range,
-            when: known.at,
-        }));
+        let mut verified = VerifiedSet::from_intervals(reader.verified_of(extent.id)?);
         verified.forget_impossible(extent.end_bytes, now);
         extents.push((extent.id, committed, verified));
     }

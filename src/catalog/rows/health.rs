@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{ExtentShardRow, ImpossibleField, TimeRow};
 use crate::catalog::health::{
-    DamageRecord, DamagedBlock, DamagedFile, FileState, HealthTotals, VerifiedRange, VolumeCounters,
+    DamageRecord, DamagedBlock, DamagedFile, FileState, HealthTotals, VolumeCounters,
 };
 use crate::catalog::records::ShardAddress;
-use crate::plan::{ColumnSet, DamageKind, DamagePart};
+use crate::plan::{ColumnSet, DamageKind, DamagePart, VerifiedInterval};
 use crate::units::{BlockId, ByteRange, ExtentId, FileId, ShardIndex};
 
 /// `damage`, by block id and shard.
@@ -184,18 +184,18 @@ pub(in crate::catalog) struct VerifiedRow {
 }
 
 impl VerifiedRow {
-    pub(in crate::catalog) fn new(verified: &VerifiedRange) -> Self {
+    pub(in crate::catalog) fn new(verified: &VerifiedInterval) -> Self {
         Self {
             end: verified.range.end(),
-            at: TimeRow::new(verified.at),
+            at: TimeRow::new(verified.when),
         }
     }
 
-    pub(in crate::catalog) fn parse(self, start: u64) -> Result<VerifiedRange, ImpossibleField> {
+    pub(in crate::catalog) fn parse(self, start: u64) -> Result<VerifiedInterval, ImpossibleField> {
         let range = ByteRange::new(start, self.end).filter(|range| !range.is_empty());
-        Ok(VerifiedRange {
+        Ok(VerifiedInterval {
             range: range.ok_or(ImpossibleField("verified range"))?,
-            at: self.at.parse("time of verification")?,
+            when: self.at.parse("time of verification")?,
         })
     }
 }

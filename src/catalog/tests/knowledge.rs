@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::plan::{ColumnSet, DamageKind, DamagePart};
+use crate::plan::{ColumnSet, DamageKind, DamagePart, VerifiedInterval};
 use crate::units::{ByteRange, ColumnIndex, ShardIndex};
 
 /// What a catalog says of damage and verification.
@@ -15,7 +15,7 @@ pub(super) struct Said {
     /// Those that are degraded, then those that are lost.
     pub(super) files: Vec<DamagedFile>,
     pub(super) unverified: Vec<FileId>,
-    pub(super) verified: Vec<(ExtentId, Vec<VerifiedRange>)>,
+    pub(super) verified: Vec<(ExtentId, Vec<VerifiedInterval>)>,
     /// When the byte of each file was verified that was verified longest ago.
     pub(super) oldest: Vec<(FileId, Option<Timestamp>)>,
     pub(super) counters: Vec<(VolumeId, VolumeCounters)>,
@@ -549,12 +549,12 @@ impl World {
     }
 
     /// When which bytes of an extent were verified: for each piece between two bounds, the last that was said of it.
-    fn verified_in(&self, extent: ExtentId) -> Vec<VerifiedRange> {
+    fn verified_in(&self, extent: ExtentId) -> Vec<VerifiedInterval> {
         let marks = self.known.marks.iter().filter(|(marked, ..)| *marked == extent);
         let marks: Vec<(ByteRange, Option<Timestamp>)> = marks.map(|(_, range, at)| (*range, *at)).collect();
         let bounds = marks.iter().flat_map(|(range, _)| [range.start(), range.end()]);
         let bounds: Vec<u64> = bounds.collect::<BTreeSet<u64>>().into_iter().collect();
-        let mut pieces: Vec<VerifiedRange> = Vec::new();
+        let mut pieces: Vec<VerifiedInterval> = Vec::new();
         for bounds in bounds.windows(2) {
             let (start, end) = (bounds[0], bounds[1]);
             let covers = |range: &ByteRange| range.start() <= start && end <= range.end();
@@ -563,13 +563,13 @@ impl World {
                 continue;
             };
             let joined = pieces.last_mut();
-            match joined.filter(|piece| piece.at == at && piece.range.end() == start) {
+            match joined.filter(|piece| piece.when == at && piece.range.end() == start) {
                 Some(piece) => {
                     piece.range = ByteRange::new(piece.range.start(), end).expect("in order");
                 }
-                None => pieces.push(VerifiedRange {
+                None => pieces.push(VerifiedInterval {
                     range: ByteRange::new(start, end).expect("in order"),
-                    at,
+                    when: at,
                 }),
             }
         }
@@ -586,7 +586,7 @@ impl World {
             for piece in self.verified_in(shard.extent) {
                 if let Some(common) = piece.range.intersection(range) {
                     covered += common.len();
-                    times.insert(piece.at);
+                    times.insert(piece.when);
                 }
             }
             if covered < range.len() {

@@ -7,6 +7,7 @@ mod damage;
 mod descriptors;
 mod disk;
 mod golden;
+mod golden_knowledge;
 mod history;
 mod intents;
 mod kinds;

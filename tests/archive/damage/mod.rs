@@ -1,5 +1,6 @@
 //! Damage at rest: what the oracle says is what reads, restores, `verify` and `scrub` must say.
 
+pub mod chart;
 mod frames;
 pub mod hurt;
 pub mod oracle;

@@ -25,8 +25,9 @@ use crate::support::{
 };
 
 use super::{
+    chart::{Frame, frames_of},
     lost_of, one_file,
-    oracle::{BLOCKED, Bench, Expected, Frame, frames_of},
+    oracle::{BLOCKED, Bench, Expected},
 };
 
 const PARTIAL: RestoreOptions = RestoreOptions {

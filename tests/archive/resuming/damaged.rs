@@ -9,7 +9,7 @@ use std::{
 use bfdb_fault_injection::damage;
 
 use crate::{
-    damage::oracle::frames_in,
+    damage::chart::frames_in,
     support::{copy_dir, dir_in_memory, get},
 };
 

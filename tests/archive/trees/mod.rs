@@ -25,7 +25,7 @@ use bfdb::{
     units::CodeShape,
 };
 
-use crate::damage::oracle::descriptors_of;
+use crate::damage::chart::descriptors_of;
 use crate::support::{
     LEAF, SEGMENT, SEGMENTED_BELOW, Store, TINY_BELOW, get, name, open, painted, small_policy,
 };
