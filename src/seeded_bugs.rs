@@ -67,6 +67,12 @@ pub enum SeededBug {
     LeafNotVerified,
     /// A leaf table is believed without its digest.
     TableNotVerified,
+    /// The first parity shard of each block is wrong in one column, and hashed like that.
+    OneParityWrong,
+    /// All parity shards of each block are wrong in one column, and hashed like that.
+    AllParityWrong,
+    /// The first parity shard of each block is wrong in the table column, and hashed like that.
+    TableColumnWrong,
 }
 
 #[cfg(feature = "seeded-bugs")]

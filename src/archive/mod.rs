@@ -12,6 +12,7 @@ mod ballast;
 mod commit;
 mod create;
 mod describe;
+mod encoding;
 #[cfg(test)]
 mod full_disk;
 mod health;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    encoding::first_parity,
     inspect::{Feed, Look, Task, inspect},
     observer::{Event, Observer},
     read::{BlockReader, check_root},
@@ -12,6 +13,7 @@ use super::{
 use crate::{
     catalog::{EntryKind, FileRecord, ShardOwner},
     error::{ReadError, ScrubError},
+    plan::DamageKind,
     units::{BlockIndex, FileName, ShardIndex},
 };
 
@@ -56,6 +58,7 @@ fn verify_files(
     };
     let inspection = inspect(shared, feed, Look::AtEverything, observer)?;
     shared.met.note(shared, &inspection.found);
+    shared.met.note(shared, &inspection.parity.wrong);
     // Directories and links have no bytes to verify.
     let with_bytes = files.iter().filter(|file| file.kind == EntryKind::File).count();
     let count = u64::try_from(with_bytes).expect("a page is short");
@@ -156,6 +159,10 @@ fn block_tasks(
     } else {
         ShardOwner::Block(block.record().id)
     };
+    // A hash says yes to it: only encoding it again tells whether it is wrong still.
+    let known = reader.damage_of_block(block.record().id)?;
+    let has_wrong_parity = known.iter().any(|damage| damage.kind == DamageKind::Encoding);
+    let first_parity = first_parity(block.geometry());
     let present: Vec<ShardIndex> = block
         .geometry()
         .shards()
@@ -169,6 +176,7 @@ fn block_tasks(
             block: Arc::clone(&block),
             name: file.name.clone(),
             shard,
+            checks_parity: shard == first_parity && has_wrong_parity,
         })
         .collect();
     Ok(tasks.into_iter())

@@ -21,7 +21,7 @@ use crate::units::{BlockId, FileId, ShardIndex, VolumeId};
 /// How much of a frame was looked at when damage was found in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Knowledge {
-    /// All of it: what was known before and was not found again is no more.
+    /// All of it: what was known before and was not found again is no more, as far as hashes tell.
     Whole,
     /// What somebody happened to read: it adds to what is known.
     Part,
@@ -76,13 +76,34 @@ impl CatalogWriter {
         })
     }
 
-    /// Forgets the damage of shards that were read and found whole, each at its address; returns how many had any.
+    /// Forgets the damage of shards that were read and found whole, each at its address; returns how many had any. Parity that
+    /// is wrong whatever its hashes say stays so.
     ///
     /// # Errors
     /// As for [`Self::record_damage`].
     pub fn clear_damage(
         &mut self,
         whole: &[(ShardOwner, ShardIndex, ShardAddress)],
+    ) -> Result<u64, CatalogError> {
+        self.clear_where(whole, DamageKind::is_told_by_hashes)
+    }
+
+    /// Forgets that parity is wrong which was encoded again, all of it, and found to be the same; returns how many shards that
+    /// was said of.
+    ///
+    /// # Errors
+    /// As for [`Self::record_damage`].
+    pub fn clear_encoding_damage(
+        &mut self,
+        right: &[(ShardOwner, ShardIndex, ShardAddress)],
+    ) -> Result<u64, CatalogError> {
+        self.clear_where(right, |kind| !kind.is_told_by_hashes())
+    }
+
+    fn clear_where(
+        &mut self,
+        whole: &[(ShardOwner, ShardIndex, ShardAddress)],
+        is_cleared: impl Fn(DamageKind) -> bool,
     ) -> Result<u64, CatalogError> {
         if self.row_counts()?.get(CatalogTable::Damage) == 0 {
             return Ok(0);
@@ -94,7 +115,8 @@ impl CatalogWriter {
                 let Some(block) = writer.block_at(owner, shard, address)? else {
                     continue;
                 };
-                if writer.take_damage(block.id, shard)? {
+                let known = writer.damage_of_shard(block.id, shard)?;
+                if known.is_some_and(|known| is_cleared(known.kind)) && writer.take_damage(block.id, shard)? {
                     cleared += 1;
                     changed.insert(block.id, block);
                 }
@@ -185,7 +207,7 @@ impl CatalogWriter {
         let known = known.filter(|known| known.address == found.address);
         let mut damage = found.clone();
         if let Some(known) = &known {
-            if knowledge == Knowledge::Part {
+            if knowledge == Knowledge::Part || !known.kind.is_told_by_hashes() {
                 damage.add(known);
             }
             damage.since = known.since;
@@ -235,6 +257,7 @@ impl CatalogWriter {
                 DamageKind::Misplaced => &mut counters.misplaced,
                 DamageKind::IoError => &mut counters.io_error,
                 DamageKind::Missing => &mut counters.missing,
+                DamageKind::Encoding => &mut counters.encoding,
             };
             *count = count.saturating_add(1);
         })

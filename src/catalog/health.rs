@@ -43,7 +43,7 @@ pub struct DamageRecord {
 
 impl DamageRecord {
     /// Adds what else was found of the same shard at the same address.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.columns.union_with(&other.columns);
         (self.part, self.kind) = (self.part, self.kind).max((other.part, other.kind));
         self.since = self.since.min(other.since);
@@ -145,6 +145,8 @@ pub struct VolumeCounters {
     pub io_error: u64,
     /// Shards whose extent was gone or too short.
     pub missing: u64,
+    /// Parity shards that were encoded wrongly.
+    pub encoding: u64,
     /// Damaged shards that were written anew elsewhere.
     pub repaired_shards: u64,
     /// Bytes of the frames that were written for them.

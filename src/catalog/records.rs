@@ -105,8 +105,11 @@ pub struct Relocation {
     pub shard: ShardIndex,
     /// Where it lies.
     pub from: ShardAddress,
-    /// Where the new frame is, as long as the old one and with the same digest.
+    /// Where the new frame is, as long as the old one.
     pub to: ShardAddress,
+    /// Its digest, where that is another: of parity that was encoded wrongly, and was encoded again. Otherwise the new frame holds
+    /// what the old one held, or should have.
+    pub digest: Option<ShardDigest>,
 }
 
 /// Where a shard lies.

@@ -15,6 +15,7 @@ impl CatalogWriter {
     ///
     /// # Errors
     /// [`ShardElsewhere`](CatalogError::ShardElsewhere) when one does not lie where it is said to,
+    /// [`DigestOfData`](CatalogError::DigestOfData) when one that is no parity is to get another digest,
     /// [`AddressTaken`](CatalogError::AddressTaken), [`UnknownExtent`](CatalogError::UnknownExtent) and
     /// [`BehindExtentEnd`](CatalogError::BehindExtentEnd); all of them spoil the transaction.
     pub fn relocate(&mut self, relocations: &[Relocation]) -> Result<(), CatalogError> {
@@ -95,10 +96,19 @@ impl CatalogWriter {
         if record.address() != relocation.from {
             return Err(elsewhere(relocation));
         }
+        let is_parity = !block.geometry.shape().is_replication() && !block.geometry.is_data(relocation.shard);
+        if relocation.digest.is_some() && !is_parity {
+            return Err(CatalogError::DigestOfData {
+                shard: relocation.shard,
+                extent: relocation.from.extent,
+                offset: relocation.from.offset,
+            });
+        }
         let old = *record;
         *record = ShardRecord {
             extent: relocation.to.extent,
             offset: relocation.to.offset,
+            digest: relocation.digest.unwrap_or(old.digest),
             ..old
         };
         let new = *record;

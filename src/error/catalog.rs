@@ -204,6 +204,16 @@ pub enum CatalogError {
         /// Offset of its frame there.
         offset: u64,
     },
+    /// Only parity can come to hold other bytes: those of data, and of their copies, follow from the root of the file.
+    #[error("shard {shard} in extent {extent} at {offset} holds data, so its digest is for good")]
+    DigestOfData {
+        /// Position of the shard in its block.
+        shard: crate::units::ShardIndex,
+        /// Where it lies.
+        extent: ExtentId,
+        /// Offset of its frame there.
+        offset: u64,
+    },
     /// The commit has a descriptor already.
     #[error("commit {commit} has a descriptor already")]
     DescriptorTaken {

@@ -24,4 +24,13 @@ pub enum DamageKind {
     IoError,
     /// The extent is gone, or ends before them.
     Missing,
+    /// Parity that matches its hash, and is not what its data encode to: it was wrong when it was hashed.
+    Encoding,
+}
+
+impl DamageKind {
+    /// Says whether reading a frame, and comparing it with its hashes, shows such damage.
+    pub const fn is_told_by_hashes(self) -> bool {
+        !matches!(self, Self::Encoding)
+    }
 }

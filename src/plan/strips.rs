@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::{
     geometry::BlockGeometry,
-    units::{BlockIndex, ColumnIndex},
+    units::{BlockIndex, ColumnIndex, ShardIndex, to_usize},
 };
 
 /// A run of columns of one block: the unit of work of a pipeline.
@@ -22,6 +22,21 @@ impl Strip {
     /// Returns the columns in order.
     pub fn columns(&self) -> impl Iterator<Item = ColumnIndex> + use<> {
         self.columns.clone().map(ColumnIndex::new)
+    }
+
+    /// Returns where a leaf stands among the leaves that a shard has in the strip, one after another; nowhere, which is empty, when
+    /// the shard has none in that column.
+    pub fn leaf_in_row(
+        &self,
+        geometry: &BlockGeometry,
+        shard: ShardIndex,
+        column: ColumnIndex,
+    ) -> Range<usize> {
+        let Some(leaf) = geometry.leaf_range(shard, column) else {
+            return 0..0;
+        };
+        let start = to_usize(u64::from(column.get() - self.columns.start) * geometry.leaf().bytes());
+        start..start + to_usize(leaf.len())
     }
 }
 

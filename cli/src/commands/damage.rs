@@ -129,6 +129,7 @@ impl FindingLine {
                 DamageKind::Missing => "missing",
                 DamageKind::IoError => "io_error",
                 DamageKind::Misplaced => "misplaced",
+                DamageKind::Encoding => "encoding",
             },
             recoverable: finding.is_recoverable,
             part: part_name(finding.part),
@@ -155,6 +156,7 @@ pub(super) fn place_and_fault(finding: &Finding) -> String {
         DamageKind::Missing => "is missing",
         DamageKind::IoError => "cannot be read from the disk",
         DamageKind::Misplaced => "belongs elsewhere",
+        DamageKind::Encoding => "is not what the data encode to",
     };
     let runs = finding.columns.runs();
     let columns = if runs.is_empty() {

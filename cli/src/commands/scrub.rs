@@ -33,15 +33,15 @@ use crate::{
 #[command(after_help = "Examples:\n  \
     bfdb scrub\n  \
     bfdb scrub --repair                               and repair what is found\n  \
+    bfdb scrub --deep                                 and trust no parity that it has not encoded itself\n  \
     bfdb scrub --budget 8%                            each night a part; all of it in two weeks\n  \
     bfdb scrub --older-than 30d --rate 100MiB/s       what was not read for a month, slowly\n  \
     bfdb scrub -q || mail -s 'archive damaged' me     speaks only of damage\n\n\
     Exit codes: 0 no damage, or all of it repaired, 4 every byte can still be read, 5 bytes are lost, 7 the budget was used up\n\
     (with --strict-budget).")]
 pub(crate) struct Arguments {
-    /// Look only whether everything is there, and at headers; it does not count as verified
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    depth: Depth,
     /// Repair what is found
     #[arg(long)]
     repair: bool,
@@ -60,6 +60,19 @@ pub(crate) struct Arguments {
     /// Read at most so many bytes a second, such as 100M
     #[arg(long, value_name = "BYTES", value_parser = rate)]
     rate: Option<NonZeroU64>,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+struct Depth {
+    /// Look only whether everything is there, and at headers; it does not count as verified
+    #[arg(long)]
+    quick: bool,
+    /// Encode the parity of every block again and compare; without it of one block in 64, others each time
+    ///
+    /// Hashes bless what was encoded wrongly, by a core or a bit of memory that failed. Reads about twice as much.
+    #[arg(long)]
+    deep: bool,
 }
 
 /// What is read.
@@ -121,10 +134,10 @@ impl Arguments {
             }
         };
         Ok(ScrubOptions {
-            depth: if self.quick {
-                ScrubDepth::Quick
-            } else {
-                ScrubDepth::Full
+            depth: match (self.depth.quick, self.depth.deep) {
+                (true, _) => ScrubDepth::Quick,
+                (false, true) => ScrubDepth::Deep,
+                (false, false) => ScrubDepth::Full,
             },
             selection,
             budget,

@@ -317,7 +317,7 @@ fn status_tells_what_happened_what_is_affected_and_what_to_type() {
     let volume = &status["volumes"][0];
     assert_eq!(
         volume["found"],
-        json!({"checksum": 6, "misplaced": 0, "io_error": 0, "missing": 0})
+        json!({"checksum": 6, "misplaced": 0, "io_error": 0, "missing": 0, "encoding": 0})
     );
     assert_eq!(volume["repaired_shards"], 0);
     let text = place.run(["status"]).expect_code(5);

@@ -35,20 +35,20 @@ use bfdb_fault_injection::{
 
 use super::trial::is_noticed;
 
-const SEED: u64 = 1;
-const NAME: &str = "file";
+pub(super) const SEED: u64 = 1;
+pub(super) const NAME: &str = "file";
 
 /// Of two coded blocks.
-const LEN_BYTES: u64 = 13_000;
+pub(super) const LEN_BYTES: u64 = 13_000;
 
 /// A shard of the first block: its extent, where its frame begins there, and what is where in it.
-struct Shard {
-    path: PathBuf,
-    offset: u64,
-    layout: FrameLayout,
+pub(super) struct Shard {
+    pub(super) path: PathBuf,
+    pub(super) offset: u64,
+    pub(super) layout: FrameLayout,
 }
 
-fn name() -> FileName {
+pub(super) fn name() -> FileName {
     NAME.parse().expect("a name")
 }
 
@@ -64,7 +64,7 @@ fn stored() -> SimulatedStorage {
 }
 
 /// Reads the file back.
-fn is_right(disk: &SimulatedStorage) -> Result<(), Violation> {
+pub(super) fn is_right(disk: &SimulatedStorage) -> Result<(), Violation> {
     let broken = |error: &dyn std::error::Error| Promise::Content.broken(error);
     let opened = open_on(&disk.machine(SEED), Access::Read);
     let (archive, _) = opened.map_err(|error| Promise::Opens.broken(error))?;
@@ -81,7 +81,7 @@ fn is_right(disk: &SimulatedStorage) -> Result<(), Violation> {
 }
 
 /// Looks up where the shards of the first block lie.
-fn shards(disk: &SimulatedStorage) -> Vec<Shard> {
+pub(super) fn shards(disk: &SimulatedStorage) -> Vec<Shard> {
     let storage: Arc<dyn Storage> = Arc::new(disk.clone());
     let check = Check::WhenSmall {
         file_len_bytes: u64::MAX,
@@ -108,7 +108,7 @@ fn extent_path(extent: u64) -> PathBuf {
     Path::new(ROOT).join(format!("volumes/v0/extents/{extent:08}.bfx"))
 }
 
-fn flip_bit(disk: &SimulatedStorage, path: &Path, offset: u64) {
+pub(super) fn flip_bit(disk: &SimulatedStorage, path: &Path, offset: u64) {
     let file = disk.open(path, FileAccess::ReadWrite).expect("a file");
     let mut byte = [0];
     file.read_exact_at(offset, &mut byte).expect("a byte");

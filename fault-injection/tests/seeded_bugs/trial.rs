@@ -151,6 +151,17 @@ pub(crate) fn is_noticed(bug: SeededBug, check: fn() -> Result<(), Violation>, p
     assert!(without.is_ok(), "without a bug: {without:?}");
 }
 
+/// Does something with a bug of the engine, and something with what came of it without.
+pub(crate) fn made_with<M, R>(bug: SeededBug, make: impl FnOnce() -> M, check: impl FnOnce(M) -> R) -> R {
+    let made = {
+        let _alone = ENGINE.write().unwrap_or_else(PoisonError::into_inner);
+        let _switched = switch_on(bug);
+        make()
+    };
+    let _shared = ENGINE.read().unwrap_or_else(PoisonError::into_inner);
+    check(made)
+}
+
 /// A scenario that is played on a storage with rules. Whoever checks an image gets a storage that works.
 struct OnSpoiledStorage {
     scenario: Box<dyn Scenario>,

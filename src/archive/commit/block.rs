@@ -181,6 +181,9 @@ impl BlockInFlight {
         let mut slices = vec![vec![0; slice_len]; usize::from(parity)];
         let mut outputs: Vec<&mut [u8]> = slices.iter_mut().map(Vec::as_mut_slice).collect();
         encoder.encode(slice_len, &tables, &mut outputs);
+        if is_on(SeededBug::TableColumnWrong) {
+            outputs[0][0] ^= 1;
+        }
         for (shard, slice) in (data..).map(ShardIndex::new).zip(&slices) {
             let range = self
                 .geometry

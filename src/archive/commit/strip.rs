@@ -10,6 +10,7 @@ use crate::{
     error::CommitError,
     geometry::{BlockGeometry, FileGeometry},
     plan::Strip,
+    seeded_bugs::{SeededBug, is_on},
     units::{CodeShape, ColumnIndex, LeafLen, ShardIndex, to_u64, to_usize},
 };
 
@@ -103,6 +104,7 @@ impl StripBench {
                 .map(|row| &mut row[start..start + slice_len])
                 .collect();
             self.encoder.encode(slice_len, &slices, &mut outputs);
+            spoil_parity(column, &mut outputs);
             for (slice, shard) in outputs.iter().zip(geometry.shards().skip(data_shards)) {
                 block.hash_leaves(shard, column, slice);
             }
@@ -120,6 +122,18 @@ impl StripBench {
             }
         }
         Ok(())
+    }
+}
+
+/// Encodes wrongly: for seeded bugs alone.
+fn spoil_parity(column: ColumnIndex, parity: &mut [&mut [u8]]) {
+    let count = match () {
+        () if is_on(SeededBug::OneParityWrong) => 1,
+        () if is_on(SeededBug::AllParityWrong) => parity.len(),
+        () => 0,
+    };
+    if column == ColumnIndex::new(0) {
+        parity[..count].iter_mut().for_each(|slice| slice[0] ^= 1);
     }
 }
 

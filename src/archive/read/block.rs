@@ -13,7 +13,7 @@ use crate::{
         observer::{DamageKind, DamagePart, Event, Finding, Observer},
         volumes::Volumes,
     },
-    catalog::{BlockRecord, ShardRecord},
+    catalog::{BlockRecord, DamageRecord, ShardOwner, ShardRecord},
     codec::ColumnDecoder,
     error::VolumeError,
     format::FrameLayout,
@@ -21,7 +21,7 @@ use crate::{
     merkle::{LeafHash, LeafTable, hash_data_leaf, hash_parity_leaf},
     plan::ColumnSet,
     seeded_bugs::{SeededBug, is_on},
-    units::{ColumnIndex, FileName, ShardIndex, VolumeId, to_u64, to_usize},
+    units::{ColumnIndex, FileName, ShardIndex, Timestamp, VolumeId, to_u64, to_usize},
 };
 
 /// A block, ready to be read by several workers.
@@ -276,6 +276,26 @@ impl BlockReader {
             let met = Met { part, kind, columns };
             observer.event(Event::Damage(&self.finding(shard, &met)));
         }
+    }
+
+    /// Puts damage of a shard into what the catalog notes; `None` for one that is absent.
+    pub(in crate::archive) fn damage_of(
+        &self,
+        owner: ShardOwner,
+        shard: ShardIndex,
+        met: Met,
+        since: Timestamp,
+    ) -> Option<DamageRecord> {
+        Some(DamageRecord {
+            owner,
+            block: self.record.id,
+            shard,
+            address: self.shard(shard)?.address(),
+            columns: met.columns,
+            part: met.part,
+            kind: met.kind,
+            since,
+        })
     }
 
     /// Puts damage of a shard that is present into what observers are told.

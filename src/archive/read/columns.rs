@@ -3,7 +3,7 @@
 use core::ops::Range;
 use std::sync::PoisonError;
 
-use super::BlockReader;
+use super::{BlockReader, decoding::DecodedLeaf};
 use crate::{
     archive::observer::Observer,
     codec::ColumnDecoder,
@@ -70,11 +70,12 @@ impl BlockReader {
                     })
                 })
                 .collect();
-            let restored = self.decode(&mut decoder, column, &present, observer);
-            let is_restored = |shard: &ShardIndex| restored.iter().any(|leaf| leaf.0 == *shard);
+            let mut restored = self.decode_column(&mut decoder, column, &present, observer);
+            restored.retain(|leaf| leaf.is_proven);
+            let is_restored = |shard: &ShardIndex| restored.iter().any(|leaf| leaf.shard == *shard);
             let gone = wanted.into_iter().filter(|shard| !is_restored(shard));
             lost.extend(gone.map(|shard| self.lost_leaf(shard, column, &present, observer)));
-            for (shard, bytes) in restored {
+            for DecodedLeaf { shard, bytes, .. } in restored {
                 rows[shard.as_usize()][start..start + bytes.len()].copy_from_slice(&bytes);
             }
         }
@@ -101,7 +102,7 @@ impl BlockReader {
         }
         let enough = usize::from(self.geometry().shape().data());
         let mut good = 0;
-        let slices: Vec<Option<Vec<u8>>> = self
+        let mut slices: Vec<Option<Vec<u8>>> = self
             .geometry()
             .shards()
             .map(|other| {
@@ -113,18 +114,29 @@ impl BlockReader {
                 slice
             })
             .collect();
-        let present: Vec<Option<&[u8]>> = slices.iter().map(Option::as_deref).collect();
+        let mut present: Vec<Option<&[u8]>> = slices.iter().map(Option::as_deref).collect();
         let mut decoder = self.take_decoder();
-        let restored = self.decode(&mut decoder, column, &present, observer);
+        let first = self.attempt(&mut decoder, column, &present, observer);
+        let mut restored = first.leaves;
+        if first.has_contradiction {
+            // Parity is wrong that its hash says is right; now all of the column is needed.
+            for (other, slice) in self.geometry().shards().zip(&mut slices) {
+                if other != shard && slice.is_none() {
+                    *slice = self.column_slice(other, column, observer);
+                }
+            }
+            present = slices.iter().map(Option::as_deref).collect();
+            restored = self.decode_column(&mut decoder, column, &present, observer);
+        }
         self.give_decoder(decoder);
         let mut is_restored = false;
         let mut kept = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
-        for (other, bytes) in restored {
-            if other == shard {
-                into.copy_from_slice(&bytes);
+        for leaf in restored.into_iter().filter(|leaf| leaf.is_proven) {
+            if leaf.shard == shard {
+                into.copy_from_slice(&leaf.bytes);
                 is_restored = true;
             } else {
-                kept.insert((other, column), bytes);
+                kept.insert((leaf.shard, column), leaf.bytes);
             }
         }
         drop(kept);
@@ -152,34 +164,6 @@ impl BlockReader {
             .then_some(bytes)
     }
 
-    /// Decodes one column and returns the missing data leaves that match their hash; none when too many are missing.
-    fn decode(
-        &self,
-        decoder: &mut ColumnDecoder,
-        column: ColumnIndex,
-        present: &[Option<&[u8]>],
-        observer: &dyn Observer,
-    ) -> Vec<(ShardIndex, Vec<u8>)> {
-        let geometry = self.geometry();
-        let slice_len = to_usize(geometry.slice_len_bytes(column));
-        let mut restored = Vec::new();
-        let decoded = decoder.decode(slice_len, present, |shard, bytes| {
-            if let Some(range) = geometry.leaf_range(shard, column) {
-                restored.push((shard, bytes[..to_usize(range.len())].to_vec()));
-            }
-        });
-        if decoded.is_err() {
-            return Vec::new();
-        }
-        // Verified shards decode to right bytes, unless parity was wrong when it was hashed: so what comes out is checked
-        // like everything else, leaf by leaf, and what cannot be checked is not used.
-        restored.retain(|(shard, bytes)| {
-            self.table(*shard, observer)
-                .is_some_and(|table| table.get(column) == Some(&self.hash(*shard, column, bytes)))
-        });
-        restored
-    }
-
     /// Says why a leaf stays lost.
     fn lost_leaf(
         &self,
@@ -189,9 +173,12 @@ impl BlockReader {
         observer: &dyn Observer,
     ) -> LostLeaf {
         let missing = present.iter().filter(|slice| slice.is_none()).count();
-        let bad = if missing <= usize::from(self.geometry().shape().parity())
-            && self.table(shard, observer).is_none()
-        {
+        let is_decoded = missing <= usize::from(self.geometry().shape().parity());
+        let bad = if is_decoded && self.table(shard, observer).is_some() {
+            // It is not what comes out, whichever parity is taken.
+            let data = usize::from(self.geometry().shape().data());
+            missing + present[data..].iter().flatten().count()
+        } else if is_decoded {
             // The column decodes, but nothing is left to check this leaf with. The same shards lack their tables for every
             // leaf of the block, and to find that out whole shards may have to be hashed.
             *self.lost_tables.get_or_init(|| {
@@ -223,6 +210,6 @@ impl BlockReader {
     }
 }
 
-fn shard_at(index: usize) -> ShardIndex {
+pub(super) fn shard_at(index: usize) -> ShardIndex {
     ShardIndex::new(u16::try_from(index).expect("shards are 16 bits"))
 }

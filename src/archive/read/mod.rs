@@ -2,6 +2,7 @@
 
 mod block;
 mod columns;
+mod decoding;
 mod root;
 mod tables;
 

@@ -4,6 +4,8 @@
 //! have the same one; data shards of a coded block have theirs in the table column as well; and a payload that is whole
 //! proves its own.
 
+use std::collections::BTreeMap;
+
 use super::BlockReader;
 use crate::{
     archive::observer::{DamageKind, DamagePart, Observer},
@@ -133,6 +135,26 @@ impl BlockReader {
         self.read_payload(self.shard(other)?, other, range.start(), &mut bytes)
             .ok()?;
         (table.get(column) == Some(&hash_parity_leaf(&bytes))).then_some(bytes)
+    }
+
+    /// Encodes the leaf tables of the data shards, those of `known` as they are there: what each parity shard has to have in the
+    /// table column. `None` where a table cannot be had.
+    pub(in crate::archive) fn encode_table_column(
+        &self,
+        column: ColumnIndex,
+        known: &BTreeMap<ShardIndex, LeafTable>,
+    ) -> Option<Vec<Vec<u8>>> {
+        let data = (0..self.geometry().shape().data()).map(ShardIndex::new);
+        let tables = data.map(|shard| {
+            if !self.geometry().is_present(shard) {
+                return Some(Vec::new());
+            }
+            let table = known.get(&shard).or_else(|| self.table(shard, &()));
+            table.map(LeafTable::to_bytes)
+        });
+        let tables = tables.collect::<Option<Vec<Vec<u8>>>>()?;
+        let tables: Vec<&[u8]> = tables.iter().map(Vec::as_slice).collect();
+        Some(self.encode_column(&mut self.encoder(), column, &tables))
     }
 
     /// Hashes a whole shard; when the digest of the hashes is right, so is every leaf, whatever became of the tables.

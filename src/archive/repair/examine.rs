@@ -1,7 +1,7 @@
 //! Looking at blocks that are known to be damaged, before anything is written.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -10,6 +10,7 @@ use crate::{
     archive::{
         commit::BlockIdentity,
         describe::name_of,
+        encoding::{ParityCheck, buffer_len_bytes, check_parity},
         inspect::{Task, inspect_shard},
         observer::Observer,
         read::{BlockReader, Met},
@@ -19,7 +20,7 @@ use crate::{
     error::{CatalogError, RepairError},
     format::FrameKind,
     geometry::BlockGeometry,
-    plan::{BlockVerdict, DamageMap, RepairPlan},
+    plan::{BlockVerdict, ColumnSet, DamageKind, DamageMap, DamagePart, RepairPlan},
     units::{
         BlockId, ByteRange, CommitId, ExtentId, FileId, FileName, ShardIndex, Timestamp, VolumeId, to_u64,
     },
@@ -38,6 +39,8 @@ pub(super) struct DamagedBlockWork {
     /// What was found of it, once it was looked at; findings say what to note.
     found: Vec<DamageRecord>,
     whole: Vec<ShardIndex>,
+    /// Parity that was thought to be encoded wrongly, and is not.
+    right: Vec<ShardIndex>,
 }
 
 impl DamagedBlockWork {
@@ -86,6 +89,7 @@ impl DamagedBlockWork {
             known,
             found: Vec::new(),
             whole: Vec::new(),
+            right: Vec::new(),
         }))
     }
 
@@ -209,6 +213,20 @@ impl DamagedBlockWork {
         shards.filter_map(|&shard| Some((self.owner, shard, *self.shard(shard)?)))
     }
 
+    /// Returns the parity shards that were encoded again and turned out to be right, each where it lies.
+    pub(super) fn right(&self) -> impl Iterator<Item = (ShardOwner, ShardIndex, ShardRecord)> {
+        let shards = self.right.iter();
+        shards.filter_map(|&shard| Some((self.owner, shard, *self.shard(shard)?)))
+    }
+
+    /// Returns the columns in which parity is not what its data encode to, whatever its hashes say.
+    pub(super) fn mistrusted(&self) -> BTreeMap<ShardIndex, ColumnSet> {
+        let wrong = self.found.iter().filter(|damage| is_wrong_parity(damage));
+        wrong
+            .map(|damage| (damage.shard, damage.columns.clone()))
+            .collect()
+    }
+
     /// Makes the record of damage in one of its shards.
     pub(super) fn damage_of(&self, shard: ShardIndex, found: Met, since: Timestamp) -> Option<DamageRecord> {
         let address = self.shard(shard)?.address();
@@ -234,6 +252,33 @@ impl DamagedBlockWork {
             None => self.whole.push(shard),
         }
     }
+
+    /// Adds what has come of encoding parity again. What could not be compared stays as wrong as it was said to be.
+    fn add_parity(&mut self, check: &ParityCheck, now: Timestamp) {
+        let (right, still): (Vec<&DamageRecord>, Vec<&DamageRecord>) = (self.known.iter())
+            .filter(|damage| is_wrong_parity(damage))
+            .partition(|damage| check.right.contains(&damage.shard));
+        let mut wrong: Vec<DamageRecord> = still.into_iter().cloned().collect();
+        wrong.extend(check.wrong.iter().filter_map(|(shard, columns)| {
+            let found = Met {
+                part: DamagePart::Payload,
+                kind: DamageKind::Encoding,
+                columns: columns.clone(),
+            };
+            self.damage_of(*shard, found, now)
+        }));
+        let is_found = |shard: ShardIndex| self.found.iter().any(|damage| damage.shard == shard);
+        let right = right.into_iter().map(|damage| damage.shard);
+        self.right = right.filter(|shard| !is_found(*shard)).collect();
+        for damage in wrong {
+            self.whole.retain(|shard| *shard != damage.shard);
+            match self.found.iter_mut().find(|found| found.shard == damage.shard) {
+                Some(found) => found.add(&damage),
+                None => self.found.push(damage),
+            }
+        }
+        self.found.sort_by_key(|damage| damage.shard);
+    }
 }
 
 /// Reads the frames that are known to be damaged, all of each: what is known may be what a read happened to meet, or no more.
@@ -244,15 +289,18 @@ pub(super) fn examine(
 ) -> Result<(), RepairError> {
     let mut tasks: Vec<(usize, Task)> = Vec::new();
     for (index, work) in batch.iter_mut().enumerate() {
-        (work.found, work.whole) = (Vec::new(), Vec::new());
+        (work.found, work.whole, work.right) = (Vec::new(), Vec::new(), Vec::new());
         let block = work.reader(shared);
-        tasks.extend(work.known.iter().map(|damage| {
+        // Once for each block.
+        let wrong = work.known.iter().position(is_wrong_parity);
+        tasks.extend(work.known.iter().enumerate().map(|(position, damage)| {
             let task = Task {
                 block: Arc::clone(&block),
                 owner: work.owner,
                 name: work.name.clone(),
                 descriptor: work.descriptor(),
                 shard: damage.shard,
+                checks_parity: wrong == Some(position),
             };
             (index, task)
         }));
@@ -265,19 +313,32 @@ pub(super) fn examine(
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((index, task)) = next else { break };
             let one = inspect_shard(shared, &task).to_record(&task, now);
+            let parity = task.checks_parity.then(|| {
+                let mut buffer = vec![0; buffer_len_bytes(task.block.geometry())];
+                check_parity(&task.block, &mut buffer)
+            });
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            found.push((index, task.shard, one));
+            found.push((index, task.shard, one, parity));
         }
     });
     if observer.is_cancelled() {
         return Err(RepairError::Cancelled);
     }
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    found.sort_by_key(|(index, shard, _)| (*index, *shard));
-    for (index, shard, one) in found {
-        batch[index].add(shard, one);
+    found.sort_by_key(|(index, shard, ..)| (*index, *shard));
+    for (index, shard, one, _) in &mut found {
+        batch[*index].add(*shard, one.take());
+    }
+    for (index, _, _, parity) in found {
+        if let Some(check) = parity {
+            batch[index].add_parity(&check, now);
+        }
     }
     Ok(())
+}
+
+const fn is_wrong_parity(damage: &DamageRecord) -> bool {
+    matches!(damage.kind, DamageKind::Encoding)
 }
 
 fn map_of(geometry: &BlockGeometry, damage: &[DamageRecord]) -> DamageMap {

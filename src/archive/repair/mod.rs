@@ -259,6 +259,7 @@ impl Pass<'_> {
                     (work.reader(self.shared), work.owner(), identity),
                     donor,
                     frames.into_iter(),
+                    &work.mistrusted(),
                 )
             })
             .collect();

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     archive::{
+        encoding::{buffer_len_bytes, check_parity},
         inspect::{Task, inspect_shard},
         owned::OwnedExtents,
         publication,
@@ -36,9 +37,15 @@ pub(super) fn note_findings(shared: &Shared, batch: &[DamagedBlockWork]) -> Resu
         .flat_map(DamagedBlockWork::whole)
         .map(|(owner, shard, record)| (owner, shard, record.address()))
         .collect();
+    let right: Vec<_> = batch
+        .iter()
+        .flat_map(DamagedBlockWork::right)
+        .map(|(owner, shard, record)| (owner, shard, record.address()))
+        .collect();
     let mut writer = shared.catalog.write()?;
+    let cleared = writer.clear_encoding_damage(&right)?;
     let news = writer.record_damage(&found, Knowledge::Whole)?;
-    let cleared = writer.clear_damage(&whole)?;
+    let cleared = cleared + writer.clear_damage(&whole)?;
     if news + cleared > 0 {
         writer.commit()?;
     }
@@ -65,6 +72,14 @@ pub(super) fn note_what_was_met(
                 kind: DamageKind::Checksum,
             };
             found.extend(work.damage_of(shard, bad, now));
+            again.insert(work.id());
+        }
+        let wrong = block.reader.take_met().into_iter();
+        for (shard, met) in wrong.filter(|(shard, met)| met.kind == DamageKind::Encoding && is_news(*shard)) {
+            found.extend(work.damage_of(shard, met, now));
+            again.insert(work.id());
+        }
+        if block.waits_for_data() {
             again.insert(work.id());
         }
     }
@@ -114,8 +129,12 @@ fn read_frame_back(shared: &Arc<Shared>, block: &BlockRebuild, rebuilt: &Rebuilt
         name: name.clone(),
         descriptor: None,
         shard: rebuilt.shard,
+        checks_parity: false,
     };
-    if is_there && inspect_shard(shared, &task).finding.is_none() {
+    let is_whole = || inspect_shard(shared, &task).finding.is_none();
+    // No digest that was known before says so of parity that was encoded again.
+    let is_right = || !rebuilt.has_new_digest || is_encoded_rightly(&task);
+    if is_there && is_whole() && is_right() {
         return Ok(());
     }
     Err(RepairError::ReadBack {
@@ -123,6 +142,12 @@ fn read_frame_back(shared: &Arc<Shared>, block: &BlockRebuild, rebuilt: &Rebuilt
         block: block.reader.record().index,
         shard: rebuilt.shard,
     })
+}
+
+fn is_encoded_rightly(task: &Task) -> bool {
+    let mut buffer = vec![0; buffer_len_bytes(task.block.geometry())];
+    let check = check_parity(&task.block, &mut buffer);
+    !check.wrong.contains_key(&task.shard)
 }
 
 /// Publishes new addresses, of each shard that still lies where it did; returns which those are.
@@ -150,6 +175,7 @@ pub(super) fn publish<'a>(
                 shard: rebuilt.shard,
                 from: rebuilt.from,
                 to: rebuilt.record.address(),
+                digest: rebuilt.has_new_digest.then_some(rebuilt.record.digest),
             });
             published.push((block, rebuilt));
         }

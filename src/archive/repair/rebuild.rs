@@ -1,7 +1,8 @@
 //! Making the frames of damaged shards anew: good leaves are copied, bad ones come out of the rest of their column.
 //!
 //! I7: nothing is believed here. Leaves that are read match their hash; what comes out of a column, or from a donor, counts
-//! only when the digest of the whole new frame is the one that the catalog has.
+//! only when the digest of the whole new frame is the one that the catalog has. Parity that was encoded wrongly gets another
+//! digest: of it nothing counts but leaves that were right, and what data encode to that all match their hashes.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +21,7 @@ use crate::{
         team::Member,
     },
     catalog::{ShardAddress, ShardOwner, ShardRecord},
-    codec::ColumnDecoder,
+    codec::{ColumnDecoder, ColumnEncoder},
     error::CommitError,
     geometry::BlockGeometry,
     merkle::{HASH_LEN_BYTES, LeafHash, LeafTable},
@@ -49,6 +50,8 @@ pub(super) struct Target {
     pub(super) shard: ShardIndex,
     pub(super) frame: FrameTarget,
     pub(super) hashes: Mutex<Vec<LeafHash>>,
+    /// Columns in which it is wrong, whatever its hashes say.
+    pub(super) mistrusted: ColumnSet,
     /// A leaf of it cannot be had.
     has_failed: AtomicBool,
 }
@@ -60,11 +63,13 @@ pub(super) struct Rebuilt {
     pub(super) from: ShardAddress,
     /// Where it lies now.
     pub(super) record: ShardRecord,
+    /// It holds other bytes than the old one was said to.
+    pub(super) has_new_digest: bool,
 }
 
 /// One thread's working space.
 pub(super) struct Bench {
-    decoders: BTreeMap<(u16, u16), ColumnDecoder>,
+    coders: BTreeMap<(u16, u16), (ColumnDecoder, ColumnEncoder)>,
 }
 
 impl BlockRebuild {
@@ -72,6 +77,7 @@ impl BlockRebuild {
         (reader, owner, identity): (Arc<BlockReader>, ShardOwner, BlockIdentity),
         donor: Option<DonorFile>,
         frames: impl Iterator<Item = (ShardIndex, FrameTarget)>,
+        mistrusted: &BTreeMap<ShardIndex, ColumnSet>,
     ) -> Self {
         let geometry = *reader.geometry();
         let target = |(shard, frame)| {
@@ -80,6 +86,7 @@ impl BlockRebuild {
                 shard,
                 frame,
                 hashes: Mutex::new(vec![LeafHash::from_bytes([0; HASH_LEN_BYTES]); leaves]),
+                mistrusted: mistrusted.get(&shard).cloned().unwrap_or_default(),
                 has_failed: AtomicBool::new(false),
             }
         };
@@ -135,6 +142,14 @@ impl BlockRebuild {
         locked(&self.rebuilt).clone()
     }
 
+    /// Says whether parity that was encoded wrongly could not be encoded again, and may be now that other shards are whole.
+    pub(super) fn waits_for_data(&self) -> bool {
+        let rebuilt = self.rebuilt();
+        let is_rebuilt = |target: &Target| rebuilt.iter().any(|done| done.shard == target.shard);
+        !rebuilt.is_empty()
+            && (self.targets.iter()).any(|target| target.gets_a_new_digest() && !is_rebuilt(target))
+    }
+
     /// Returns the bad leaves that were met in shards that nobody knew to be damaged.
     pub(super) fn met(&self) -> BTreeMap<ShardIndex, ColumnSet> {
         locked(&self.met).clone()
@@ -163,7 +178,7 @@ impl BlockRebuild {
                 if bad.contains(column) {
                     still.insert(column);
                 } else {
-                    let range = leaf_in_row(&geometry, first, strip, column);
+                    let range = strip.leaf_in_row(&geometry, first, column);
                     row[range.clone()].copy_from_slice(&other[range]);
                 }
             }
@@ -200,6 +215,12 @@ impl BlockRebuild {
             }
             let len = reader.run_len(shard, columns.clone());
             bad[index] = reader.read_verified(shard, columns, &mut rows[index][..len], &());
+            if let Some(target) = self.target(shard) {
+                let wrong = strip
+                    .columns()
+                    .filter(|column| target.mistrusted.contains(*column));
+                wrong.for_each(|column| bad[index].insert(column));
+            }
             if geometry.is_data(shard) {
                 self.take_from_donor(strip, (shard, &mut bad[index]), rows[index]);
             }
@@ -240,29 +261,44 @@ impl BlockRebuild {
                 if !has_leaf(shard) {
                     return Some(&[][..]);
                 }
-                let leaf = leaf_in_row(&geometry, shard, strip, column);
+                let leaf = strip.leaf_in_row(&geometry, shard, column);
                 (!bad[index].contains(column)).then(|| &rows[index][leaf])
             })
             .collect();
+        let (decoder, encoder) = bench.coders(&geometry);
+        let decoded = self.reader.decode_column(decoder, column, &present, &());
+        let is_proven = decoded.iter().all(|leaf| leaf.is_proven);
+        let data = usize::from(geometry.shape().data());
+        let data_leaves = present[..data].iter().zip(0..).map(|(leaf, shard)| {
+            let restored = || decoded.iter().find(|leaf| leaf.shard.get() == shard);
+            leaf.or_else(|| restored().map(|leaf| leaf.bytes.as_slice()))
+        });
+        let data_leaves: Option<Vec<&[u8]>> = data_leaves.collect();
+        let mut encoded: Option<Vec<Vec<u8>>> = None;
         let mut restored: Vec<(ShardIndex, Vec<u8>)> = Vec::new();
-        let slice_len = to_usize(geometry.slice_len_bytes(column));
-        let decoded = bench
-            .decoder(&geometry)
-            .reconstruct(slice_len, &present, |shard, bytes| {
-                if self.target(shard).is_some() {
-                    restored.push((shard, bytes.to_vec()));
-                }
-            });
-        if decoded.is_err() {
-            let is_bad = |target: &&Target| bad[target.shard.as_usize()].contains(column);
-            for target in self.targets.iter().filter(is_bad) {
-                target.has_failed.store(true, Ordering::Relaxed);
+        let is_bad = |target: &&Target| bad[target.shard.as_usize()].contains(column);
+        for target in self.targets.iter().filter(is_bad) {
+            let leaf = if geometry.is_data(target.shard) {
+                let mut leaves = decoded.iter();
+                let leaf = leaves.find(|leaf| leaf.shard == target.shard);
+                leaf.map(|leaf| leaf.bytes.clone())
+            } else if let Some(leaves) = &data_leaves
+                && (is_proven || !target.mistrusted.contains(column))
+            {
+                let slices =
+                    encoded.get_or_insert_with(|| self.reader.encode_column(encoder, column, leaves));
+                Some(slices[target.shard.as_usize() - data].clone())
+            } else {
+                None
+            };
+            match leaf {
+                Some(bytes) => restored.push((target.shard, bytes)),
+                None => target.has_failed.store(true, Ordering::Relaxed),
             }
         }
         for (shard, bytes) in restored {
-            let leaf = leaf_in_row(&geometry, shard, strip, column);
-            let len = leaf.len();
-            rows[shard.as_usize()][leaf].copy_from_slice(&bytes[..len]);
+            let leaf = strip.leaf_in_row(&geometry, shard, column);
+            rows[shard.as_usize()][leaf].copy_from_slice(&bytes);
         }
     }
 
@@ -275,7 +311,7 @@ impl BlockRebuild {
         let mut still = ColumnSet::default();
         for column in missing.iter() {
             let place = geometry.leaf_range_in_file(shard, column);
-            let leaf = &mut row[leaf_in_row(&geometry, shard, strip, column)];
+            let leaf = &mut row[strip.leaf_in_row(&geometry, shard, column)];
             let has_leaf = place.is_some_and(|range| donor.read_at(range.start(), leaf));
             // Without a table the digest of the frame decides.
             let is_right = self
@@ -301,7 +337,7 @@ impl BlockRebuild {
             .columns()
             .filter(|column| column.get() < geometry.leaf_count(target.shard))
         {
-            let leaf = &bytes[leaf_in_row(geometry, target.shard, strip, column)];
+            let leaf = &bytes[strip.leaf_in_row(geometry, target.shard, column)];
             hashes[column.as_usize()] = hash_leaf_of(geometry, target.shard, column, leaf);
         }
         Ok(range.len())
@@ -316,7 +352,7 @@ impl BlockRebuild {
             if geometry.is_data(target.shard) || geometry.table_column().is_none() {
                 let table = LeafTable::new(locked(&target.hashes).clone());
                 // A wrong one must not get into the table column.
-                if self.has_digest(target.shard, &table) {
+                if target.gets_a_new_digest() || self.has_digest(target.shard, &table) {
                     tables.insert(target.shard, table);
                 }
             }
@@ -324,7 +360,9 @@ impl BlockRebuild {
         self.write_table_column(&mut tables)?;
         for target in self.targets.iter().filter(has_all_leaves) {
             let table = tables.get(&target.shard);
-            let Some(table) = table.filter(|table| self.has_digest(target.shard, table)) else {
+            let is_right =
+                |table: &&LeafTable| target.gets_a_new_digest() || self.has_digest(target.shard, table);
+            let Some(table) = table.filter(is_right) else {
                 continue;
             };
             let about = (&self.identity, &geometry, target.shard);
@@ -333,6 +371,7 @@ impl BlockRebuild {
                 shard: target.shard,
                 from: self.record(target.shard).address(),
                 record,
+                has_new_digest: target.gets_a_new_digest(),
             });
         }
         Ok(())
@@ -362,21 +401,26 @@ impl Target {
     pub(super) fn is_going_on(&self) -> bool {
         !self.has_failed.load(Ordering::Relaxed)
     }
+
+    /// Says whether it is parity that was encoded wrongly.
+    pub(super) fn gets_a_new_digest(&self) -> bool {
+        !self.mistrusted.is_empty()
+    }
 }
 
 impl Bench {
     pub(super) const fn new() -> Self {
         Self {
-            decoders: BTreeMap::new(),
+            coders: BTreeMap::new(),
         }
     }
 
-    fn decoder(&mut self, geometry: &BlockGeometry) -> &mut ColumnDecoder {
+    fn coders(&mut self, geometry: &BlockGeometry) -> (&mut ColumnDecoder, &mut ColumnEncoder) {
         let shape = geometry.shape();
         let key = (shape.data(), shape.parity());
-        self.decoders
-            .entry(key)
-            .or_insert_with(|| ColumnDecoder::new(shape))
+        let new = || (ColumnDecoder::new(shape), ColumnEncoder::new(shape));
+        let (decoder, encoder) = self.coders.entry(key).or_insert_with(new);
+        (decoder, encoder)
     }
 }
 
@@ -387,20 +431,6 @@ fn strips(geometry: &BlockGeometry) -> impl Iterator<Item = Strip> + use<> {
 /// Returns how many bytes of a shard a strip holds at most.
 fn row_len_bytes(geometry: &BlockGeometry) -> usize {
     to_usize(STRIP_LEN_BYTES.max(geometry.leaf().bytes()))
-}
-
-/// Returns where a leaf stands in the row of its shard.
-fn leaf_in_row(
-    geometry: &BlockGeometry,
-    shard: ShardIndex,
-    strip: &Strip,
-    column: ColumnIndex,
-) -> core::ops::Range<usize> {
-    let range = geometry
-        .leaf_range(shard, column)
-        .expect("the shard has a leaf there");
-    let start = to_usize(u64::from(column.get() - strip.columns.start) * geometry.leaf().bytes());
-    start..start + to_usize(range.len())
 }
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

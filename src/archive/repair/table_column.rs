@@ -4,10 +4,9 @@ use std::{cell::OnceCell, collections::BTreeMap};
 
 use super::rebuild::{BlockRebuild, Target, locked};
 use crate::{
-    codec::ColumnEncoder,
     error::CommitError,
     merkle::{LeafTable, hash_parity_leaf},
-    units::{ColumnIndex, ShardIndex, to_usize},
+    units::{ColumnIndex, ShardIndex},
 };
 
 impl BlockRebuild {
@@ -25,9 +24,11 @@ impl BlockRebuild {
         let is_parity = |target: &&Target| !geometry.is_data(target.shard) && target.is_going_on();
         for target in self.targets.iter().filter(is_parity) {
             let index = target.shard.as_usize() - usize::from(geometry.shape().data());
-            let encode = || encoded.get_or_init(|| self.encode_tables(column, tables));
-            let Some(slice) = self
-                .stored_slice(target.shard, column)
+            let encode = || encoded.get_or_init(|| self.reader.encode_table_column(column, tables));
+            let is_trusted = !target.mistrusted.contains(column);
+            let Some(slice) = is_trusted
+                .then(|| self.stored_slice(target.shard, column))
+                .flatten()
                 .or_else(|| encode().as_ref().map(|slices| slices[index].clone()))
             else {
                 continue;
@@ -49,29 +50,5 @@ impl BlockRebuild {
         let mut slice = vec![0; self.reader.run_len(shard, columns.clone())];
         let bad = self.reader.read_verified(shard, columns, &mut slice, &());
         bad.is_empty().then_some(slice)
-    }
-
-    /// Encodes the leaf tables of the data shards: the slice of each parity shard; `None` where a table cannot be had.
-    fn encode_tables(
-        &self,
-        column: ColumnIndex,
-        tables: &BTreeMap<ShardIndex, LeafTable>,
-    ) -> Option<Vec<Vec<u8>>> {
-        let geometry = *self.reader.geometry();
-        let data = (0..geometry.shape().data()).map(ShardIndex::new);
-        let table_of = |shard: ShardIndex| {
-            if !geometry.is_present(shard) {
-                return Some(Vec::new());
-            }
-            let table = tables.get(&shard).or_else(|| self.reader.table(shard, &()));
-            table.map(LeafTable::to_bytes)
-        };
-        let data_tables = data.map(table_of).collect::<Option<Vec<Vec<u8>>>>()?;
-        let data_tables: Vec<&[u8]> = data_tables.iter().map(Vec::as_slice).collect();
-        let slice_len = to_usize(geometry.slice_len_bytes(column));
-        let mut slices = vec![vec![0; slice_len]; usize::from(geometry.shape().parity())];
-        let mut outputs: Vec<&mut [u8]> = slices.iter_mut().map(Vec::as_mut_slice).collect();
-        ColumnEncoder::new(geometry.shape()).encode(slice_len, &data_tables, &mut outputs);
-        Some(slices)
     }
 }

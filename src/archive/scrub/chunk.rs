@@ -2,10 +2,11 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::pace::Pace;
+use super::{pace::Pace, parity::WhichParity};
 use crate::{
     archive::{
         describe::name_of,
+        encoding::first_parity,
         inspect::{Feed, Task},
         read::BlockReader,
         shared::Shared,
@@ -30,6 +31,7 @@ pub(super) struct Chunk<'a, 'b> {
     pace: &'a mut Pace<'b>,
     extent: ExtentId,
     range: ByteRange,
+    which_parity: WhichParity,
     page: VecDeque<(ShardPlace, Task)>,
     /// Everything before it was looked up.
     looked_up_to: u64,
@@ -45,12 +47,14 @@ impl<'a, 'b> Chunk<'a, 'b> {
         shared: &'a Arc<Shared>,
         pace: &'a mut Pace<'b>,
         (extent, range): (ExtentId, ByteRange),
+        which_parity: WhichParity,
     ) -> Self {
         Self {
             shared,
             pace,
             extent,
             range,
+            which_parity,
             page: VecDeque::new(),
             looked_up_to: range.start(),
             read: Vec::new(),
@@ -72,7 +76,9 @@ impl<'a, 'b> Chunk<'a, 'b> {
             .into_iter()
             .take_while(|place| place.offset < self.range.end())
         {
-            let task = task(self.shared, &reader, place, &mut names)?;
+            let mut task = task(self.shared, &reader, place, &mut names)?;
+            let is_first = task.shard == first_parity(task.block.geometry());
+            task.checks_parity = is_first && self.which_parity.has(&task, &reader)?;
             self.page.push_back((place, task));
         }
         let end = self.range.end();
@@ -90,7 +96,8 @@ impl Feed for Chunk<'_, '_> {
             self.covered_to = self.range.end();
             return Ok(None);
         };
-        let len_bytes = task.block.layout(task.shard).total_len_bytes();
+        let (frame_len_bytes, len_bytes) =
+            (task.block.layout(task.shard).total_len_bytes(), task.len_bytes());
         let is_long = self.bytes >= MOST_BYTES || self.read.len() >= MOST_FRAMES;
         if is_long || !self.pace.allows(len_bytes) {
             // Nobody asks again: what comes next is for another chunk, or another scrub.
@@ -98,7 +105,7 @@ impl Feed for Chunk<'_, '_> {
         }
         self.bytes += len_bytes;
         self.read.push(place);
-        self.covered_to = place.offset.saturating_add(len_bytes).min(self.range.end());
+        self.covered_to = place.offset.saturating_add(frame_len_bytes).min(self.range.end());
         Ok(Some(task))
     }
 }
@@ -136,5 +143,6 @@ pub(super) fn task(
         name,
         descriptor,
         shard: place.shard,
+        checks_parity: false,
     })
 }

@@ -7,6 +7,7 @@
 mod chunk;
 mod options;
 mod pace;
+mod parity;
 mod selection;
 
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use crate::{
     },
     error::ScrubError,
     journal::{JournalFault, JournalFinding},
-    units::{ShardIndex, to_u64},
+    units::{ShardIndex, Timestamp, to_u64},
 };
 
 /// What a scrub or a verification has read and found.
@@ -39,8 +40,10 @@ pub struct ScrubReport {
     pub files: u64,
     /// Blocks that were read.
     pub blocks: u64,
-    /// Bytes that were read from the volumes.
+    /// Bytes of frames that were read and compared with their hashes.
     pub bytes_read: u64,
+    /// Blocks whose parity was encoded again and compared; they were read once more for that.
+    pub blocks_encoded: u64,
     /// Shards that are damaged.
     pub damaged_shards: u64,
     /// Files with damage, in the order of names; those that have lost bytes say which. What a commit has written about its
@@ -63,6 +66,7 @@ impl ScrubReport {
             files,
             blocks: inspection.blocks,
             bytes_read: inspection.bytes_read,
+            blocks_encoded: inspection.parity.blocks,
             damaged_shards: damage.iter().map(|file| file.damaged_shards).sum(),
             damage,
             journal: Vec::new(),
@@ -76,6 +80,7 @@ impl ScrubReport {
         self.files += other.files;
         self.blocks += other.blocks;
         self.bytes_read += other.bytes_read;
+        self.blocks_encoded += other.blocks_encoded;
         self.damaged_shards += other.damaged_shards;
         self.damage.extend(other.damage);
         self.journal.extend(other.journal);
@@ -119,6 +124,7 @@ pub(super) fn scrub(
         options: *options,
         pace: Pace::new(options, clock, observer),
         observer: OnlyEvents(observer),
+        begun: shared.now(),
         total: Inspection::default(),
         news: 0,
     };
@@ -152,6 +158,7 @@ struct Scrub<'a> {
     options: ScrubOptions,
     pace: Pace<'a>,
     observer: OnlyEvents<'a>,
+    begun: Timestamp,
     total: Inspection,
     news: u64,
 }
@@ -159,9 +166,9 @@ struct Scrub<'a> {
 impl Scrub<'_> {
     /// Adds what a chunk has come to, and lets the catalog know where it takes that.
     fn note(&mut self, found: Inspection, seen: &Seen<'_>) -> Result<(), ScrubError> {
-        let damage = &found.found;
+        let (damage, parity) = (&found.found, &found.parity);
         let size = TransactionSize {
-            damaged_shards: to_u64(damage.len()) + seen.cleared(),
+            damaged_shards: to_u64(damage.len() + parity.wrong.len() + parity.right.len()) + seen.cleared(),
             verified: seen.verified(),
             ..TransactionSize::default()
         };
@@ -176,6 +183,8 @@ impl Scrub<'_> {
                 // What was not looked at may be as bad as it was.
                 Seen::Headers => writer.record_damage(damage, Knowledge::Part)?,
             };
+            writer.clear_encoding_damage(&parity.right)?;
+            self.news += writer.record_damage(&parity.wrong, Knowledge::Part)?;
             writer.commit()?;
             self.shared.met.forget();
         }

@@ -35,8 +35,11 @@ impl Default for ScrubOptions {
 pub enum ScrubDepth {
     /// That they are there, and their headers. It does not count as verified.
     Quick,
-    /// Every byte of them.
+    /// Every byte of them; and of some blocks, others each time, the parity is encoded again and compared.
     Full,
+    /// Every byte of them, and the parity of each block is encoded again and compared: a hash says yes to parity that was wrong
+    /// when it was made. Reads twice as much.
+    Deep,
 }
 
 /// Which frames are looked at. What was never verified comes first, then what was verified longest ago.

@@ -21,7 +21,7 @@ impl Scrub<'_> {
     const fn look(&self) -> Look {
         match self.options.depth {
             ScrubDepth::Quick => Look::AtHeaders,
-            ScrubDepth::Full => Look::AtEverything,
+            ScrubDepth::Full | ScrubDepth::Deep => Look::AtEverything,
         }
     }
 }
@@ -43,7 +43,8 @@ fn scrub_chunk(scrub: &mut Scrub<'_>, extent: ExtentId, range: ByteRange) -> Res
     let (shared, look) = (scrub.shared, scrub.look());
     // One moment for all of it: what was verified together stays one interval.
     let at = shared.now();
-    let mut chunk = Chunk::new(shared, &mut scrub.pace, (extent, range));
+    let which = scrub.which_parity();
+    let mut chunk = Chunk::new(shared, &mut scrub.pace, (extent, range), which);
     let found = inspect(shared, &mut chunk, look, &scrub.observer)?;
     let (read, covered_to) = (std::mem::take(&mut chunk.read), chunk.covered_to);
     let covered = ByteRange::new(range.start(), covered_to).expect("it goes on from the start");
@@ -81,7 +82,8 @@ pub(super) fn scrub_damaged(scrub: &mut Scrub<'_>) -> Result<(), ScrubError> {
 }
 
 fn scrub_frames(scrub: &mut Scrub<'_>, damage: &[DamageRecord]) -> Result<(), ScrubError> {
-    let (shared, look) = (scrub.shared, scrub.look());
+    let (shared, look, which) = (scrub.shared, scrub.look(), scrub.which_parity());
+    let mut parity_checked = None;
     let mut names = LastName::default();
     let mut tasks = VecDeque::new();
     for damage in damage {
@@ -100,8 +102,14 @@ fn scrub_frames(scrub: &mut Scrub<'_>, damage: &[DamageRecord]) -> Result<(), Sc
         if shard.is_none_or(|shard| shard.address() != damage.address) {
             continue;
         }
-        let task = task(shared, &reader, place, &mut names)?;
-        if scrub.pace.allows(task.block.layout(task.shard).total_len_bytes()) {
+        let mut task = task(shared, &reader, place, &mut names)?;
+        // Once for each block, whichever of its shards are damaged.
+        let is_first = parity_checked != Some(task.block.record().id);
+        task.checks_parity = is_first && look == Look::AtEverything && which.has(&task, &reader)?;
+        if task.checks_parity {
+            parity_checked = Some(task.block.record().id);
+        }
+        if scrub.pace.allows(task.len_bytes()) {
             tasks.push_back((place, task));
         }
     }

@@ -21,7 +21,7 @@ pub(in crate::catalog) struct DamageRow {
     columns: Vec<u8>,
     /// 1: header; 2: table; 3: footer; 4: payload.
     part: u8,
-    /// 1: checksum; 2: misplaced; 3: I/O error; 4: missing.
+    /// 1: checksum; 2: misplaced; 3: I/O error; 4: missing; 5: encoded wrongly.
     kind: u8,
     since: TimeRow,
 }
@@ -44,6 +44,7 @@ impl DamageRow {
                 DamageKind::Misplaced => 2,
                 DamageKind::IoError => 3,
                 DamageKind::Missing => 4,
+                DamageKind::Encoding => 5,
             },
             since: TimeRow::new(damage.since),
         }
@@ -82,6 +83,7 @@ impl DamageRow {
                 2 => DamageKind::Misplaced,
                 3 => DamageKind::IoError,
                 4 => DamageKind::Missing,
+                5 => DamageKind::Encoding,
                 _ => return Err(ImpossibleField("kind of damage")),
             },
             since: self.since.parse("time of damage")?,
@@ -240,6 +242,7 @@ pub(in crate::catalog) struct VolumeCountersRow {
     misplaced: u64,
     io_error: u64,
     missing: u64,
+    encoding: u64,
     repaired_shards: u64,
     repaired_bytes: u64,
 }
@@ -251,6 +254,7 @@ impl VolumeCountersRow {
             misplaced: counters.misplaced,
             io_error: counters.io_error,
             missing: counters.missing,
+            encoding: counters.encoding,
             repaired_shards: counters.repaired_shards,
             repaired_bytes: counters.repaired_bytes,
         }
@@ -262,6 +266,7 @@ impl VolumeCountersRow {
             misplaced: self.misplaced,
             io_error: self.io_error,
             missing: self.missing,
+            encoding: self.encoding,
             repaired_shards: self.repaired_shards,
             repaired_bytes: self.repaired_bytes,
         }

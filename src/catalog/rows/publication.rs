@@ -6,6 +6,7 @@ use super::descriptor::DescriptorBlockRow;
 use super::{ExtentShardRow, ImpossibleField, TimeRow};
 use crate::catalog::publication::{NextIds, Publication, PublishedExtent, Touch};
 use crate::catalog::records::{ExtentState, Relocation, ShardAddress};
+use crate::merkle::ShardDigest;
 use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +38,7 @@ struct RelocationRow {
     from_offset: u64,
     to_extent: u64,
     to_offset: u64,
+    digest: Option<[u8; 32]>,
 }
 
 impl RelocationRow {
@@ -47,6 +49,7 @@ impl RelocationRow {
             from_offset: relocation.from.offset,
             to_extent: relocation.to.extent.get(),
             to_offset: relocation.to.offset,
+            digest: relocation.digest.map(ShardDigest::to_bytes),
         }
     }
 
@@ -61,6 +64,7 @@ impl RelocationRow {
             shard,
             from: address(self.from_extent, self.from_offset),
             to: address(self.to_extent, self.to_offset),
+            digest: self.digest.map(ShardDigest::from_bytes),
         })
     }
 }

@@ -55,6 +55,10 @@ fn rows_of_damage_have_their_golden_bytes() {
             record(descriptor, 1, &none, DamagePart::Footer, DamageKind::Missing),
             "000000000000012c0000000000000001:010382020184868808802000030403ff93ebdc039b4e4924",
         ),
+        (
+            record(block, 1, &columns, DamagePart::Payload, DamageKind::Encoding),
+            "000000000000012c0000000000000001:0101ac020184868808802003810002040503ff93ebdc038a9d35bd",
+        ),
     ] {
         let key = damage_key(damage.block, damage.shard);
         let row = golden(CatalogTable::Damage, &key, &DamageRow::new(&damage), expected);
@@ -133,6 +137,7 @@ fn rows_of_damaged_and_verified_files_have_their_golden_bytes() {
         misplaced: 2,
         io_error: 3,
         missing: 300,
+        encoding: 4,
         repaired_shards: 5,
         repaired_bytes: 1 << 30,
     };
@@ -140,7 +145,7 @@ fn rows_of_damaged_and_verified_files_have_their_golden_bytes() {
         CatalogTable::VolumeCounters,
         &volume_key(2),
         &VolumeCountersRow::new(&counters),
-        "0000000000000002:01010203ac02058080808004dce4edb9",
+        "0000000000000002:01010203ac02040580808080041f8b56ed",
     );
     assert_eq!(row.parse(), counters);
 }
@@ -165,6 +170,7 @@ fn rows_of_damage_that_nothing_has_are_refused() {
     assert_eq!(damage(|row| row.2 = vec![1, 0]), Err("set of columns"));
     assert_eq!(damage(|row| row.3 = 5), Err("damaged part"));
     assert_eq!(damage(|row| row.4 = 0), Err("kind of damage"));
+    assert_eq!(damage(|row| row.4 = 6), Err("kind of damage"));
     assert_eq!(damage(|row| row.5.1 = 1_000_000_000), Err("time of damage"));
     let row = |lost_bytes, shards| {
         let damaged = DamagedFile {

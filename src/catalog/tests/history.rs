@@ -21,6 +21,8 @@ enum Step {
     Touch(u8),
     Damage(Vec<Found>, Knowledge),
     Whole(Vec<(u8, Address)>),
+    /// Parity that was encoded again and found to be right.
+    Right(Vec<(u8, Address)>),
     /// Extent, bytes in sixteenths of it, which of the frames are damaged, a frame that it believes to have read.
     Scrub(u8, (u64, u64), u8, u8),
     ScrubAll,
@@ -68,7 +70,7 @@ fn addresses() -> impl Strategy<Value = Address> {
 }
 
 fn found() -> impl Strategy<Value = Found> {
-    let what = (0_u8..24, any::<u8>(), 0_u8..4, 0_u8..4);
+    let what = (0_u8..24, any::<u8>(), 0_u8..5, 0_u8..4);
     (what, 0_i64..4, addresses()).prop_map(|((shard, columns, kind, part), since, address)| Found {
         shard,
         columns,
@@ -94,6 +96,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (prop::collection::vec(found(), 1..7), knowledge)
             .prop_map(|(found, knowledge)| Step::Damage(found, knowledge)),
         2 => prop::collection::vec((0_u8..24, addresses()), 1..7).prop_map(Step::Whole),
+        2 => prop::collection::vec((0_u8..24, addresses()), 1..7).prop_map(Step::Right),
         4 => (0_u8..8, range(), any::<u8>(), any::<u8>())
             .prop_map(|(extent, range, bad, old)| Step::Scrub(extent, range, bad, old)),
         2 => Just(Step::ScrubAll),
@@ -202,7 +205,8 @@ impl Course {
             Step::Remove(number) => self.remove(number),
             Step::Touch(number) => self.touch(number),
             Step::Damage(found, knowledge) => self.damage(&found, knowledge),
-            Step::Whole(shards) => self.whole(&shards),
+            Step::Whole(shards) => self.whole(&shards, World::note_whole),
+            Step::Right(shards) => self.whole(&shards, World::note_right),
             Step::Scrub(extent, range, bad, old) => self.scrub(extent, range, bad, old),
             Step::ScrubAll => {
                 for extent in 0..self.world.extents().len() {
@@ -276,6 +280,7 @@ impl Course {
                 DamageKind::Misplaced,
                 DamageKind::IoError,
                 DamageKind::Missing,
+                DamageKind::Encoding,
             ];
             let parts = [
                 DamagePart::Header,
@@ -315,7 +320,11 @@ impl Course {
             .collect()
     }
 
-    fn whole(&mut self, shards: &[(u8, Address)]) {
+    fn whole(
+        &mut self,
+        shards: &[(u8, Address)],
+        note: impl Fn(&mut World, &mut CatalogWriter, &[(ShardOwner, ShardIndex, ShardAddress)]),
+    ) {
         let mut whole = Vec::new();
         for &(number, address) in shards {
             let Some(live) = self.shard(number) else { continue };
@@ -326,7 +335,7 @@ impl Course {
             whole.push((live.owner, live.shard, found));
         }
         let (world, writer) = self.parts();
-        world.note_whole(writer, &whole);
+        note(world, writer, &whole);
     }
 
     fn range(&self, number: u8, (from, to): (u64, u64)) -> (ExtentId, ByteRange) {

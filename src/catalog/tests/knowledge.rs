@@ -236,7 +236,9 @@ impl World {
         for (key, mut found) in by_shard {
             let known = self.known.damage.get(&key).cloned();
             let first = found.iter().map(|damage| damage.since).min().expect("some");
-            if knowledge == Knowledge::Part {
+            let is_proven_by_encoding =
+                (known.as_ref()).is_some_and(|known| known.kind == DamageKind::Encoding);
+            if knowledge == Knowledge::Part || is_proven_by_encoding {
                 found.extend(known.clone());
             }
             let columns: BTreeSet<ColumnIndex> =
@@ -254,6 +256,7 @@ impl World {
                     DamageKind::Misplaced => &mut counters.misplaced,
                     DamageKind::IoError => &mut counters.io_error,
                     DamageKind::Missing => &mut counters.missing,
+                    DamageKind::Encoding => &mut counters.encoding,
                 } += 1;
             }
             news += u64::from(known.as_ref() != Some(&now));
@@ -278,15 +281,39 @@ impl World {
         whole: &[(ShardOwner, ShardIndex, ShardAddress)],
     ) {
         let cleared = writer.clear_damage(whole).expect("sound");
-        assert_eq!(cleared, self.know_whole(whole));
+        assert_eq!(
+            cleared,
+            self.know_whole(whole, |kind| kind != DamageKind::Encoding)
+        );
     }
 
-    fn know_whole(&mut self, whole: &[(ShardOwner, ShardIndex, ShardAddress)]) -> u64 {
+    /// Forgets in the catalog and here that parity is wrong.
+    pub(super) fn note_right(
+        &mut self,
+        writer: &mut CatalogWriter,
+        right: &[(ShardOwner, ShardIndex, ShardAddress)],
+    ) {
+        let cleared = writer.clear_encoding_damage(right).expect("sound");
+        assert_eq!(
+            cleared,
+            self.know_whole(right, |kind| kind == DamageKind::Encoding)
+        );
+    }
+
+    fn know_whole(
+        &mut self,
+        whole: &[(ShardOwner, ShardIndex, ShardAddress)],
+        is_cleared: impl Fn(DamageKind) -> bool,
+    ) -> u64 {
         let mut cleared = 0;
         for live in self.live() {
             if whole.contains(&(live.owner, live.shard, live.record.address())) {
                 let key = (live.block, live.shard);
-                cleared += u64::from(self.known.damage.remove(&key).is_some());
+                let known = self.known.damage.get(&key);
+                if known.is_some_and(|known| is_cleared(known.kind)) {
+                    self.known.damage.remove(&key);
+                    cleared += 1;
+                }
             }
         }
         cleared
@@ -322,7 +349,7 @@ impl World {
         let whole: Vec<_> = whole
             .map(|place| (place.owner, place.shard, place.address()))
             .collect();
-        self.know_whole(&whole);
+        self.know_whole(&whole, |kind| kind != DamageKind::Encoding);
         self.know_verified(extent, range, at);
         let owners: BTreeSet<ShardOwner> = read.iter().map(|place| place.owner).collect();
         let mut read_back = BTreeSet::new();
@@ -374,8 +401,14 @@ impl World {
 
     /// Makes relocations of shards to the end of an extent that is none of a lane, which grows.
     pub(super) fn moves(&mut self, shards: &[Live], to: ExtentId) -> Vec<Relocation> {
+        let blocks = self.blocks();
+        let blocks: Vec<(ShardOwner, BlockRecord)> = (blocks.into_iter())
+            .map(|(owner, block)| (owner, block.clone()))
+            .collect();
         let extent = self.others.get_mut(&to).expect("it is there");
         let moves = shards.iter().map(|live| {
+            let of_owner = blocks.iter().find(|(owner, _)| *owner == live.owner);
+            let (_, block) = of_owner.expect("stored");
             let offset = extent.end_bytes;
             extent.end_bytes += live.record.frame_len_bytes;
             Relocation {
@@ -383,6 +416,7 @@ impl World {
                 shard: live.shard,
                 from: live.record.address(),
                 to: ShardAddress { extent: to, offset },
+                digest: other_digest(block, live.shard, offset),
             }
         });
         moves.collect()
@@ -416,6 +450,7 @@ impl World {
                 .expect("stored");
             assert_eq!(record.address(), relocation.from);
             (record.extent, record.offset) = (relocation.to.extent, relocation.to.offset);
+            record.digest = relocation.digest.unwrap_or(record.digest);
             self.known.damage.remove(&(id, relocation.shard));
         }
     }
@@ -630,4 +665,12 @@ fn verdict(block: &BlockRecord, damage: &[DamageRecord]) -> (u16, u64) {
         }
     }
     (u16::try_from(worst).expect("few"), lost_bytes)
+}
+
+/// Another digest for some of the shards that may get one.
+pub(super) fn other_digest(block: &BlockRecord, shard: ShardIndex, number: u64) -> Option<ShardDigest> {
+    let geometry = &block.geometry;
+    let is_parity = !geometry.shape().is_replication() && !geometry.is_data(shard);
+    let byte = u8::try_from(number / 64 % 256).expect("a byte");
+    (is_parity && byte % 2 == 1).then(|| ShardDigest::from_bytes([byte; 32]))
 }

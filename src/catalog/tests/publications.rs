@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::damage::raw_rows;
+use super::knowledge::other_digest;
 use super::*;
 use crate::catalog::descriptor::{Entry, encode, encoded_len_bytes, parse};
 use crate::catalog::tables::TABLES;
@@ -191,6 +192,7 @@ fn moves(writer: &CatalogWriter, picks: &[u8], to: ExtentId) -> (Vec<Relocation>
             shard: place.shard,
             from: place.address(),
             to: ShardAddress { extent: to, offset },
+            digest: other_digest(&block, place.shard, offset),
         }
     });
     (moves.collect(), end)
@@ -379,6 +381,7 @@ fn a_publication_that_fails_half_way_is_never_committed() {
                 shard: ShardIndex::new(1),
                 from: address(4095),
                 to: address(0),
+                digest: None,
             });
         }),
         ("is unknown", |it| it.removed.push(FileId::new(999))),
@@ -558,9 +561,13 @@ fn relocations() -> Vec<Relocation> {
         shard: ShardIndex::new(shard),
         from: address(1, 4096),
         to: address(300, 1 << 30),
+        digest: None,
     };
     vec![
-        relocation(ShardOwner::Block(BlockId::new(300)), 255),
+        Relocation {
+            digest: Some(ShardDigest::from_bytes([0xdd; 32])),
+            ..relocation(ShardOwner::Block(BlockId::new(300)), 255)
+        },
         relocation(ShardOwner::InlineBlockOf(FileId::new(7)), 0),
         relocation(ShardOwner::Descriptor(CommitId::new(9)), 1),
     ]
@@ -597,9 +604,9 @@ fn publications_have_their_golden_bytes() {
         compact(
             "010102010801010a84070201f27802f27801c408dddddddddddddddddddddddddddddddddddddddddddddddddddddddd
              dddddddd0201ac0202ac02020107a4830203ff93ebdc0303
-             01ac02ff01018020ac028080808004
-             020700018020ac028080808004
-             030901018020ac028080808004
+             01ac02ff01018020ac02808080800401dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd
+             020700018020ac02808080800400
+             030901018020ac02808080800400
              01ac02022003808080800404090605"
         )
     );

@@ -247,3 +247,40 @@ fn what_cannot_be_moved_spoils_the_transaction() {
     assert!(matches!(writer.commit(), Err(CatalogError::Incomplete)));
     assert_eq!(Dump::of(&catalog.read().expect("reader")).expect("sound"), before);
 }
+
+#[test]
+fn only_parity_gets_another_digest_when_it_moves() {
+    let mut world = damaged_world();
+    let catalog = world.open(Access::Write);
+    let live = world.live();
+    let writer = catalog.write().expect("writer");
+    let sound = publication(&mut world, &writer, &live);
+    drop(writer);
+    let (mut given, mut refused) = (0, 0);
+    for (relocation, live) in sound.relocated.iter().zip(&live) {
+        let mut one = sound.clone();
+        one.relocated = vec![Relocation {
+            digest: Some(ShardDigest::from_bytes([9; 32])),
+            ..*relocation
+        }];
+        let mut writer = catalog.write().expect("writer");
+        match writer.apply(&one, Vec::new()) {
+            Ok(_) => {
+                let block = writer.block_by_owner(live.owner).expect("sound").expect("stored");
+                let record = block.shards[live.shard.as_usize()].expect("stored");
+                assert_eq!(record.digest, ShardDigest::from_bytes([9; 32]));
+                assert!(!block.geometry.is_data(live.shard), "{live:?}");
+                given += 1;
+            }
+            Err(error) => {
+                assert!(matches!(error, CatalogError::DigestOfData { .. }), "{error:?}");
+                assert!(
+                    matches!(writer.commit(), Err(CatalogError::Incomplete)),
+                    "{live:?}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    assert!(given >= 2 && refused > given, "{given} given, {refused} refused");
+}

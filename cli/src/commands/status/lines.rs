@@ -127,6 +127,7 @@ impl VolumeLine {
             ("with a wrong hash", self.found.checksum),
             ("misplaced", self.found.misplaced),
             ("that could not be read", self.found.io_error),
+            ("that were encoded wrongly", self.found.encoding),
             ("missing", self.found.missing),
         ];
         let found = found.iter().filter(|(_, shards)| *shards > 0);

@@ -106,6 +106,7 @@ struct Found {
     misplaced: u64,
     io_error: u64,
     missing: u64,
+    encoding: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -266,6 +267,7 @@ impl VolumeLine {
             misplaced,
             io_error,
             missing,
+            encoding,
             repaired_shards,
             repaired_bytes,
         } = volume.counters;
@@ -278,6 +280,7 @@ impl VolumeLine {
                 misplaced,
                 io_error,
                 missing,
+                encoding,
             },
             repaired_shards,
             repaired_bytes,

@@ -1,255 +1,30 @@
-//! Reading every byte of stored shards and judging what is found: the core of `scrub` and `verify`.
+//! Looking at one frame: its header, both tables, the payload, the footer.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-use super::{
-    observer::{DamageKind, DamagePart, Event, Finding, Observer},
-    read::{BlockReader, kind_of},
-    shared::Shared,
-};
+use super::Task;
 use crate::{
-    catalog::{CatalogReader, DamageRecord, ShardOwner},
-    error::{CatalogError, ScrubError},
+    archive::{
+        observer::{DamageKind, DamagePart, Finding},
+        read::kind_of,
+        shared::Shared,
+    },
+    catalog::DamageRecord,
     format::{ClaimedFrame, FRAME_HEADER_LEN_BYTES, FrameFooter, FrameIdentity, FrameLayout},
     merkle::{HASH_LEN_BYTES, LeafTable},
-    plan::{BlockVerdict, ColumnSet, DamageMap},
-    units::{
-        BlockId, BlockIndex, ByteRange, ColumnIndex, CommitId, FileName, ShardIndex, Timestamp, to_u64,
-        to_usize,
-    },
+    plan::ColumnSet,
+    units::{ByteRange, ColumnIndex, Timestamp, to_u64, to_usize},
 };
 
-/// A shard to inspect.
-#[derive(Debug, Clone)]
-pub(super) struct Task {
-    pub(super) block: Arc<BlockReader>,
-    pub(super) owner: ShardOwner,
-    pub(super) name: FileName,
-    /// The commit, when the block is not of a file but what a commit has written about its files.
-    pub(super) descriptor: Option<CommitId>,
-    pub(super) shard: ShardIndex,
-}
-
-/// Where tasks come from; asked by one worker at a time.
-pub(super) trait Feed: Send {
-    /// Returns the next shard, or `None` after the last.
-    fn next(&mut self) -> Result<Option<Task>, ScrubError>;
-}
-
-impl<F: Feed> Feed for &mut F {
-    fn next(&mut self) -> Result<Option<Task>, ScrubError> {
-        (**self).next()
-    }
-}
-
-/// How much of a frame is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
-    /// Whether it is there, and its header.
-    AtHeaders,
-    /// All of it.
-    AtEverything,
-}
-
-/// What was read and what was found.
-#[derive(Debug, Default)]
-pub(super) struct Inspection {
-    pub(super) blocks: u64,
-    pub(super) bytes_read: u64,
-    pub(super) damage: Damage,
-    /// The same damage as the catalog notes it, in the order in which it was met.
-    pub(super) found: Vec<DamageRecord>,
-}
-
-/// Damage of all files, block by block; nothing is kept of what is whole.
-#[derive(Debug, Default)]
-pub(super) struct Damage {
-    /// What a descriptor is called may be the name of a file, too.
-    blocks: BTreeMap<(FileName, Option<CommitId>, BlockIndex, BlockId), BlockDamage>,
-}
-
-#[derive(Debug)]
-struct BlockDamage {
-    map: DamageMap,
-    findings: Vec<Finding>,
-}
-
-/// Damage of one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileDamage {
-    /// The file.
-    pub name: FileName,
-    /// The commit, when this is no file but what the commit has written about its files, from which a lost catalog can be made
-    /// again. Nobody can read or restore it by name.
-    pub descriptor: Option<CommitId>,
-    /// Shards that are damaged.
-    pub damaged_shards: u64,
-    /// Exactly the bytes that cannot be decoded, in order; empty where everything can.
-    pub lost: Vec<ByteRange>,
-}
-
-/// Inspects everything that the feed hands out, on all workers. The observer is asked before each shard, at most some
-/// megabytes, whether to go on.
-pub(super) fn inspect(
-    shared: &Shared,
-    feed: impl Feed,
-    look: Look,
-    observer: &dyn Observer,
-) -> Result<Inspection, ScrubError> {
-    let feed = Mutex::new(Some(feed));
-    let total = Mutex::new(Inspection::default());
-    let work = || -> Result<(), ScrubError> {
-        loop {
-            let mut slot = feed.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(source) = slot.as_mut() else {
-                return Ok(());
-            };
-            if observer.is_cancelled() {
-                *slot = None;
-                return Err(ScrubError::Cancelled);
-            }
-            let task = match source.next() {
-                Ok(Some(task)) => task,
-                // The end, or a failure: nobody asks again.
-                end => {
-                    *slot = None;
-                    return end.map(drop);
-                }
-            };
-            drop(slot);
-            let found = match look {
-                Look::AtHeaders => glance_at_shard(shared, &task),
-                Look::AtEverything => inspect_shard(shared, &task),
-            };
-            observer.event(Event::Progress {
-                bytes: found.bytes_read,
-            });
-            total
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .add(&task, found, shared.now());
-        }
-    };
-    let results = shared.work_together(usize::MAX, |_| work());
-    let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match results.into_iter().collect::<Result<(), ScrubError>>() {
-        Ok(()) => Ok(total),
-        Err(error) => {
-            // What was found until then is true all the same.
-            drop(total.damage.report(observer));
-            Err(error)
-        }
-    }
-}
-
-impl Inspection {
-    fn add(&mut self, task: &Task, found: ShardFound, now: Timestamp) {
-        self.found.extend(found.to_record(task, now));
-        self.bytes_read += found.bytes_read;
-        // Every block has its first shard.
-        self.blocks += u64::from(task.shard == ShardIndex::new(0));
-        let Some(finding) = found.finding else { return };
-        let record = task.block.record();
-        let key = (task.name.clone(), task.descriptor, record.index, record.id);
-        let block = self.damage.blocks.entry(key).or_insert_with(|| BlockDamage {
-            map: DamageMap::new(*task.block.geometry()),
-            findings: Vec::new(),
-        });
-        finding
-            .columns
-            .iter()
-            .for_each(|column| block.map.mark_leaf(task.shard, column));
-        if found.lost_table
-            && let Some(table) = task.block.geometry().table_column()
-        {
-            block.map.mark_leaf(task.shard, table);
-        }
-        block.findings.push(finding);
-    }
-}
-
-impl Inspection {
-    /// Adds what was found elsewhere, also of the same blocks.
-    pub(super) fn merge(&mut self, other: Self) {
-        self.blocks += other.blocks;
-        self.bytes_read += other.bytes_read;
-        for (key, block) in other.damage.blocks {
-            match self.damage.blocks.get_mut(&key) {
-                Some(known) => {
-                    known.map.union_with(&block.map);
-                    known.findings.extend(block.findings);
-                }
-                None => {
-                    self.damage.blocks.insert(key, block);
-                }
-            }
-        }
-    }
-}
-
-impl Damage {
-    /// Adds what the catalog knows of other shards of the blocks that are damaged: what can still be decoded follows from all
-    /// of it. It is told of by whoever has found it.
-    pub(super) fn add_known(&mut self, reader: &CatalogReader) -> Result<(), CatalogError> {
-        for ((.., id), block) in &mut self.blocks {
-            for known in reader.damage_of_block(*id)? {
-                let is_new = block.findings.iter().all(|finding| finding.shard != known.shard);
-                let columns = known.columns.iter().filter(|_| is_new);
-                columns.for_each(|column| block.map.mark_leaf(known.shard, column));
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the observer of every finding, in the order of names, blocks and shards, now that it is known what can
-    /// still be decoded; returns what it means for each file.
-    pub(super) fn report(mut self, observer: &dyn Observer) -> Vec<FileDamage> {
-        let mut files: Vec<FileDamage> = Vec::new();
-        for ((name, descriptor, ..), block) in &mut self.blocks {
-            let lost = match block.map.verdict() {
-                BlockVerdict::Intact | BlockVerdict::Degraded { .. } => Vec::new(),
-                BlockVerdict::Lost { ranges, .. } => ranges,
-            };
-            block.findings.sort_by_key(|finding| finding.shard);
-            for finding in &mut block.findings {
-                finding.is_recoverable = lost.is_empty();
-                observer.event(Event::Damage(finding));
-            }
-            let shards = u64::try_from(block.findings.len()).expect("at most 256 shards");
-            match files.last_mut() {
-                Some(file) if (&file.name, &file.descriptor) == (name, descriptor) => {
-                    file.damaged_shards += shards;
-                    file.lost.extend(lost);
-                }
-                _ => files.push(FileDamage {
-                    name: name.clone(),
-                    descriptor: *descriptor,
-                    damaged_shards: shards,
-                    lost,
-                }),
-            }
-        }
-        for file in &mut files {
-            ByteRange::merge(&mut file.lost);
-        }
-        files
-    }
-}
-
 /// What one shard turned out to be.
-pub(super) struct ShardFound {
-    pub(super) bytes_read: u64,
-    pub(super) finding: Option<Finding>,
+pub(in crate::archive) struct ShardFound {
+    pub(in crate::archive) bytes_read: u64,
+    pub(in crate::archive) finding: Option<Finding>,
     /// The shard does not tell its leaf table: neither copy is right, and the payload is not whole either.
-    pub(super) lost_table: bool,
+    pub(in crate::archive) lost_table: bool,
 }
 
 impl ShardFound {
     /// Returns what the catalog is to know of it, where anything is wrong.
-    pub(super) fn to_record(&self, task: &Task, now: Timestamp) -> Option<DamageRecord> {
+    pub(in crate::archive) fn to_record(&self, task: &Task, now: Timestamp) -> Option<DamageRecord> {
         let finding = self.finding.as_ref()?;
         let mut columns = finding.columns.clone();
         if self.lost_table
@@ -297,7 +72,7 @@ impl Faults {
 }
 
 /// Looks whether one frame is there, and at its header.
-fn glance_at_shard(shared: &Shared, task: &Task) -> ShardFound {
+pub(super) fn glance_at_shard(shared: &Shared, task: &Task) -> ShardFound {
     let block = task.block.as_ref();
     let layout = block.layout(task.shard);
     let mut faults = Faults::default();
@@ -323,7 +98,7 @@ fn glance_at_shard(shared: &Shared, task: &Task) -> ShardFound {
 }
 
 /// Reads one frame completely: header, both tables, payload, footer.
-pub(super) fn inspect_shard(shared: &Shared, task: &Task) -> ShardFound {
+pub(in crate::archive) fn inspect_shard(shared: &Shared, task: &Task) -> ShardFound {
     let block = task.block.as_ref();
     let layout = block.layout(task.shard);
     let mut faults = Faults::default();

@@ -1,0 +1,136 @@
+//! What damage means for blocks and files, block by block.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use super::Task;
+use crate::{
+    archive::observer::{Event, Finding, Observer},
+    catalog::CatalogReader,
+    error::CatalogError,
+    plan::{BlockVerdict, ColumnSet, DamageMap},
+    units::{BlockId, BlockIndex, ByteRange, CommitId, FileName, ShardIndex},
+};
+
+/// Damage of all files, block by block; nothing is kept of what is whole.
+#[derive(Debug, Default)]
+pub(in crate::archive) struct Damage {
+    /// What a descriptor is called may be the name of a file, too.
+    blocks: BTreeMap<(FileName, Option<CommitId>, BlockIndex, BlockId), BlockDamage>,
+}
+
+#[derive(Debug)]
+struct BlockDamage {
+    map: DamageMap,
+    /// One for each damaged shard.
+    findings: BTreeMap<ShardIndex, Finding>,
+}
+
+/// Damage of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileDamage {
+    /// The file.
+    pub name: FileName,
+    /// The commit, when this is no file but what the commit has written about its files, from which a lost catalog can be made
+    /// again. Nobody can read or restore it by name.
+    pub descriptor: Option<CommitId>,
+    /// Shards that are damaged.
+    pub damaged_shards: u64,
+    /// Exactly the bytes that cannot be decoded, in order; empty where everything can.
+    pub lost: Vec<ByteRange>,
+}
+
+impl Damage {
+    /// Adds a finding of a shard; `columns` are bad in it, also the table column where it is gone with the shard.
+    pub(super) fn add(&mut self, task: &Task, finding: Finding, columns: &ColumnSet) {
+        let record = task.block.record();
+        let key = (task.name.clone(), task.descriptor, record.index, record.id);
+        let block = self.blocks.entry(key).or_insert_with(|| BlockDamage {
+            map: DamageMap::new(*task.block.geometry()),
+            findings: BTreeMap::new(),
+        });
+        for column in columns.iter() {
+            block.map.mark_leaf(finding.shard, column);
+        }
+        block.add(finding);
+    }
+
+    /// Adds what was found elsewhere, also of the same blocks.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (key, block) in other.blocks {
+            match self.blocks.get_mut(&key) {
+                Some(known) => {
+                    known.map.union_with(&block.map);
+                    block
+                        .findings
+                        .into_values()
+                        .for_each(|finding| known.add(finding));
+                }
+                None => {
+                    self.blocks.insert(key, block);
+                }
+            }
+        }
+    }
+
+    /// Adds what the catalog knows of other shards of the blocks that are damaged: what can still be decoded follows from all
+    /// of it. It is told of by whoever has found it.
+    pub(in crate::archive) fn add_known(&mut self, reader: &CatalogReader) -> Result<(), CatalogError> {
+        for ((.., id), block) in &mut self.blocks {
+            for known in reader.damage_of_block(*id)? {
+                let is_new = !block.findings.contains_key(&known.shard);
+                let columns = known.columns.iter().filter(|_| is_new);
+                columns.for_each(|column| block.map.mark_leaf(known.shard, column));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the observer of every finding, in the order of names, blocks and shards, now that it is known what can
+    /// still be decoded; returns what it means for each file.
+    pub(in crate::archive) fn report(mut self, observer: &dyn Observer) -> Vec<FileDamage> {
+        let mut files: Vec<FileDamage> = Vec::new();
+        for ((name, descriptor, ..), block) in &mut self.blocks {
+            let lost = match block.map.verdict() {
+                BlockVerdict::Intact | BlockVerdict::Degraded { .. } => Vec::new(),
+                BlockVerdict::Lost { ranges, .. } => ranges,
+            };
+            for finding in block.findings.values_mut() {
+                finding.is_recoverable = lost.is_empty();
+                observer.event(Event::Damage(finding));
+            }
+            let shards = u64::try_from(block.findings.len()).expect("at most 256 shards");
+            match files.last_mut() {
+                Some(file) if (&file.name, &file.descriptor) == (name, descriptor) => {
+                    file.damaged_shards += shards;
+                    file.lost.extend(lost);
+                }
+                _ => files.push(FileDamage {
+                    name: name.clone(),
+                    descriptor: *descriptor,
+                    damaged_shards: shards,
+                    lost,
+                }),
+            }
+        }
+        for file in &mut files {
+            ByteRange::merge(&mut file.lost);
+        }
+        files
+    }
+}
+
+impl BlockDamage {
+    /// Adds a finding; several of one shard are one, and say what is worst.
+    fn add(&mut self, finding: Finding) {
+        match self.findings.entry(finding.shard) {
+            Entry::Vacant(free) => {
+                free.insert(finding);
+            }
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                known.columns.union_with(&finding.columns);
+                (known.part, known.kind) = (known.part, known.kind).max((finding.part, finding.kind));
+            }
+        }
+    }
+}

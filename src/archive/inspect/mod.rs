@@ -1,0 +1,178 @@
+//! Reading every byte of stored shards and judging what is found: the core of `scrub` and `verify`.
+
+mod damage;
+mod frame;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use damage::FileDamage;
+
+pub(super) use self::frame::inspect_shard;
+use self::{
+    damage::Damage,
+    frame::{ShardFound, glance_at_shard},
+};
+use super::{
+    encoding::{ParityCheck, buffer_len_bytes, check_parity},
+    observer::{DamageKind, DamagePart, Event, Observer},
+    read::{BlockReader, Met},
+    shared::Shared,
+};
+use crate::{
+    catalog::{DamageRecord, ShardAddress, ShardOwner},
+    error::ScrubError,
+    units::{CommitId, FileName, ShardIndex, Timestamp},
+};
+
+/// A shard to inspect.
+#[derive(Debug, Clone)]
+pub(in crate::archive) struct Task {
+    pub(in crate::archive) block: Arc<BlockReader>,
+    pub(in crate::archive) owner: ShardOwner,
+    pub(in crate::archive) name: FileName,
+    /// The commit, when the block is not of a file but what a commit has written about its files.
+    pub(in crate::archive) descriptor: Option<CommitId>,
+    pub(in crate::archive) shard: ShardIndex,
+    /// Whether the parity of the whole block is encoded again, too.
+    pub(in crate::archive) checks_parity: bool,
+}
+
+/// Where tasks come from; asked by one worker at a time.
+pub(in crate::archive) trait Feed: Send {
+    /// Returns the next shard, or `None` after the last.
+    fn next(&mut self) -> Result<Option<Task>, ScrubError>;
+}
+
+impl<F: Feed> Feed for &mut F {
+    fn next(&mut self) -> Result<Option<Task>, ScrubError> {
+        (**self).next()
+    }
+}
+
+/// How much of a frame is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::archive) enum Look {
+    /// Whether it is there, and its header.
+    AtHeaders,
+    /// All of it.
+    AtEverything,
+}
+
+/// What was read and what was found.
+#[derive(Debug, Default)]
+pub(in crate::archive) struct Inspection {
+    pub(in crate::archive) blocks: u64,
+    pub(in crate::archive) bytes_read: u64,
+    pub(in crate::archive) damage: Damage,
+    /// The same damage as the catalog notes it, in the order in which it was met.
+    pub(in crate::archive) found: Vec<DamageRecord>,
+    pub(in crate::archive) parity: ParityFound,
+}
+
+/// What has come of encoding parity again; `damage` has it too.
+#[derive(Debug, Default)]
+pub(in crate::archive) struct ParityFound {
+    pub(in crate::archive) blocks: u64,
+    pub(in crate::archive) wrong: Vec<DamageRecord>,
+    pub(in crate::archive) right: Vec<(ShardOwner, ShardIndex, ShardAddress)>,
+}
+
+/// Inspects everything that the feed hands out, on all workers. The observer is asked before each shard, at most some
+/// megabytes, whether to go on.
+pub(in crate::archive) fn inspect(
+    shared: &Shared,
+    feed: impl Feed,
+    look: Look,
+    observer: &dyn Observer,
+) -> Result<Inspection, ScrubError> {
+    let feed = Mutex::new(Some(feed));
+    let total = Mutex::new(Inspection::default());
+    let work = || -> Result<(), ScrubError> {
+        loop {
+            let mut slot = feed.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(source) = slot.as_mut() else {
+                return Ok(());
+            };
+            if observer.is_cancelled() {
+                *slot = None;
+                return Err(ScrubError::Cancelled);
+            }
+            let task = match source.next() {
+                Ok(Some(task)) => task,
+                // The end, or a failure: nobody asks again.
+                end => {
+                    *slot = None;
+                    return end.map(drop);
+                }
+            };
+            drop(slot);
+            let found = match look {
+                Look::AtHeaders => glance_at_shard(shared, &task),
+                Look::AtEverything => inspect_shard(shared, &task),
+            };
+            let parity = (look == Look::AtEverything && task.checks_parity).then(|| {
+                let mut buffer = vec![0; buffer_len_bytes(task.block.geometry())];
+                check_parity(&task.block, &mut buffer)
+            });
+            observer.event(Event::Progress {
+                bytes: found.bytes_read,
+            });
+            let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+            total.add(&task, found, shared.now());
+            if let Some(parity) = parity {
+                total.add_parity(&task, parity, shared.now());
+            }
+        }
+    };
+    let results = shared.work_together(usize::MAX, |_| work());
+    let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match results.into_iter().collect::<Result<(), ScrubError>>() {
+        Ok(()) => Ok(total),
+        Err(error) => {
+            // What was found until then is true all the same.
+            drop(total.damage.report(observer));
+            Err(error)
+        }
+    }
+}
+
+impl Inspection {
+    fn add(&mut self, task: &Task, found: ShardFound, now: Timestamp) {
+        let record = found.to_record(task, now);
+        self.bytes_read += found.bytes_read;
+        // Every block has its first shard.
+        self.blocks += u64::from(task.shard == ShardIndex::new(0));
+        if let (Some(finding), Some(record)) = (found.finding, record) {
+            self.damage.add(task, finding, &record.columns);
+            self.found.push(record);
+        }
+    }
+
+    fn add_parity(&mut self, task: &Task, check: ParityCheck, now: Timestamp) {
+        self.parity.blocks += 1;
+        let block = task.block.as_ref();
+        for (shard, columns) in check.wrong {
+            let wrong = Met {
+                part: DamagePart::Payload,
+                kind: DamageKind::Encoding,
+                columns,
+            };
+            self.damage
+                .add(task, block.finding(shard, &wrong), &wrong.columns);
+            self.parity
+                .wrong
+                .extend(block.damage_of(task.owner, shard, wrong, now));
+        }
+        let right = check.right.into_iter();
+        let right = right.filter_map(|shard| Some((task.owner, shard, block.shard(shard)?.address())));
+        self.parity.right.extend(right);
+    }
+
+    /// Adds what was found elsewhere, also of the same blocks.
+    pub(in crate::archive) fn merge(&mut self, other: Self) {
+        self.blocks += other.blocks;
+        self.bytes_read += other.bytes_read;
+        self.parity.blocks += other.parity.blocks;
+        self.damage.merge(other.damage);
+    }
+}
