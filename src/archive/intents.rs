@@ -176,9 +176,19 @@ pub(super) fn let_wait(shared: &Shared, commit: CommitId, ender: Ender) -> Resul
 
 /// Gives back everything that a commit of this session has taken: it has failed.
 pub(super) fn give_up(shared: &Shared, commit: CommitId, ender: Ender) -> Result<(), CommitError> {
+    give_up_with(shared, commit, ender, Afterwards::GoOn)
+}
+
+/// Does the same, and says what becomes of extents that hold other bytes, too.
+pub(super) fn give_up_with(
+    shared: &Shared,
+    commit: CommitId,
+    ender: Ender,
+    afterwards: Afterwards,
+) -> Result<(), CommitError> {
     let room_bytes = room_to_release(shared)?;
     let ended = end_own(shared, (commit, room_bytes), ender, |writer, _| {
-        roll_back(shared, writer, commit, Afterwards::GoOn)?;
+        roll_back(shared, writer, commit, afterwards)?;
         Ok(())
     });
     match ended {

@@ -19,7 +19,7 @@ use crate::{
     units::{BlockId, to_u64},
 };
 
-/// Findings that are kept; a scrub finds the others.
+/// Findings that are kept; of an archive that is open for reading a scrub finds the others.
 const MOST_FINDINGS: usize = 16 * 1024;
 
 /// Damage that reads of an archive that was open for reading have met.
@@ -60,10 +60,15 @@ impl MetLog {
             damaged_shards: to_u64(news.len()),
             ..TransactionSize::default()
         };
-        if !news.is_empty() && shared.takes_notes(size) {
-            match record(&shared.catalog, &news) {
-                Ok(_) | Err(_) => {}
-            }
+        if news.is_empty() || shared.takes_notes(size) && record(&shared.catalog, &news).is_ok() {
+            return;
+        }
+        if self.access == Access::Write {
+            // Whoever meets it next tries again.
+            let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+            news.iter().for_each(|damage| {
+                findings.remove(&(damage.block, damage.address));
+            });
         }
     }
 
@@ -90,6 +95,10 @@ impl MetLog {
         let mut news = Vec::new();
         for damage in found {
             let key = (damage.block, damage.address);
+            if self.access == Access::Write && findings.len() >= MOST_FINDINGS {
+                // The catalog has them; to note one again costs a transaction and changes nothing.
+                findings.clear();
+            }
             let has_room = findings.len() < MOST_FINDINGS;
             match findings.get_mut(&key) {
                 Some(known) => {

@@ -9,7 +9,7 @@ use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::{
     commit::Filled,
-    intents::{self, Ender},
+    intents::{self, Afterwards, Ender},
     left_behind::UnderWay,
     shared::Shared,
 };
@@ -175,10 +175,20 @@ impl OwnedExtents {
     }
 
     /// Gives everything back after a failure: files are cut, ownership and intent end. Where that fails it is left behind.
-    pub(super) fn give_back(mut self, shared: &Shared) -> Result<(), CommitError> {
+    pub(super) fn give_back(self, shared: &Shared) -> Result<(), CommitError> {
+        self.give_back_with(shared, Afterwards::GoOn)
+    }
+
+    /// Does the same, and nobody writes to those of the extents any more that hold other bytes, too: what was written here is not what
+    /// was read back.
+    pub(super) fn give_back_spoilt(self, shared: &Shared) -> Result<(), CommitError> {
+        self.give_back_with(shared, Afterwards::Seal)
+    }
+
+    fn give_back_with(mut self, shared: &Shared, afterwards: Afterwards) -> Result<(), CommitError> {
         // Nobody writes any more.
         self.writers.clear();
-        intents::give_up(shared, self.owner.commit, Ender::Worker)?;
+        intents::give_up_with(shared, self.owner.commit, Ender::Worker, afterwards)?;
         self.end();
         Ok(())
     }

@@ -16,18 +16,19 @@ use std::collections::BTreeSet;
 
 use super::{
     ballast::again_with_room,
+    describe::read_entries,
     old_catalog,
     shared::Shared,
     volumes::{announce_epoch, read_slots},
 };
 use crate::{
-    catalog::{BlockRecord, CatalogReader, CatalogWriter, FileRecord, Publication},
+    catalog::{BlockRecord, CatalogReader, CatalogWriter, FileRecord, Publication, ShardOwner},
     error::{AppendError, CatalogError, CommitError, JournalError, PublicationError},
     format::JournalState,
-    journal::{JournalFault, JournalFinding, JournalRecord, Tail},
+    journal::{JournalFault, JournalFinding, JournalRecord, RecordEntry, Tail},
     merkle::ChainHash,
     seeded_bugs::{SeededBug, is_on},
-    units::Epoch,
+    units::{CommitId, Epoch},
 };
 
 /// The right to publish: the write transaction, and where the journal stands.
@@ -141,6 +142,16 @@ pub(super) fn publish(
     publication: &Publication,
     entries: Entries,
 ) -> Result<(), CommitError> {
+    publish_noting(shared, publishing, (publication, entries), |_| Ok(()))
+}
+
+/// Does the same, and in the same transaction notes what this catalog alone knows: no other one that gets the publication does.
+pub(super) fn publish_noting(
+    shared: &Shared,
+    publishing: Publishing,
+    (publication, entries): (&Publication, Entries),
+    note: impl FnOnce(&mut CatalogWriter) -> Result<(), CatalogError>,
+) -> Result<(), CommitError> {
     let Publishing {
         mut writer, journal, ..
     } = publishing;
@@ -150,6 +161,7 @@ pub(super) fn publish(
     let body = publication.encode();
     let journal = shared.journal.prepare(&journal, body.len())?;
     let epoch = writer.apply(publication, entries)?;
+    note(&mut writer)?;
     announce(shared, epoch, shared.journal.next_hash(&journal, &body)?)?;
     if is_on(SeededBug::RemovalWithoutRecord)
         && !publication.removed.is_empty()
@@ -226,7 +238,7 @@ fn bring_forward(
             return Ok(applied);
         }
         let is_last = index + 1 == tail.ahead.len();
-        apply(shared, &mut writer, &record)?;
+        apply(shared, &mut writer, &record, &tail.ahead[index + 1..])?;
         (before.epoch, before.hash) = (record.epoch, record.hash);
         if is_last {
             old_catalog::seal_what_ends_elsewhere(shared, &mut writer)?;
@@ -246,22 +258,58 @@ fn bring_forward(
     Ok(applied)
 }
 
-/// Applies a record that the catalog lacks.
+/// Applies a record that the catalog lacks; `later` are those that follow it.
 fn apply(
     shared: &Shared,
     writer: &mut CatalogWriter,
     record: &JournalRecord,
+    later: &[RecordEntry],
 ) -> Result<(), PublicationError> {
     let epoch = record.epoch;
-    let publication =
-        Publication::parse(&record.body).map_err(|source| PublicationError::Record { epoch, source })?;
+    let publication = parse(record)?;
     let entries = match (publication.commit, &publication.descriptor) {
-        (Some(commit), Some(block)) => super::describe::read_entries(shared, (commit, block), epoch)?,
+        (Some(commit), Some(block)) => match read_entries(shared, (commit, block), epoch) {
+            // It may have been repaired since: where it is then only the records of the repairs say.
+            Err(PublicationError::DescriptorLost { .. }) => {
+                let block = moved_since(shared, (commit, block), later)?;
+                read_entries(shared, (commit, &block), epoch)?
+            }
+            read => read?,
+        },
         (_, None) | (None, _) => Vec::new(),
     };
     let applied = writer.apply(&publication, entries)?;
     assert_eq!(applied, epoch, "the record is the one that follows the catalog");
     Ok(())
+}
+
+fn parse(record: &JournalRecord) -> Result<Publication, PublicationError> {
+    let epoch = record.epoch;
+    Publication::parse(&record.body).map_err(|source| PublicationError::Record { epoch, source })
+}
+
+/// Returns where the shards of a descriptor lie behind later records.
+fn moved_since(
+    shared: &Shared,
+    (commit, block): (CommitId, &BlockRecord),
+    later: &[RecordEntry],
+) -> Result<BlockRecord, PublicationError> {
+    let mut block = block.clone();
+    for entry in later {
+        let publication = parse(&shared.journal.load(entry)?)?;
+        let of_it =
+            (publication.relocated.iter()).filter(|moved| moved.owner == ShardOwner::Descriptor(commit));
+        for moved in of_it {
+            let shard = block
+                .shards
+                .get_mut(moved.shard.as_usize())
+                .and_then(Option::as_mut);
+            if let Some(shard) = shard.filter(|shard| shard.address() == moved.from) {
+                (shard.extent, shard.offset) = (moved.to.extent, moved.to.offset);
+            }
+        }
+    }
+    Ok(block)
 }
 
 /// Refuses to publish beside records that are newer and do not follow: what is between them is lost.

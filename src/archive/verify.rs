@@ -34,6 +34,10 @@ pub(super) fn verify(
             .catalog
             .read()?
             .files_page(prefix, after.as_ref(), PAGE_LEN)?;
+        // Short files lie side by side; the blocks of long ones are forgotten one by one.
+        let inline = page.iter().filter_map(|(_file, block)| block.as_ref());
+        let frames = inline.flat_map(|block| block.shards.iter().flatten());
+        shared.volumes.forget_cached(frames);
         let page: Vec<FileRecord> = page.into_iter().map(|(file, _block)| file).collect();
         let Some(last) = page.last() else { break };
         after = Some(last.name.clone());
@@ -106,6 +110,7 @@ fn check_file_root(
         }),
         Err(ReadError::Cancelled) => Err(ScrubError::Cancelled),
         Err(ReadError::Catalog { source }) => Err(source.into()),
+        Err(ReadError::Refused { source }) => Err(ScrubError::Refused { source }),
         Err(other) => unreachable!("folding tables reads the catalog only, not {other}"),
     }
 }
@@ -149,6 +154,9 @@ fn block_tasks(
         return Ok(Vec::new().into_iter());
     }
     let record = reader.block(file, index)?;
+    if file.geometry.block_count() > 1 {
+        shared.volumes.forget_cached(record.shards.iter().flatten());
+    }
     let block = Arc::new(BlockReader::new(
         Arc::clone(&shared.volumes),
         file.name.clone(),

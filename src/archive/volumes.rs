@@ -3,12 +3,16 @@
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use crate::{
+    catalog::ShardRecord,
     error::{FormatError, VolumeError},
     format::{Features, SlotPlace, VolumeSlot},
     merkle::ChainHash,
     units::{ArchiveId, Epoch, ExtentId, VolumeId},
     volume::{SLOT_LEN_BYTES, SlotIndex, Volume},
 };
+
+/// Bytes between frames that are forgotten with them.
+const SHORT_GAP_BYTES: u64 = 64 * 1024;
 
 /// The volumes that are there.
 #[derive(Debug)]
@@ -35,6 +39,27 @@ impl Volumes {
     /// names it.
     pub(super) fn of_extent(&self, _extent: ExtentId) -> &Arc<dyn Volume> {
         self.writable()
+    }
+
+    /// Makes sure that frames are read from the medium next, where a volume can, and not from memory.
+    pub(super) fn forget_cached<'a>(&self, shards: impl IntoIterator<Item = &'a ShardRecord>) {
+        let place = |shard: &ShardRecord| (shard.extent, shard.offset, shard.frame_len_bytes);
+        let mut frames: Vec<(ExtentId, u64, u64)> = shards.into_iter().map(place).collect();
+        frames.sort_unstable();
+        // Frames that follow each other share sectors, which are to be read once.
+        let mut runs: Vec<(ExtentId, u64, u64)> = Vec::new();
+        for (extent, start, len_bytes) in frames {
+            let end = start.saturating_add(len_bytes);
+            match runs.last_mut() {
+                Some((of, _, until)) if *of == extent && start <= until.saturating_add(SHORT_GAP_BYTES) => {
+                    *until = end.max(*until);
+                }
+                _ => runs.push((extent, start, end)),
+            }
+        }
+        for (extent, start, end) in runs {
+            self.of_extent(extent).forget_cached(extent, start, end - start);
+        }
     }
 
     /// Returns the volume that new files go to.

@@ -187,7 +187,7 @@ impl CatalogWriter {
     }
 
     /// Returns the block of an owner, if the shard lies at that address.
-    fn block_at(
+    pub(super) fn block_at(
         &self,
         owner: ShardOwner,
         shard: ShardIndex,
@@ -224,7 +224,7 @@ impl CatalogWriter {
         Ok(true)
     }
 
-    fn damage_of_shard(
+    pub(super) fn damage_of_shard(
         &self,
         block: BlockId,
         shard: ShardIndex,

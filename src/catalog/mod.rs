@@ -29,6 +29,7 @@ mod insertion;
 mod intents;
 mod listing;
 mod locking;
+mod look;
 mod open;
 mod overlay;
 mod pages;
@@ -57,6 +58,7 @@ pub use health::{DamageRecord, DamagedBlock, DamagedFile, FileState, HealthTotal
 pub use intents::{
     IntentRecord, LegPosition, LegRecord, ProgressRecord, Replaces, ResumableRecord, SourceRecord,
 };
+pub use look::Look;
 pub use publication::{NextIds, Publication, PublishedExtent, Touch};
 pub use reader::CatalogReader;
 pub use records::{

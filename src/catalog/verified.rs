@@ -4,18 +4,18 @@ use core::ops::Bound;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::damage::Knowledge;
 use super::guard::damaged;
-use super::health::{DamageRecord, parse_verified};
+use super::health::parse_verified;
+use super::look::Look;
 use super::reader::CatalogReader;
-use super::records::{BlockRecord, FileRecord, ShardAddress, ShardOwner, ShardPlace};
+use super::records::{BlockRecord, FileRecord, ShardOwner};
 use super::rows::{UnverifiedRow, VerifiedRow};
 use super::source::{KeyValue, Order};
 use super::tables::{file_key, seal, verified_key};
 use super::writer::CatalogWriter;
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
 use crate::plan::{VerifiedInterval, VerifiedSet};
-use crate::units::{BlockIndex, ByteRange, ExtentId, FileId, ShardIndex, Timestamp};
+use crate::units::{BlockIndex, ByteRange, ExtentId, FileId, Timestamp};
 
 /// What a scrub has read of an extent without a gap, and found there.
 #[derive(Debug, Clone, Copy)]
@@ -26,10 +26,8 @@ pub struct Scrubbed<'a> {
     pub range: ByteRange,
     /// When.
     pub at: Timestamp,
-    /// The frames that were read.
-    pub read: &'a [ShardPlace],
-    /// Those that are damaged.
-    pub damage: &'a [DamageRecord],
+    /// The frames that were read, and what was found.
+    pub look: Look<'a>,
 }
 
 impl CatalogWriter {
@@ -50,17 +48,9 @@ impl CatalogWriter {
     }
 
     fn record_all(&mut self, scrubbed: &Scrubbed<'_>) -> Result<u64, CatalogError> {
-        let news = self.record_damage(scrubbed.damage, Knowledge::Whole)?;
-        if self.row_counts()?.get(CatalogTable::Damage) > 0 {
-            let bad: BTreeSet<ShardAddress> = scrubbed.damage.iter().map(|damage| damage.address).collect();
-            let whole: Vec<(ShardOwner, ShardIndex, ShardAddress)> = (scrubbed.read.iter())
-                .map(|place| (place.owner, place.shard, place.address()))
-                .filter(|(_, _, address)| !bad.contains(address))
-                .collect();
-            self.clear_damage(&whole)?;
-        }
+        let (news, _cleared) = self.record_look(&scrubbed.look)?;
         self.mark_verified(scrubbed.extent, scrubbed.range, scrubbed.at)?;
-        let owners: BTreeSet<ShardOwner> = scrubbed.read.iter().map(|place| place.owner).collect();
+        let owners: BTreeSet<ShardOwner> = scrubbed.look.read.iter().map(|place| place.owner).collect();
         self.mark_files_verified(&owners)?;
         Ok(news)
     }

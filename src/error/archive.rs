@@ -381,6 +381,13 @@ pub enum ReadError {
         #[from]
         source: BufferError,
     },
+    /// The system refused to read for a reason that has to do with this process; nothing is known to be damaged.
+    #[error("the system does not let this process read what is stored")]
+    Refused {
+        /// What was refused.
+        #[source]
+        source: VolumeError,
+    },
     /// The observer asked for an end.
     #[error("interrupted; what was not read is unknown")]
     Cancelled,
@@ -448,6 +455,13 @@ pub enum ScrubError {
     RootMismatch {
         /// The file.
         name: FileName,
+    },
+    /// The system refused to read for a reason that has to do with this process; nothing is known to be damaged by that.
+    #[error("the system does not let this process read what is stored")]
+    Refused {
+        /// What was refused.
+        #[source]
+        source: VolumeError,
     },
 }
 

@@ -12,6 +12,7 @@ mod host;
 mod journal;
 mod merkle;
 mod publication;
+mod refusal;
 mod repair;
 mod volume;
 
@@ -24,5 +25,6 @@ pub use host::{FileKind, HostError, HostOperation, LockEvidence, LockHolder, Sou
 pub use journal::{AppendError, ChainHead, JournalError, JournalStateError};
 pub use merkle::RootHashError;
 pub use publication::PublicationError;
+pub(crate) use refusal::refusal;
 pub use repair::RepairError;
 pub use volume::VolumeError;

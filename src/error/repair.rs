@@ -1,6 +1,6 @@
 //! Errors of repairs.
 
-use super::{CatalogError, CommitError};
+use super::{CatalogError, CommitError, VolumeError};
 use crate::units::{BlockIndex, FileName, ShardIndex};
 
 /// Why a repair has ended before its end; what it has told of is repaired, durably.
@@ -29,6 +29,13 @@ pub enum RepairError {
         /// Why.
         #[source]
         source: CommitError,
+    },
+    /// The system refused to read for a reason that has to do with this process; nothing is known to be damaged by that.
+    #[error("the system does not let this process read what is stored")]
+    Refused {
+        /// What was refused.
+        #[source]
+        source: VolumeError,
     },
     /// What was stored anew reads back as something else: the disk or the memory is not to be trusted. Nothing was changed.
     #[error(

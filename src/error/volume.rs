@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::refusal::refusal;
 use crate::units::{ExtentId, VolumeId};
 
 /// Why a [`Volume`](crate::volume::Volume) or one of its writers could not do what it was asked.
@@ -257,6 +258,40 @@ impl VolumeError {
             | Self::Directory { .. }
             | Self::InUse { .. } => None,
         }
+    }
+
+    /// Returns the error once more when the system refused to read for a reason that has to do with this process, such as too many
+    /// open files or rights that it lacks: that says nothing of the bytes.
+    pub fn refusal(&self) -> Option<Self> {
+        if let Self::Open {
+            volume,
+            extent,
+            source,
+        } = self
+        {
+            return Some(Self::Open {
+                volume: *volume,
+                extent: *extent,
+                source: refusal(source)?,
+            });
+        }
+        let Self::Read {
+            volume,
+            extent,
+            offset,
+            len,
+            source,
+        } = self
+        else {
+            return None;
+        };
+        Some(Self::Read {
+            volume: *volume,
+            extent: *extent,
+            offset: *offset,
+            len: *len,
+            source: refusal(source)?,
+        })
     }
 
     /// Says whether the extent is gone or too short: damage of what was stored, not a failing device.

@@ -82,7 +82,7 @@ impl Journal {
         );
         match walked.faults.first() {
             None if walked.entries.is_empty() => Ok(()),
-            Some(JournalFault::Unreadable { kind, .. }) => {
+            Some(JournalFault::Unreadable { kind, .. } | JournalFault::Refused { kind }) => {
                 Err(failed(HostOperation::Read, &path)((*kind).into()))
             }
             _ => Err(JournalError::InUse { path }),

@@ -8,7 +8,7 @@ use super::{
     layout::{failed, list_segments, segment_path},
 };
 use crate::{
-    error::{HostOperation, JournalError},
+    error::{HostOperation, JournalError, refusal},
     format::{JOURNAL_SEGMENT_LEN_BYTES, JournalSegment},
     storage::{FileAccess, StorageFile},
     units::to_u64,
@@ -52,6 +52,9 @@ impl Journal {
         list_segments(&*self.storage, &self.places[index].directory).map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
                 return JournalFault::NoDirectory;
+            }
+            if refusal(&error).is_some() {
+                return JournalFault::Refused { kind: error.kind() };
             }
             JournalFault::Unlistable { kind: error.kind() }
         })
@@ -107,6 +110,9 @@ impl Journal {
             .map_err(|error| {
                 if error.kind() == io::ErrorKind::NotFound {
                     return JournalFault::SegmentMissing;
+                }
+                if refusal(&error).is_some() {
+                    return JournalFault::Refused { kind: error.kind() };
                 }
                 JournalFault::Unreadable {
                     offset: 0,

@@ -24,6 +24,11 @@ pub struct JournalFinding {
 pub enum JournalFault {
     /// The directory of the copy is not there.
     NoDirectory,
+    /// The system does not let this process read it, such as one with too many open files: that says nothing of what is there.
+    Refused {
+        /// What the system said.
+        kind: io::ErrorKind,
+    },
     /// The directory cannot be listed.
     Unlistable {
         /// What the system said.

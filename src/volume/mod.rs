@@ -93,12 +93,17 @@ pub trait Volume: Debug + Send + Sync {
     /// [`VolumeError::Missing`], [`VolumeError::Truncated`], [`VolumeError::Open`], [`VolumeError::Read`].
     fn read_at(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError>;
 
+    /// Drops what caches hold of a range of an extent, as far as it was *synced*, where the volume can: the next read of it comes from
+    /// the medium. This is how a scrub sees the disk and not the memory of the machine.
+    fn forget_cached(&self, _extent: ExtentId, _offset: u64, _len_bytes: u64) {}
+
     /// Reads like [`read_at`](Self::read_at), but from the medium where the volume can: what was written and *synced*
     /// before is dropped from the caches first. This is how a repair convinces itself that its bytes have arrived.
     ///
     /// # Errors
     /// The same as [`read_at`](Self::read_at).
     fn read_past_caches(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
+        self.forget_cached(extent, offset, crate::units::to_u64(into.len()));
         self.read_at(extent, offset, into)
     }
 

@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "AGE", value_parser = age)]
     older_than: Option<Age>,
     /// End after so much: 5h, 2T (bytes with a suffix K, M, G or T) or 8% of what is stored
-    #[arg(long, value_name = "MUCH", value_parser = budget)]
+    #[arg(long, value_name = "MUCH", value_parser = budget, conflicts_with = "quick")]
     budget: Option<ScrubBudget>,
     /// Exit with 7 when the budget was used up before everything was read that was asked for
     #[arg(long, requires = "budget")]
@@ -84,6 +84,12 @@ enum Plan {
 }
 
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
+    if arguments.plan == Plan::Bad && arguments.budget.is_some() {
+        // What is known to be damaged has no order in which another scrub could go on.
+        return Err(Failure::usage(
+            "--plan bad reads what is known to be damaged, and takes no --budget",
+        ));
+    }
     context.with_archive_to_note(|archive| {
         let options = arguments.options(archive);
         let options = options.map_err(|error| context.catalog_failure(&error))?;

@@ -213,9 +213,7 @@ impl<'a> Inspection<'a> {
         );
         let found = found_text(&report);
         output.summary(&format!("{read}: {found}"));
-        if report.is_cut_short {
-            output.summary("the budget is used up; the next scrub goes on from here");
-        }
+        tell_what_is_forgotten(&report, context);
         if let Some(repaired) = &repaired {
             output.summary(&repaired_text(repaired));
         }
@@ -226,6 +224,28 @@ impl<'a> Inspection<'a> {
     }
 }
 
+/// Says where the next scrub goes on, and what nobody will know of.
+fn tell_what_is_forgotten(report: &ScrubReport, context: &Context) {
+    match (report.is_cut_short, report.is_forgetful) {
+        (true, false) => context
+            .output
+            .summary("the budget is used up; the next scrub goes on from here"),
+        (true, true) => {
+            context
+                .output
+                .summary("the budget is used up, and not all could be noted: the next scrub reads it again");
+        }
+        (false, _) => {}
+    }
+    if report.unnoted > 0 {
+        let shards = text::count(report.unnoted, "damaged shard");
+        let message = format!(
+            "{shards} could not be noted, since the disk of the archive is too full: `status` and `repair` do not know of them"
+        );
+        context.warn(message, vec![context.command("scrub --repair", &[])]);
+    }
+}
+
 /// Returns the exit code for what was found, or for what a repair has left of it.
 fn found_code(report: &ScrubReport, repaired: Option<&RepairReport>) -> u8 {
     let journal = if report.journal.is_empty() {
@@ -233,6 +253,8 @@ fn found_code(report: &ScrubReport, repaired: Option<&RepairReport>) -> u8 {
     } else {
         exit::DAMAGED
     };
+    // A repair does not know of what could not be noted.
+    let repaired = repaired.filter(|_| report.unnoted == 0);
     let shards = match (repaired, report.damaged_shards, report.files_lost()) {
         (Some(repaired), ..) => code_of(repaired),
         (None, 0, _) => exit::SUCCESS,

@@ -82,7 +82,7 @@ pub(crate) fn read_error(error: &ReadError) -> Meaning {
         ReadError::RootMismatch { .. } => Meaning::CatalogDamaged,
         ReadError::Catalog { source } => catalog_error(source),
         ReadError::Memory { source } => buffer_error(source),
-        _ => Meaning::Failed,
+        ReadError::Refused { .. } | _ => Meaning::Failed,
     }
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn scrub_error(error: &ScrubError) -> Meaning {
         ScrubError::Cancelled => Meaning::Interrupted,
         ScrubError::RootMismatch { .. } => Meaning::CatalogDamaged,
         ScrubError::Catalog { source } => catalog_error(source),
-        _ => Meaning::Failed,
+        ScrubError::Refused { .. } | _ => Meaning::Failed,
     }
 }
 

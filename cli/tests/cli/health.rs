@@ -2,7 +2,7 @@
 
 use bfdb::{
     catalog::{
-        Access, BlockRecord, Catalog, CatalogOptions, CatalogWriter, Check, DamageRecord, Knowledge,
+        Access, BlockRecord, Catalog, CatalogOptions, CatalogWriter, Check, DamageRecord, Knowledge, Look,
         Scrubbed, ShardOwner,
     },
     host::Machine,
@@ -69,8 +69,11 @@ fn verify_all(place: &Place, at: i64) {
                 extent: extent.id,
                 range: ByteRange::new(0, extent.end_bytes).expect("in order"),
                 at: Timestamp::new(at, 0).expect("a time"),
-                read: &read,
-                damage: &[],
+                look: Look {
+                    read: &read,
+                    damage: &[],
+                    before: &[],
+                },
             };
             writer.record_scrub(&scrubbed).expect("recorded");
         }

@@ -15,6 +15,7 @@ mod options;
 mod partial;
 mod reading;
 mod recover;
+mod refusals;
 mod repairs;
 mod restore;
 mod signals;

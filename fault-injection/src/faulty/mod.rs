@@ -176,6 +176,10 @@ impl Volume for FaultyVolume {
         })
     }
 
+    fn forget_cached(&self, extent: ExtentId, offset: u64, len_bytes: u64) {
+        self.inner.forget_cached(extent, offset, len_bytes);
+    }
+
     fn read_past_caches(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
         self.read(extent, offset, into, |into| {
             self.inner.read_past_caches(extent, offset, into)

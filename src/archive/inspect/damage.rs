@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use super::Task;
+use super::{Look, Task};
 use crate::{
     archive::observer::{Event, Finding, Observer},
     catalog::CatalogReader,
@@ -39,7 +39,36 @@ pub struct FileDamage {
     pub lost: Vec<ByteRange>,
 }
 
+impl FileDamage {
+    /// Puts together what was told of at two times.
+    pub(in crate::archive) fn merged(told: Vec<Self>, more: Vec<Self>) -> Vec<Self> {
+        if told.is_empty() {
+            return more;
+        }
+        let mut files: BTreeMap<(FileName, Option<CommitId>), Self> = BTreeMap::new();
+        for file in told.into_iter().chain(more) {
+            match files.entry((file.name.clone(), file.descriptor)) {
+                Entry::Vacant(free) => {
+                    free.insert(file);
+                }
+                Entry::Occupied(mut known) => {
+                    let known = known.get_mut();
+                    known.damaged_shards += file.damaged_shards;
+                    known.lost.extend(file.lost);
+                    ByteRange::merge(&mut known.lost);
+                }
+            }
+        }
+        files.into_values().collect()
+    }
+}
+
 impl Damage {
+    /// Returns the number of damaged blocks.
+    pub(in crate::archive) fn block_count(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Adds a finding of a shard; `columns` are bad in it, also the table column where it is gone with the shard.
     pub(super) fn add(&mut self, task: &Task, finding: Finding, columns: &ColumnSet) {
         let record = task.block.record();
@@ -72,12 +101,16 @@ impl Damage {
         }
     }
 
-    /// Adds what the catalog knows of other shards of the blocks that are damaged: what can still be decoded follows from all
-    /// of it. It is told of by whoever has found it.
-    pub(in crate::archive) fn add_known(&mut self, reader: &CatalogReader) -> Result<(), CatalogError> {
+    /// Adds what the catalog knows of the blocks that are damaged: what can still be decoded follows from all of it. Of shards that
+    /// were looked at wholly, what was found counts. It is told of by whoever has found it.
+    pub(in crate::archive) fn add_known(
+        &mut self,
+        reader: &CatalogReader,
+        look: Look,
+    ) -> Result<(), CatalogError> {
         for ((.., id), block) in &mut self.blocks {
             for known in reader.damage_of_block(*id)? {
-                let is_new = !block.findings.contains_key(&known.shard);
+                let is_new = look == Look::AtHeaders || !block.findings.contains_key(&known.shard);
                 let columns = known.columns.iter().filter(|_| is_new);
                 columns.for_each(|column| block.map.mark_leaf(known.shard, column));
             }

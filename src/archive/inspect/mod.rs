@@ -21,7 +21,7 @@ use super::{
 use crate::{
     catalog::{DamageRecord, ShardAddress, ShardOwner},
     error::ScrubError,
-    units::{CommitId, FileName, ShardIndex, Timestamp},
+    units::{BlockIndex, CommitId, FileName, ShardIndex, Timestamp},
 };
 
 /// A shard to inspect.
@@ -61,6 +61,8 @@ pub(in crate::archive) enum Look {
 /// What was read and what was found.
 #[derive(Debug, Default)]
 pub(in crate::archive) struct Inspection {
+    /// Files of which the first frame was looked at.
+    pub(in crate::archive) files: u64,
     pub(in crate::archive) blocks: u64,
     pub(in crate::archive) bytes_read: u64,
     pub(in crate::archive) damage: Damage,
@@ -114,6 +116,10 @@ pub(in crate::archive) fn inspect(
                 let mut buffer = vec![0; buffer_len_bytes(task.block.geometry())];
                 check_parity(&task.block, &mut buffer)
             });
+            if let Some(source) = task.block.refusal() {
+                *feed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                return Err(ScrubError::Refused { source });
+            }
             observer.event(Event::Progress {
                 bytes: found.bytes_read,
             });
@@ -140,8 +146,11 @@ impl Inspection {
     fn add(&mut self, task: &Task, found: ShardFound, now: Timestamp) {
         let record = found.to_record(task, now);
         self.bytes_read += found.bytes_read;
-        // Every block has its first shard.
-        self.blocks += u64::from(task.shard == ShardIndex::new(0));
+        // Every block has its first shard, every file its first block.
+        let is_first = task.shard == ShardIndex::new(0);
+        self.blocks += u64::from(is_first);
+        let begins_file = task.descriptor.is_none() && task.block.record().index == BlockIndex::new(0);
+        self.files += u64::from(is_first && begins_file);
         if let (Some(finding), Some(record)) = (found.finding, record) {
             self.damage.add(task, finding, &record.columns);
             self.found.push(record);
@@ -170,6 +179,7 @@ impl Inspection {
 
     /// Adds what was found elsewhere, also of the same blocks.
     pub(in crate::archive) fn merge(&mut self, other: Self) {
+        self.files += other.files;
         self.blocks += other.blocks;
         self.bytes_read += other.bytes_read;
         self.parity.blocks += other.parity.blocks;

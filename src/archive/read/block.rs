@@ -36,6 +36,9 @@ pub(in crate::archive) struct BlockReader {
     pub(super) tables: Vec<OnceLock<Option<LeafTable>>>,
     /// Shards that were reported as damaged, so that each is reported once.
     reported: Mutex<Vec<bool>>,
+    /// The first time that the system refused to read, for a reason that has to do with this process: what is taken for damage from
+    /// then on may be none.
+    refused: OnceLock<VolumeError>,
     /// All damage that was met, also of shards that were reported before.
     met: Mutex<BTreeMap<ShardIndex, Met>>,
     /// Shards that somebody was told of once it was known that their damage is there.
@@ -56,6 +59,7 @@ impl BlockReader {
             record,
             tables: (0..total).map(|_| OnceLock::new()).collect(),
             reported: Mutex::new(vec![false; total]),
+            refused: OnceLock::new(),
             met: Mutex::default(),
             told: Mutex::default(),
             decoders: Mutex::default(),
@@ -228,9 +232,17 @@ impl BlockReader {
         offset: u64,
         into: &mut [u8],
     ) -> Result<(), VolumeError> {
-        self.volumes
-            .of_extent(record.extent)
-            .read_at(record.extent, record.offset + offset, into)
+        let volume = self.volumes.of_extent(record.extent);
+        let read = volume.read_at(record.extent, record.offset + offset, into);
+        if let Some(refusal) = read.as_ref().err().and_then(VolumeError::refusal) {
+            self.refused.get_or_init(|| refusal);
+        }
+        read
+    }
+
+    /// Returns what the system refused, when it did: nothing that was met is known to be damage then.
+    pub(in crate::archive) fn refusal(&self) -> Option<VolumeError> {
+        self.refused.get().and_then(VolumeError::refusal)
     }
 
     pub(in crate::archive) fn volume_id(&self, record: &ShardRecord) -> VolumeId {
@@ -239,7 +251,11 @@ impl BlockReader {
 
     /// Returns the damage that was met since this was asked last.
     pub(in crate::archive) fn take_met(&self) -> BTreeMap<ShardIndex, Met> {
-        std::mem::take(&mut *self.met.lock().unwrap_or_else(PoisonError::into_inner))
+        let met = std::mem::take(&mut *self.met.lock().unwrap_or_else(PoisonError::into_inner));
+        if self.refused.get().is_some() {
+            return BTreeMap::new();
+        }
+        met
     }
 
     /// Says whether nobody was told of a shard yet; from now on somebody was.
@@ -267,6 +283,9 @@ impl BlockReader {
         columns: &ColumnSet,
         observer: &dyn Observer,
     ) {
+        if self.refused.get().is_some() {
+            return;
+        }
         self.meet(shard, (part, kind), columns);
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         let was_reported = std::mem::replace(&mut reported[shard.as_usize()], true);

@@ -274,6 +274,9 @@ impl ReaderCore {
             })
         };
         result.map_err(|lost| {
+            if let Some(source) = block.refusal() {
+                return ReadError::Refused { source };
+            }
             let leaf = block.geometry().leaf_range_in_file(shard, lost.column);
             let leaf = leaf.expect("only data leaves are read");
             self.lost(block, leaf.intersection(wanted).unwrap_or(leaf), lost.bad)

@@ -33,6 +33,9 @@ pub(in crate::archive) fn check_root(
                 continue;
             }
             let Some(table) = block.table(shard, observer) else {
+                if let Some(source) = block.refusal() {
+                    return Err(ReadError::Refused { source });
+                }
                 return Ok(false);
             };
             table.iter().for_each(|hash| folder.push(*hash));

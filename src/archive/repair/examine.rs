@@ -16,7 +16,7 @@ use crate::{
         read::{BlockReader, Met},
         shared::Shared,
     },
-    catalog::{BlockRecord, DamageRecord, DamagedBlock, ShardOwner, ShardRecord},
+    catalog::{BlockRecord, DamageRecord, DamagedBlock, ShardOwner, ShardPlace, ShardRecord},
     error::{CatalogError, RepairError},
     format::FrameKind,
     geometry::BlockGeometry,
@@ -207,10 +207,30 @@ impl DamagedBlockWork {
         &self.found
     }
 
-    /// Returns the shards that turned out to be whole, each where it lies.
-    pub(super) fn whole(&self) -> impl Iterator<Item = (ShardOwner, ShardIndex, ShardRecord)> {
-        let shards = self.whole.iter();
-        shards.filter_map(|&shard| Some((self.owner, shard, *self.shard(shard)?)))
+    /// Returns what was known of it when it was looked up.
+    pub(super) fn known(&self) -> &[DamageRecord] {
+        &self.known
+    }
+
+    /// Returns how many shards turned out to be whole.
+    pub(super) fn whole_count(&self) -> u64 {
+        to_u64(self.whole.len())
+    }
+
+    /// Returns the frames that were looked at.
+    pub(super) fn looked_at(&self) -> impl Iterator<Item = ShardPlace> {
+        let shards = self.known.iter().chain(&self.found).map(|damage| damage.shard);
+        let shards: BTreeSet<ShardIndex> = shards.collect();
+        let place = |shard| {
+            let address = self.shard(shard)?.address();
+            Some(ShardPlace {
+                extent: address.extent,
+                offset: address.offset,
+                owner: self.owner,
+                shard,
+            })
+        };
+        shards.into_iter().filter_map(place)
     }
 
     /// Returns the parity shards that were encoded again and turned out to be right, each where it lies.
@@ -291,6 +311,8 @@ pub(super) fn examine(
     for (index, work) in batch.iter_mut().enumerate() {
         (work.found, work.whole, work.right) = (Vec::new(), Vec::new(), Vec::new());
         let block = work.reader(shared);
+        let known = work.known.iter().filter_map(|damage| work.shard(damage.shard));
+        shared.volumes.forget_cached(known);
         // Once for each block.
         let wrong = work.known.iter().position(is_wrong_parity);
         tasks.extend(work.known.iter().enumerate().map(|(position, damage)| {
@@ -307,6 +329,7 @@ pub(super) fn examine(
     }
     let (count, now) = (tasks.len(), shared.now());
     let queue = Mutex::new(tasks.into_iter());
+    let refused = Mutex::new(None);
     let found = Mutex::new(Vec::with_capacity(count));
     shared.work_together(count, |_| {
         while !observer.is_cancelled() {
@@ -317,12 +340,19 @@ pub(super) fn examine(
                 let mut buffer = vec![0; buffer_len_bytes(task.block.geometry())];
                 check_parity(&task.block, &mut buffer)
             });
+            if let Some(refusal) = task.block.refusal() {
+                *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+                break;
+            }
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
             found.push((index, task.shard, one, parity));
         }
     });
     if observer.is_cancelled() {
         return Err(RepairError::Cancelled);
+    }
+    if let Some(source) = refused.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(RepairError::Refused { source });
     }
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.sort_by_key(|(index, shard, ..)| (*index, *shard));

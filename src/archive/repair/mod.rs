@@ -35,6 +35,7 @@ use self::{
 use super::{
     inspect::FileDamage,
     observer::{Event, Observer},
+    owned::OwnedExtents,
     shared::Shared,
 };
 use crate::{
@@ -48,6 +49,9 @@ const PAGE_LEN: usize = 256;
 
 /// Bytes of frames that are written before they are published.
 const BATCH_LEN_BYTES: u64 = 256 << 20;
+
+/// Places that are tried for frames that read back wrong.
+const PLACES: usize = 3;
 
 /// Times that a block is repaired because more of it turned out to be damaged.
 const ATTEMPTS: u32 = 4;
@@ -215,15 +219,39 @@ impl Pass<'_> {
             .iter()
             .map(|(_, record)| record.frame_len_bytes)
             .sum::<u64>();
-        self.report.shards_found_whole += to_u64(work.whole().count());
+        self.report.shards_found_whole += work.whole_count();
         let left = to_u64(work.found().len() - shards.len());
         if left > 0 {
             self.add_remains(work, left);
         }
     }
 
-    /// Writes anew what can be, and publishes it; returns the blocks of which more turned out to be damaged.
+    /// Writes anew what can be, and publishes it; returns the blocks of which more turned out to be damaged. What reads back wrong is
+    /// written to other places.
     fn rebuild(&mut self, batch: &[DamagedBlockWork]) -> Result<BTreeSet<BlockId>, RepairError> {
+        // Given back when all is done: the system would give the same blocks of the disk again.
+        let mut spoilt = Vec::new();
+        let rebuilt = loop {
+            let rebuilt = self.rebuild_in_new_room(batch, &mut spoilt);
+            let is_spoilt = matches!(rebuilt, Err(RepairError::ReadBack { .. }));
+            if !is_spoilt || spoilt.len() == PLACES {
+                break rebuilt;
+            }
+        };
+        for owned in spoilt {
+            // What cannot be given back now is left behind for the next.
+            match owned.give_back_spoilt(self.shared) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+        rebuilt
+    }
+
+    fn rebuild_in_new_room(
+        &mut self,
+        batch: &[DamagedBlockWork],
+        spoilt: &mut Vec<OwnedExtents>,
+    ) -> Result<BTreeSet<BlockId>, RepairError> {
         let plans: Vec<Vec<(ShardIndex, ShardRecord)>> = batch
             .iter()
             .map(|work| work.to_rewrite(self.donor.as_ref()))
@@ -270,6 +298,10 @@ impl Pass<'_> {
             Err(RepairError::Store { source }) if source.may_be_published() => {
                 room.owned.end();
                 return Err(source.into());
+            }
+            Err(error @ RepairError::ReadBack { .. }) => {
+                spoilt.push(room.owned);
+                return Err(error);
             }
             Err(error) => {
                 // The first error is the one to tell; what cannot be given back now is left behind for the next.

@@ -17,7 +17,7 @@ use crate::{
         read::{BlockReader, Met},
         shared::Shared,
     },
-    catalog::{DamageRecord, Knowledge, Relocation},
+    catalog::{CatalogWriter, DamageRecord, Knowledge, Look, Relocation, ShardPlace},
     error::{CatalogError, CommitError, RepairError, VolumeError},
     plan::{DamageKind, DamagePart},
     units::{BlockId, ByteRange, to_u64, to_usize},
@@ -32,10 +32,10 @@ pub(super) fn note_findings(shared: &Shared, batch: &[DamagedBlockWork]) -> Resu
         .iter()
         .flat_map(|work| work.found().iter().cloned())
         .collect();
-    let whole: Vec<_> = batch
+    let read: Vec<ShardPlace> = batch.iter().flat_map(DamagedBlockWork::looked_at).collect();
+    let before: Vec<DamageRecord> = batch
         .iter()
-        .flat_map(DamagedBlockWork::whole)
-        .map(|(owner, shard, record)| (owner, shard, record.address()))
+        .flat_map(|work| work.known().iter().cloned())
         .collect();
     let right: Vec<_> = batch
         .iter()
@@ -43,9 +43,12 @@ pub(super) fn note_findings(shared: &Shared, batch: &[DamagedBlockWork]) -> Resu
         .map(|(owner, shard, record)| (owner, shard, record.address()))
         .collect();
     let mut writer = shared.catalog.write()?;
-    let cleared = writer.clear_encoding_damage(&right)?;
-    let news = writer.record_damage(&found, Knowledge::Whole)?;
-    let cleared = cleared + writer.clear_damage(&whole)?;
+    let (news, cleared) = writer.record_look(&Look {
+        read: &read,
+        damage: &found,
+        before: &before,
+    })?;
+    let cleared = cleared + writer.clear_encoding_damage(&right)?;
     if news + cleared > 0 {
         writer.commit()?;
     }
@@ -65,17 +68,17 @@ pub(super) fn note_what_was_met(
     for (work, block) in batch.iter().zip(blocks) {
         // What was found before and cannot be written anew is met again, and no news.
         let is_news = |shard| work.found().iter().all(|known| known.shard != shard);
+        let met = block.reader.take_met();
         for (shard, columns) in block.met().into_iter().filter(|(shard, _)| is_news(*shard)) {
-            let bad = Met {
-                columns,
-                part: DamagePart::Payload,
-                kind: DamageKind::Checksum,
-            };
-            found.extend(work.damage_of(shard, bad, now));
+            let fault = met.get(&shard).map(|met| (met.part, met.kind));
+            let (part, kind) = fault.unwrap_or((DamagePart::Payload, DamageKind::Checksum));
+            found.extend(work.damage_of(shard, Met { part, kind, columns }, now));
             again.insert(work.id());
         }
-        let wrong = block.reader.take_met().into_iter();
-        for (shard, met) in wrong.filter(|(shard, met)| met.kind == DamageKind::Encoding && is_news(*shard)) {
+        let wrong = met
+            .into_iter()
+            .filter(|(_, met)| met.kind == DamageKind::Encoding);
+        for (shard, met) in wrong.filter(|(shard, _)| is_news(*shard)) {
             found.extend(work.damage_of(shard, met, now));
             again.insert(work.id());
         }
@@ -156,7 +159,7 @@ pub(super) fn publish<'a>(
     owned: &OwnedExtents,
     blocks: &'a [BlockRebuild],
 ) -> Result<Vec<(&'a BlockRebuild, Rebuilt)>, CommitError> {
-    let mut publishing = publication::begin(shared)?;
+    let publishing = publication::begin(shared)?;
     owned.check_owned(&publishing.writer)?;
     let mut publication = publication::empty(&publishing.writer)?;
     let mut published = Vec::new();
@@ -185,15 +188,16 @@ pub(super) fn publish<'a>(
     }
     publication.commit = Some(owned.commit());
     publication.extents = owned.published_extents(&publishing.writer)?;
-    note_repairs(shared, &mut publishing.writer, &published)?;
-    publication::publish(shared, publishing, &publication, Vec::new())?;
+    // Behind the publication: the new frames lie below the ends of their extents only then.
+    let note = |writer: &mut CatalogWriter| note_repairs(shared, writer, &published);
+    publication::publish_noting(shared, publishing, (&publication, Vec::new()), note)?;
     Ok(published)
 }
 
 /// Notes what only this catalog knows: how much was repaired of which volume, and that the new frames were read back.
 fn note_repairs(
     shared: &Shared,
-    writer: &mut crate::catalog::CatalogWriter,
+    writer: &mut CatalogWriter,
     published: &[(&BlockRebuild, Rebuilt)],
 ) -> Result<(), CatalogError> {
     let now = shared.now();

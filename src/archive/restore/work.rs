@@ -211,6 +211,9 @@ impl<'a> Work<'a> {
         let Some(first) = lost.iter().min_by_key(|lost| (lost.shard, lost.column)) else {
             return Ok(());
         };
+        if let Some(source) = block.refusal() {
+            return Err(ReadError::Refused { source }.into());
+        }
         match self.losses {
             Losses::Refuse => Err(self.lost_error(block, *first).into()),
             Losses::LeaveOut => {

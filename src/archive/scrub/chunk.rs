@@ -11,7 +11,7 @@ use crate::{
         read::BlockReader,
         shared::Shared,
     },
-    catalog::{CatalogReader, ShardOwner, ShardPlace},
+    catalog::{CatalogReader, DamageRecord, ShardOwner, ShardPlace},
     error::{CatalogDamage, CatalogError, CatalogTable, ScrubError},
     units::{ByteRange, ExtentId, FileId, FileName},
 };
@@ -20,7 +20,7 @@ use crate::{
 const PAGE_LEN: usize = 256;
 
 /// Bytes of a chunk: so much is read again at most after a scrub was killed.
-const MOST_BYTES: u64 = 1 << 30;
+pub(super) const MOST_BYTES: u64 = 1 << 30;
 
 /// Frames of a chunk.
 const MOST_FRAMES: usize = 16 * 1024;
@@ -37,6 +37,8 @@ pub(super) struct Chunk<'a, 'b> {
     looked_up_to: u64,
     /// Frames that were handed out.
     pub(super) read: Vec<ShardPlace>,
+    /// What was known of frames when they were looked up.
+    pub(super) before: Vec<DamageRecord>,
     bytes: u64,
     /// Everything before it was handed out or belongs to nobody.
     pub(super) covered_to: u64,
@@ -58,6 +60,7 @@ impl<'a, 'b> Chunk<'a, 'b> {
             page: VecDeque::new(),
             looked_up_to: range.start(),
             read: Vec::new(),
+            before: Vec::new(),
             bytes: 0,
             covered_to: range.start(),
         }
@@ -79,6 +82,9 @@ impl<'a, 'b> Chunk<'a, 'b> {
             let mut task = task(self.shared, &reader, place, &mut names)?;
             let is_first = task.shard == first_parity(task.block.geometry());
             task.checks_parity = is_first && self.which_parity.has(&task, &reader)?;
+            let known = reader.damage_of_block(task.block.record().id)?;
+            let known = known.into_iter().filter(|damage| damage.shard == place.shard);
+            self.before.extend(known);
             self.page.push_back((place, task));
         }
         let end = self.range.end();
@@ -96,8 +102,8 @@ impl Feed for Chunk<'_, '_> {
             self.covered_to = self.range.end();
             return Ok(None);
         };
-        let (frame_len_bytes, len_bytes) =
-            (task.block.layout(task.shard).total_len_bytes(), task.len_bytes());
+        let frame_len_bytes = task.block.layout(task.shard).total_len_bytes();
+        let len_bytes = self.which_parity.cost_bytes(&task);
         let is_long = self.bytes >= MOST_BYTES || self.read.len() >= MOST_FRAMES;
         if is_long || !self.pace.allows(len_bytes) {
             // Nobody asks again: what comes next is for another chunk, or another scrub.

@@ -24,12 +24,10 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    catalog::{
-        Access, Catalog, CatalogOptions, Knowledge, Scrubbed, ShardAddress, ShardOwner, TransactionSize,
-    },
+    catalog::{self, Access, Catalog, CatalogOptions, Knowledge, Scrubbed, TransactionSize},
     error::ScrubError,
     journal::{JournalFault, JournalFinding},
-    units::{ShardIndex, Timestamp, to_u64},
+    units::{Timestamp, to_u64},
 };
 
 /// What a scrub or a verification has read and found.
@@ -55,6 +53,11 @@ pub struct ScrubReport {
     pub journal: Vec<JournalFinding>,
     /// Damage that the catalog did not know of; it knows it now, where it can be written.
     pub news: u64,
+    /// Damaged shards that could not be noted, for want of room on the disk of the catalog: a repair will not know of them.
+    pub unnoted: u64,
+    /// Something could not be noted, for that reason or since the archive is open for reading only: damage, or that bytes were
+    /// verified, so that the next scrub reads them again.
+    pub is_forgetful: bool,
     /// The budget was used up before everything was read that was asked for.
     pub is_cut_short: bool,
 }
@@ -71,6 +74,8 @@ impl ScrubReport {
             damage,
             journal: Vec::new(),
             news: 0,
+            unnoted: 0,
+            is_forgetful: false,
             is_cut_short: false,
         }
     }
@@ -85,6 +90,8 @@ impl ScrubReport {
         self.damage.extend(other.damage);
         self.journal.extend(other.journal);
         self.news += other.news;
+        self.unnoted += other.unnoted;
+        self.is_forgetful |= other.is_forgetful;
         self.is_cut_short |= other.is_cut_short;
     }
 
@@ -126,20 +133,26 @@ pub(super) fn scrub(
         observer: OnlyEvents(observer),
         begun: shared.now(),
         total: Inspection::default(),
+        told: Vec::new(),
         news: 0,
+        unnoted: 0,
+        is_forgetful: false,
     };
     let result = match options.selection.plan() {
         Some(plan) => scrub_ranges(&mut scrub, plan),
         None => scrub_damaged(&mut scrub),
     };
-    let (end, news) = (scrub.pace.end(), scrub.news);
-    let mut inspection = scrub.total;
-    if shared.access == Access::Write {
-        // What is known of the other shards of a block decides with what was found of these.
-        inspection.damage.add_known(&shared.catalog.read()?)?;
-    }
     // Also behind a failure: what was found until then is true all the same.
-    let report = ScrubReport::new(files, inspection, observer);
+    scrub.tell()?;
+    let (end, news, unnoted, is_forgetful) =
+        (scrub.pace.end(), scrub.news, scrub.unnoted, scrub.is_forgetful);
+    let is_all = options.selection == ScrubSelection::All && end.is_none();
+    let files = if is_all { files } else { scrub.total.files };
+    let report = ScrubReport {
+        damaged_shards: scrub.told.iter().map(|file| file.damaged_shards).sum(),
+        damage: scrub.told,
+        ..ScrubReport::new(files, scrub.total, observer)
+    };
     result?;
     if end == Some(End::Cancelled) {
         return Err(ScrubError::Cancelled);
@@ -147,10 +160,15 @@ pub(super) fn scrub(
     Ok(ScrubReport {
         journal: journal_faults(shared)?,
         news,
+        unnoted,
+        is_forgetful,
         is_cut_short: end == Some(End::Budget),
         ..report
     })
 }
+
+/// Damaged blocks that are kept until they are told of.
+const MOST_DAMAGED_BLOCKS: usize = 16 * 1024;
 
 /// A scrub while it goes on.
 struct Scrub<'a> {
@@ -160,7 +178,12 @@ struct Scrub<'a> {
     observer: OnlyEvents<'a>,
     begun: Timestamp,
     total: Inspection,
+    /// Damage that was told of, by names.
+    told: Vec<FileDamage>,
     news: u64,
+    unnoted: u64,
+    /// Something could not be noted.
+    is_forgetful: bool,
 }
 
 impl Scrub<'_> {
@@ -172,23 +195,52 @@ impl Scrub<'_> {
             verified: seen.verified(),
             ..TransactionSize::default()
         };
-        if self.shared.takes_notes(size) {
-            let mut writer = self.shared.catalog.write()?;
-            self.news += match seen {
-                Seen::Range(scrubbed) => writer.record_scrub(&Scrubbed { damage, ..*scrubbed })?,
-                Seen::Frames { whole } => {
-                    writer.clear_damage(whole)?;
-                    writer.record_damage(damage, Knowledge::Whole)?
-                }
-                // What was not looked at may be as bad as it was.
-                Seen::Headers => writer.record_damage(damage, Knowledge::Part)?,
-            };
-            writer.clear_encoding_damage(&parity.right)?;
-            self.news += writer.record_damage(&parity.wrong, Knowledge::Part)?;
-            writer.commit()?;
-            self.shared.met.forget();
-        }
+        let noted = if self.shared.takes_notes(size) {
+            self.write_down(&found, seen)
+        } else {
+            if self.shared.access == Access::Write {
+                self.unnoted += to_u64(damage.len() + parity.wrong.len());
+            }
+            self.is_forgetful = true;
+            Ok(())
+        };
+        // Also where the catalog fails: it is true all the same.
         self.total.merge(found);
+        if self.total.damage.block_count() >= MOST_DAMAGED_BLOCKS {
+            self.tell()?;
+        }
+        noted
+    }
+
+    /// Tells of the damage that was found since it was told of last. What is known of the other shards of a block decides with what
+    /// was found of these.
+    fn tell(&mut self) -> Result<(), ScrubError> {
+        let mut damage = std::mem::take(&mut self.total.damage);
+        damage.add_known(&self.shared.catalog.read()?, self.look())?;
+        let told = std::mem::take(&mut self.told);
+        self.told = FileDamage::merged(told, damage.report(self.observer.0));
+        Ok(())
+    }
+
+    fn write_down(&mut self, found: &Inspection, seen: &Seen<'_>) -> Result<(), ScrubError> {
+        let (damage, parity) = (&found.found, &found.parity);
+        let mut writer = self.shared.catalog.write()?;
+        self.news += match seen {
+            Seen::Range(scrubbed) => writer.record_scrub(&Scrubbed {
+                look: catalog::Look {
+                    damage,
+                    ..scrubbed.look
+                },
+                ..*scrubbed
+            })?,
+            Seen::Frames(look) => writer.record_look(&catalog::Look { damage, ..*look })?.0,
+            // What was not looked at may be as bad as it was.
+            Seen::Headers => writer.record_damage(damage, Knowledge::Part)?,
+        };
+        writer.clear_encoding_damage(&parity.right)?;
+        self.news += writer.record_damage(&parity.wrong, Knowledge::Part)?;
+        writer.commit()?;
+        self.shared.met.forget();
         Ok(())
     }
 }
@@ -197,10 +249,8 @@ impl Scrub<'_> {
 enum Seen<'a> {
     /// All of a range.
     Range(Scrubbed<'a>),
-    /// Frames here and there, of which these are whole.
-    Frames {
-        whole: &'a [(ShardOwner, ShardIndex, ShardAddress)],
-    },
+    /// Frames here and there.
+    Frames(catalog::Look<'a>),
     /// Headers only.
     Headers,
 }
@@ -208,15 +258,15 @@ enum Seen<'a> {
 impl Seen<'_> {
     fn cleared(&self) -> u64 {
         match self {
-            Self::Frames { whole } => to_u64(whole.len()),
+            Self::Frames(look) => to_u64(look.read.len()),
             Self::Range(_) | Self::Headers => 0,
         }
     }
 
     fn verified(&self) -> u64 {
         match self {
-            Self::Range(scrubbed) => 1 + to_u64(scrubbed.read.len()),
-            Self::Frames { .. } | Self::Headers => 0,
+            Self::Range(scrubbed) => 1 + to_u64(scrubbed.look.read.len()),
+            Self::Frames(_) | Self::Headers => 0,
         }
     }
 }
@@ -235,7 +285,12 @@ fn journal_faults(shared: &Shared) -> Result<Vec<JournalFinding>, ScrubError> {
     };
     // What cannot be read at all is no reason to keep the rest back.
     let mut journal = (shared.journal.scan().map(|scan| scan.findings)).unwrap_or_default();
-    journal.retain(is_fault);
+    // Of a copy that this process was not let read nothing is known.
+    let refused: Vec<(u16, u8)> = (journal.iter())
+        .filter(|finding| matches!(finding.fault, JournalFault::Refused { .. }))
+        .map(|finding| (finding.volume, finding.copy))
+        .collect();
+    journal.retain(|finding| is_fault(finding) && !refused.contains(&(finding.volume, finding.copy)));
     Ok(journal)
 }
 

@@ -5,8 +5,9 @@ use crate::{
     archive::{encoding, inspect::Task},
     catalog::CatalogReader,
     error::CatalogError,
+    format::FRAME_HEADER_LEN_BYTES,
     plan::{DamageKind, is_in_sample},
-    units::Timestamp,
+    units::{Timestamp, to_u64},
 };
 
 /// Which blocks those are, for one scrub.
@@ -40,14 +41,15 @@ impl WhichParity {
         let known = reader.damage_of_block(block.record().id)?;
         Ok(known.iter().any(|damage| damage.kind == DamageKind::Encoding))
     }
-}
 
-impl Task {
-    /// Returns how many bytes it takes to be read.
-    pub(super) fn len_bytes(&self) -> u64 {
-        let frame = self.block.layout(self.shard).total_len_bytes();
-        if self.checks_parity {
-            frame + encoding::len_bytes(&self.block)
+    /// Returns how many bytes have to be read for a task.
+    pub(super) fn cost_bytes(self, task: &Task) -> u64 {
+        let frame = match self.depth {
+            ScrubDepth::Quick => to_u64(FRAME_HEADER_LEN_BYTES),
+            ScrubDepth::Full | ScrubDepth::Deep => task.block.layout(task.shard).total_len_bytes(),
+        };
+        if task.checks_parity {
+            frame + encoding::len_bytes(&task.block)
         } else {
             frame
         }

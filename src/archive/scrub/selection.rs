@@ -1,14 +1,14 @@
 //! Which frames a scrub reads, in which order.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::{
     Scrub, ScrubDepth, Seen,
-    chunk::{Chunk, LastName, task},
+    chunk::{Chunk, LastName, MOST_BYTES, task},
 };
 use crate::{
     archive::inspect::{Feed, Look, Task, inspect},
-    catalog::{DamageRecord, Scrubbed, ShardAddress, ShardPlace},
+    catalog::{self, DamageRecord, Scrubbed, ShardPlace},
     error::ScrubError,
     plan::{ScrubExtent, ScrubPlan, ScrubRange, VerifiedSet, scrub_order},
     units::{ByteRange, ExtentId},
@@ -18,7 +18,7 @@ use crate::{
 const PAGE_LEN: usize = 256;
 
 impl Scrub<'_> {
-    const fn look(&self) -> Look {
+    pub(super) const fn look(&self) -> Look {
         match self.options.depth {
             ScrubDepth::Quick => Look::AtHeaders,
             ScrubDepth::Full | ScrubDepth::Deep => Look::AtEverything,
@@ -44,22 +44,33 @@ fn scrub_chunk(scrub: &mut Scrub<'_>, extent: ExtentId, range: ByteRange) -> Res
     // One moment for all of it: what was verified together stays one interval.
     let at = shared.now();
     let which = scrub.which_parity();
+    forget_cached(scrub, extent, range);
     let mut chunk = Chunk::new(shared, &mut scrub.pace, (extent, range), which);
     let found = inspect(shared, &mut chunk, look, &scrub.observer)?;
-    let (read, covered_to) = (std::mem::take(&mut chunk.read), chunk.covered_to);
+    let (read, before) = (std::mem::take(&mut chunk.read), std::mem::take(&mut chunk.before));
+    let covered_to = chunk.covered_to;
     let covered = ByteRange::new(range.start(), covered_to).expect("it goes on from the start");
+    // Others need the memory more than this, which is not read again soon.
+    forget_cached(scrub, extent, covered);
     let scrubbed = Scrubbed {
         extent,
         range: covered,
         at,
-        read: &read,
-        damage: &[],
+        look: looked_at(&read, &before),
     };
     match look {
         Look::AtEverything => scrub.note(found, &Seen::Range(scrubbed))?,
         Look::AtHeaders => scrub.note(found, &Seen::Headers)?,
     }
     Ok(covered_to)
+}
+
+/// Makes sure that what comes next is read from the medium.
+fn forget_cached(scrub: &Scrub<'_>, extent: ExtentId, range: ByteRange) {
+    if scrub.look() == Look::AtEverything {
+        let volume = scrub.shared.volumes.of_extent(extent);
+        volume.forget_cached(extent, range.start(), range.len().min(MOST_BYTES));
+    }
 }
 
 /// Reads what is known to be damaged.
@@ -109,7 +120,7 @@ fn scrub_frames(scrub: &mut Scrub<'_>, damage: &[DamageRecord]) -> Result<(), Sc
         if task.checks_parity {
             parity_checked = Some(task.block.record().id);
         }
-        if scrub.pace.allows(task.len_bytes()) {
+        if scrub.pace.allows(which.cost_bytes(&task)) {
             tasks.push_back((place, task));
         }
     }
@@ -117,15 +128,24 @@ fn scrub_frames(scrub: &mut Scrub<'_>, damage: &[DamageRecord]) -> Result<(), Sc
         tasks,
         read: Vec::new(),
     };
+    let frames = feed
+        .tasks
+        .iter()
+        .filter_map(|(_, task)| task.block.shard(task.shard));
+    shared.volumes.forget_cached(frames);
     let found = inspect(shared, &mut feed, look, &scrub.observer)?;
-    let bad: BTreeSet<ShardAddress> = found.found.iter().map(|bad| bad.address).collect();
-    let whole = feed.read.iter().filter(|place| !bad.contains(&place.address()));
-    let whole: Vec<_> = whole
-        .map(|place| (place.owner, place.shard, place.address()))
-        .collect();
     match look {
-        Look::AtEverything => scrub.note(found, &Seen::Frames { whole: &whole }),
+        Look::AtEverything => scrub.note(found, &Seen::Frames(looked_at(&feed.read, damage))),
         Look::AtHeaders => scrub.note(found, &Seen::Headers),
+    }
+}
+
+/// Says what was looked at; what was found there is added when it is noted.
+const fn looked_at<'a>(read: &'a [ShardPlace], before: &'a [DamageRecord]) -> catalog::Look<'a> {
+    catalog::Look {
+        read,
+        damage: &[],
+        before,
     }
 }
 

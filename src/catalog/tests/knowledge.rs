@@ -335,12 +335,16 @@ impl World {
                 read.push(live.place());
             }
         }
+        let before: Vec<DamageRecord> = self.known.damage.values().cloned().collect();
         let scrubbed = Scrubbed {
             extent,
             range,
             at,
-            read: &read,
-            damage,
+            look: Look {
+                read: &read,
+                damage,
+                before: &before,
+            },
         };
         let news = writer.record_scrub(&scrubbed).expect("sound");
         assert_eq!(news, self.know_damage(damage, Knowledge::Whole));

@@ -13,6 +13,7 @@ mod intents;
 mod kinds;
 mod knowledge;
 mod listing;
+mod looks;
 mod many;
 mod model;
 mod pages;

@@ -223,8 +223,11 @@ fn find_damage(catalog: &Catalog) {
         extent: ExtentId::new(1),
         range: ByteRange::new(0, 9000).expect("in order"),
         at: time(4),
-        read: &places,
-        damage: &damage,
+        look: Look {
+            read: &places,
+            damage: &damage,
+            before: &[],
+        },
     };
     writer.record_scrub(&scrubbed).expect("sound");
     writer.commit().expect("committed");

@@ -243,8 +243,11 @@ fn scrubs_take_no_more_room_than_was_estimated() {
                 extent,
                 range,
                 at: time(5),
-                read: &read,
-                damage: &[],
+                look: Look {
+                    read: &read,
+                    damage: &[],
+                    before: &[],
+                },
             };
             writer.record_scrub(&scrubbed).expect("sound");
         });

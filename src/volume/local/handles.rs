@@ -53,6 +53,15 @@ impl Handles {
         drop((replaced, evicted)); // Closed here, unless a read is still on the way.
     }
 
+    /// Closes all files; returns how many those were.
+    pub(super) fn clear(&self) -> usize {
+        let mut state = self.locked();
+        let files = std::mem::take(&mut state.files);
+        state.by_use.clear();
+        drop(state);
+        files.len()
+    }
+
     pub(super) fn forget(&self, extent: ExtentId) {
         let forgotten = self.locked().take(extent);
         drop(forgotten);

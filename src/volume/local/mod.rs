@@ -222,22 +222,23 @@ impl LocalVolume {
             }
             self.handles.forget(extent);
         }
-        let file = self
-            .shared
-            .storage
-            .open(&self.extent_path(extent), FileAccess::Read)?;
+        let open = || {
+            let storage = &self.shared.storage;
+            storage.open(&self.extent_path(extent), FileAccess::Read)
+        };
+        let file = open().or_else(|error| {
+            if self.handles.clear() == 0 {
+                return Err(error);
+            }
+            // Too many files may be open, and these are open for speed alone.
+            open()
+        })?;
         let len_bytes = file.info()?.len_bytes;
         self.handles.put(extent, &file);
         Ok((file, len_bytes))
     }
 
-    fn read(
-        &self,
-        extent: ExtentId,
-        offset: u64,
-        into: &mut [u8],
-        caches: Caches,
-    ) -> Result<(), VolumeError> {
+    fn read(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
         let volume = self.shared.id;
         let (file, len_bytes) = self.handle(extent).map_err(|source| {
             if source.kind() == io::ErrorKind::NotFound {
@@ -259,9 +260,6 @@ impl LocalVolume {
                 len_bytes,
                 wanted_end,
             });
-        }
-        if caches == Caches::Drop {
-            file.forget_cached(offset, len);
         }
         file.read_exact_at(offset, into).map_err(|source| {
             // A handle that fails may be stale (a network filesystem): the next read opens anew.
@@ -288,12 +286,6 @@ impl LocalVolume {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Caches {
-    Use,
-    Drop,
-}
-
 impl Volume for LocalVolume {
     fn id(&self) -> VolumeId {
         self.shared.id
@@ -318,11 +310,14 @@ impl Volume for LocalVolume {
     }
 
     fn read_at(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
-        self.read(extent, offset, into, Caches::Use)
+        self.read(extent, offset, into)
     }
 
-    fn read_past_caches(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
-        self.read(extent, offset, into, Caches::Drop)
+    fn forget_cached(&self, extent: ExtentId, offset: u64, len_bytes: u64) {
+        // Where it cannot be opened the read that follows says so.
+        if let Ok((file, _)) = self.handle(extent) {
+            file.forget_cached(offset, len_bytes);
+        }
     }
 
     fn extents(&self) -> Result<Vec<ExtentStat>, VolumeError> {

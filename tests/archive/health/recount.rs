@@ -6,7 +6,7 @@ use bfdb::{
     archive::{FileHealth, FileLoss, HealthQuery, HealthState, Loss, WhatIfReport},
     catalog::{
         Access, BlockRecord, Catalog, CatalogOptions, CatalogReader, Check, DamageRecord, ExtentRecord,
-        FileRecord, Knowledge, Scrubbed, ShardAddress, ShardOwner, ShardPlace,
+        FileRecord, Knowledge, Look, Scrubbed, ShardAddress, ShardOwner, ShardPlace,
     },
     host::Machine,
     plan::{BlockVerdict, ColumnSet, DamageKind, DamageMap, DamagePart},
@@ -188,8 +188,11 @@ impl Recount {
             extent: from.extent,
             range,
             at: at(now),
-            read: &places,
-            damage: &damage,
+            look: Look {
+                read: &places,
+                damage: &damage,
+                before: &damage,
+            },
         };
         assert_eq!(writer.record_scrub(&scrubbed).unwrap(), 0, "nothing is news");
         writer.commit().unwrap();

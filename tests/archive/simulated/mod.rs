@@ -5,6 +5,7 @@ mod failing_disk;
 mod left_behind;
 mod locks;
 mod old_catalogs;
+mod scrubs_and_repairs;
 
 use std::{
     path::{Path, PathBuf},
