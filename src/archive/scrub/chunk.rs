@@ -19,11 +19,11 @@ use crate::{
 /// Frames that are looked up at a time; between two lookups no transaction is held.
 const PAGE_LEN: usize = 256;
 
-/// Bytes of a chunk: so much is read again at most after a scrub was killed.
+/// Bytes of chunks that are noted together: so much is read again at most after a scrub was killed.
 pub(super) const MOST_BYTES: u64 = 1 << 30;
 
 /// Frames of a chunk.
-const MOST_FRAMES: usize = 16 * 1024;
+pub(super) const MOST_FRAMES: usize = 16 * 1024;
 
 /// Hands out the frames that begin in a range of an extent, up to the end of a chunk or of the budget.
 pub(super) struct Chunk<'a, 'b> {
@@ -39,7 +39,8 @@ pub(super) struct Chunk<'a, 'b> {
     pub(super) read: Vec<ShardPlace>,
     /// What was known of frames when they were looked up.
     pub(super) before: Vec<DamageRecord>,
-    bytes: u64,
+    /// Bytes that are to be noted with it, those of chunks before it among them.
+    pub(super) bytes: u64,
     /// Everything before it was handed out or belongs to nobody.
     pub(super) covered_to: u64,
 }

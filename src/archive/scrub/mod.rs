@@ -1,10 +1,11 @@
 //! Reading and verifying what is stored, in disk order: what was never verified first, then what was longest ago.
 //!
 //! What was verified when is remembered as intervals of extents, not as a place to go on from, so that nothing is skipped that
-//! came since. It is noted while the scrub goes on, a chunk at a time: a scrub that is stopped or killed loses at most one, and
-//! the next one goes on behind it.
+//! came since. It is noted while the scrub goes on, each gigabyte: a scrub that is killed loses at most so much, and the next one
+//! goes on behind it.
 
 mod chunk;
+mod notes;
 mod options;
 mod pace;
 mod parity;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub use options::{ScrubDepth, ScrubOptions, ScrubSelection};
 
 use self::{
+    notes::Notes,
     pace::{End, OnlyEvents, Pace},
     selection::{scrub_damaged, scrub_ranges},
 };
@@ -24,10 +26,10 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    catalog::{self, Access, Catalog, CatalogOptions, Knowledge, Scrubbed, TransactionSize},
+    catalog::{Catalog, CatalogOptions},
     error::ScrubError,
     journal::{JournalFault, JournalFinding},
-    units::{Timestamp, to_u64},
+    units::Timestamp,
 };
 
 /// What a scrub or a verification has read and found.
@@ -134,6 +136,7 @@ pub(super) fn scrub(
         begun: shared.now(),
         total: Inspection::default(),
         told: Vec::new(),
+        notes: Notes::default(),
         news: 0,
         unnoted: 0,
         is_forgetful: false,
@@ -143,6 +146,7 @@ pub(super) fn scrub(
         None => scrub_damaged(&mut scrub),
     };
     // Also behind a failure: what was found until then is true all the same.
+    let result = result.and(scrub.write_down());
     scrub.tell()?;
     let (end, news, unnoted, is_forgetful) =
         (scrub.pace.end(), scrub.news, scrub.unnoted, scrub.is_forgetful);
@@ -180,6 +184,7 @@ struct Scrub<'a> {
     total: Inspection,
     /// Damage that was told of, by names.
     told: Vec<FileDamage>,
+    notes: Notes,
     news: u64,
     unnoted: u64,
     /// Something could not be noted.
@@ -187,29 +192,11 @@ struct Scrub<'a> {
 }
 
 impl Scrub<'_> {
-    /// Adds what a chunk has come to, and lets the catalog know where it takes that.
-    fn note(&mut self, found: Inspection, seen: &Seen<'_>) -> Result<(), ScrubError> {
-        let (damage, parity) = (&found.found, &found.parity);
-        let size = TransactionSize {
-            damaged_shards: to_u64(damage.len() + parity.wrong.len() + parity.right.len()) + seen.cleared(),
-            verified: seen.verified(),
-            ..TransactionSize::default()
-        };
-        let noted = if self.shared.takes_notes(size) {
-            self.write_down(&found, seen)
-        } else {
-            if self.shared.access == Access::Write {
-                self.unnoted += to_u64(damage.len() + parity.wrong.len());
-            }
-            self.is_forgetful = true;
-            Ok(())
-        };
-        // Also where the catalog fails: it is true all the same.
-        self.total.merge(found);
+    fn tell_of_much(&mut self) -> Result<(), ScrubError> {
         if self.total.damage.block_count() >= MOST_DAMAGED_BLOCKS {
             self.tell()?;
         }
-        noted
+        Ok(())
     }
 
     /// Tells of the damage that was found since it was told of last. What is known of the other shards of a block decides with what
@@ -220,54 +207,6 @@ impl Scrub<'_> {
         let told = std::mem::take(&mut self.told);
         self.told = FileDamage::merged(told, damage.report(self.observer.0));
         Ok(())
-    }
-
-    fn write_down(&mut self, found: &Inspection, seen: &Seen<'_>) -> Result<(), ScrubError> {
-        let (damage, parity) = (&found.found, &found.parity);
-        let mut writer = self.shared.catalog.write()?;
-        self.news += match seen {
-            Seen::Range(scrubbed) => writer.record_scrub(&Scrubbed {
-                look: catalog::Look {
-                    damage,
-                    ..scrubbed.look
-                },
-                ..*scrubbed
-            })?,
-            Seen::Frames(look) => writer.record_look(&catalog::Look { damage, ..*look })?.0,
-            // What was not looked at may be as bad as it was.
-            Seen::Headers => writer.record_damage(damage, Knowledge::Part)?,
-        };
-        writer.clear_encoding_damage(&parity.right)?;
-        self.news += writer.record_damage(&parity.wrong, Knowledge::Part)?;
-        writer.commit()?;
-        self.shared.met.forget();
-        Ok(())
-    }
-}
-
-/// What of the archive a chunk has looked at.
-enum Seen<'a> {
-    /// All of a range.
-    Range(Scrubbed<'a>),
-    /// Frames here and there.
-    Frames(catalog::Look<'a>),
-    /// Headers only.
-    Headers,
-}
-
-impl Seen<'_> {
-    fn cleared(&self) -> u64 {
-        match self {
-            Self::Frames(look) => to_u64(look.read.len()),
-            Self::Range(_) | Self::Headers => 0,
-        }
-    }
-
-    fn verified(&self) -> u64 {
-        match self {
-            Self::Range(scrubbed) => 1 + to_u64(scrubbed.look.read.len()),
-            Self::Frames(_) | Self::Headers => 0,
-        }
     }
 }
 

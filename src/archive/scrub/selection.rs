@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 
 use super::{
-    Scrub, ScrubDepth, Seen,
+    Scrub, ScrubDepth,
     chunk::{Chunk, LastName, MOST_BYTES, task},
+    notes::Seen,
 };
 use crate::{
     archive::inspect::{Feed, Look, Task, inspect},
-    catalog::{self, DamageRecord, Scrubbed, ShardPlace},
+    catalog::{DamageRecord, ShardPlace},
     error::ScrubError,
     plan::{ScrubExtent, ScrubPlan, ScrubRange, VerifiedSet, scrub_order},
     units::{ByteRange, ExtentId},
@@ -46,22 +47,24 @@ fn scrub_chunk(scrub: &mut Scrub<'_>, extent: ExtentId, range: ByteRange) -> Res
     let which = scrub.which_parity();
     forget_cached(scrub, extent, range);
     let mut chunk = Chunk::new(shared, &mut scrub.pace, (extent, range), which);
+    chunk.bytes = scrub.notes.bytes;
     let found = inspect(shared, &mut chunk, look, &scrub.observer)?;
     let (read, before) = (std::mem::take(&mut chunk.read), std::mem::take(&mut chunk.before));
     let covered_to = chunk.covered_to;
     let covered = ByteRange::new(range.start(), covered_to).expect("it goes on from the start");
     // Others need the memory more than this, which is not read again soon.
     forget_cached(scrub, extent, covered);
-    let scrubbed = Scrubbed {
-        extent,
-        range: covered,
-        at,
-        look: looked_at(&read, &before),
+    let seen = match look {
+        Look::AtEverything => Seen::Range {
+            extent,
+            range: covered,
+            at,
+            read,
+            before,
+        },
+        Look::AtHeaders => Seen::Headers,
     };
-    match look {
-        Look::AtEverything => scrub.note(found, &Seen::Range(scrubbed))?,
-        Look::AtHeaders => scrub.note(found, &Seen::Headers)?,
-    }
+    scrub.note(found, seen)?;
     Ok(covered_to)
 }
 
@@ -134,19 +137,14 @@ fn scrub_frames(scrub: &mut Scrub<'_>, damage: &[DamageRecord]) -> Result<(), Sc
         .filter_map(|(_, task)| task.block.shard(task.shard));
     shared.volumes.forget_cached(frames);
     let found = inspect(shared, &mut feed, look, &scrub.observer)?;
-    match look {
-        Look::AtEverything => scrub.note(found, &Seen::Frames(looked_at(&feed.read, damage))),
-        Look::AtHeaders => scrub.note(found, &Seen::Headers),
-    }
-}
-
-/// Says what was looked at; what was found there is added when it is noted.
-const fn looked_at<'a>(read: &'a [ShardPlace], before: &'a [DamageRecord]) -> catalog::Look<'a> {
-    catalog::Look {
-        read,
-        damage: &[],
-        before,
-    }
+    let seen = match look {
+        Look::AtEverything => Seen::Frames {
+            read: feed.read,
+            before: damage.to_vec(),
+        },
+        Look::AtHeaders => Seen::Headers,
+    };
+    scrub.note(found, seen)
 }
 
 /// Frames that are known one by one.
