@@ -66,12 +66,12 @@ const ERRORS: usize = 1200;
 const SEEDS: u64 = 12;
 const FLOOR_JOBS: u64 = 6;
 
-/// Archives of a round in which process after process is killed. With the companies below they make some 350 kills until there
+/// Archives of a round in which process after process is killed. With the companies below they make some 370 kills until there
 /// are 200 000 images.
-const CHAINS: u64 = 64;
+const CHAINS: u64 = 80;
 
 /// Archives of a round in which processes work at once, 400 to 1200 operations in each.
-const COMPANIES: u64 = 20;
+const COMPANIES: u64 = 24;
 
 /// Seeds of a round whose archives are damaged at rest: catalog, journal and slots.
 const RESTING: u64 = 80;
