@@ -166,6 +166,32 @@ impl<'a> Context<'a> {
         self.finish(archive, work)
     }
 
+    /// Opens the archive to read bytes. An old catalog is brought forward first, where the archive can be written: what it says of
+    /// places that a repair has left since would be taken for loss.
+    ///
+    /// # Errors
+    /// As for [`Self::with_archive`].
+    pub(crate) fn with_archive_to_read(
+        &self,
+        work: impl FnOnce(&Archive) -> Result<u8, Failure>,
+    ) -> Result<u8, Failure> {
+        let opened = self
+            .open(Access::Read)
+            .map_err(|error| self.open_failure(&error))?;
+        let (archive, report) = opened;
+        if !report.is_catalog_old || report.is_forked {
+            return self.finish(self.told(archive, &report), work);
+        }
+        drop(archive);
+        if let Ok(writer) = self.try_open(Access::Write) {
+            // What cannot be closed cleanly is settled by the next one.
+            match writer.close() {
+                Ok(()) | Err(_) => {}
+            }
+        }
+        self.with_archive(Access::Read, work)
+    }
+
     /// Opens the archive so that what is found is remembered, where it can be written, and so that it is read, where not.
     ///
     /// # Errors
@@ -234,22 +260,31 @@ impl<'a> Context<'a> {
     /// # Errors
     /// The library's error as it is.
     pub(crate) fn try_open(&self, access: Access) -> Result<Archive, OpenError> {
+        let (archive, report) = self.open(access)?;
+        Ok(self.told(archive, &report))
+    }
+
+    fn open(&self, access: Access) -> Result<(Archive, RecoveryReport), OpenError> {
         let options = OpenOptions {
             access,
             resources: self.resources,
         };
-        let (archive, report) = Archive::open(&self.archive, &options)?;
-        if let Some(recovered) = Recovered::of(&report, self) {
+        Archive::open(&self.archive, &options)
+    }
+
+    /// Tells what opening has settled.
+    fn told(&self, archive: Archive, report: &RecoveryReport) -> Archive {
+        if let Some(recovered) = Recovered::of(report, self) {
             self.has_settled.store(true, Ordering::Relaxed);
             self.output.recovered(&recovered);
         }
-        self.warn_of_catalog(&report);
+        self.warn_of_catalog(report);
         if self.output.loudness() == Loudness::Verbose {
             let id = archive.id();
             self.output
                 .note(&format!("opened archive {id} at {}", self.archive_text()));
         }
-        Ok(archive)
+        archive
     }
 
     /// Says whether opening has settled something, which was told then.

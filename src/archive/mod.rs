@@ -60,7 +60,7 @@ pub use recovery::RecoveryReport;
 pub use remove::Removal;
 pub use repair::{RepairMode, RepairOptions, RepairReport};
 pub use restore::{Losses, RestoreOptions, RestoreReceipt};
-pub use scrub::{ScrubDepth, ScrubOptions, ScrubReport, ScrubSelection};
+pub use scrub::{RefusedExtent, ScrubDepth, ScrubOptions, ScrubReport, ScrubSelection};
 pub use snapshot::{BlockPlaces, FileInfo, Files, Snapshot, VolumeInfo};
 pub use what_if::{FileLoss, Loss, LossListing, WhatIfReport};
 

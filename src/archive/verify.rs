@@ -104,13 +104,13 @@ fn check_file_root(
     let indexes = (0..file.geometry.block_count()).map(BlockIndex::new);
     let blocks = indexes.map(|index| reader.block(file, index).map_err(ReadError::from));
     match check_root(shared, file, blocks, &OnlyAsked(observer)) {
-        Ok(true) => Ok(()),
+        // What was refused is told of with the frames that could not be read.
+        Ok(true) | Err(ReadError::Refused { .. }) => Ok(()),
         Ok(false) => Err(ScrubError::RootMismatch {
             name: file.name.clone(),
         }),
         Err(ReadError::Cancelled) => Err(ScrubError::Cancelled),
         Err(ReadError::Catalog { source }) => Err(source.into()),
-        Err(ReadError::Refused { source }) => Err(ScrubError::Refused { source }),
         Err(other) => unreachable!("folding tables reads the catalog only, not {other}"),
     }
 }

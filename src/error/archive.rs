@@ -456,13 +456,6 @@ pub enum ScrubError {
         /// The file.
         name: FileName,
     },
-    /// The system refused to read for a reason that has to do with this process; nothing is known to be damaged by that.
-    #[error("the system does not let this process read what is stored")]
-    Refused {
-        /// What was refused.
-        #[source]
-        source: VolumeError,
-    },
 }
 
 /// Why an archive was not closed cleanly; everything that was acknowledged is stored all the same.

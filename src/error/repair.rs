@@ -30,8 +30,11 @@ pub enum RepairError {
         #[source]
         source: CommitError,
     },
-    /// The system refused to read for a reason that has to do with this process; nothing is known to be damaged by that.
-    #[error("the system does not let this process read what is stored")]
+    /// The system refused to read for a reason that has to do with this process; nothing is known to be damaged by that. What could be
+    /// repaired without is.
+    #[error(
+        "the system does not let this process read all that is stored; what could be repaired without is"
+    )]
     Refused {
         /// What was refused.
         #[source]

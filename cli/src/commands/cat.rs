@@ -7,7 +7,7 @@ use std::{
 
 use bfdb::{
     archive::{Archive, FileReader, Observer, Snapshot},
-    catalog::{Access, EntryKind},
+    catalog::EntryKind,
     error::ReadError,
     units::FileName,
 };
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
-    context.with_archive(Access::Read, |archive| write(archive, arguments, context))
+    context.with_archive_to_read(|archive| write(archive, arguments, context))
 }
 
 fn write(archive: &Archive, arguments: &Arguments, context: &Context) -> Result<u8, Failure> {

@@ -1,6 +1,6 @@
 //! `repair`: writes damaged shards anew, elsewhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bfdb::{
     archive::{Archive, Event, FileDamage, Observer, RepairMode, RepairOptions, RepairReport},
@@ -82,6 +82,9 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
     } else {
         Access::Write
     };
+    if let Some(directory) = &arguments.import {
+        check_originals(directory)?;
+    }
     context.with_archive(access, |archive| {
         let mut repair = Repair::begin(context);
         if arguments.names.is_empty() {
@@ -92,6 +95,16 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
         }
         Ok(repair.finish(arguments))
     })
+}
+
+/// Originals that are not there help nothing, which is no damage.
+fn check_originals(directory: &Path) -> Result<(), Failure> {
+    let place = text::path(directory);
+    match std::fs::metadata(directory) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(Failure::usage(format!("--import {place}: it is no directory"))),
+        Err(error) => Err(Failure::usage(format!("--import {place}: {error}"))),
+    }
 }
 
 /// A repair while it runs.
@@ -269,10 +282,20 @@ fn dry_text(report: &RepairReport, left: u64) -> String {
 
 fn summary_text(report: &RepairReport, left: u64, stopwatch: Stopwatch) -> String {
     if report.shards_repaired == 0 && left == 0 {
-        return "nothing is known to be damaged".to_owned();
+        return match report.shards_found_whole {
+            0 => "nothing is known to be damaged".to_owned(),
+            whole => format!(
+                "{} found whole again, nothing else is known to be damaged",
+                text::count(whole, "damaged shard")
+            ),
+        };
     }
+    let found_whole = match report.shards_found_whole {
+        0 => String::new(),
+        whole => format!("; {} found whole again", text::count(whole, "shard")),
+    };
     let repaired = format!(
-        "{} of {} repaired, {} written in {}",
+        "{} of {} repaired, {} written in {}{found_whole}",
         text::count(report.shards_repaired, "shard"),
         text::count(report.files_repaired, "file"),
         text::size(report.bytes_written),
@@ -281,7 +304,11 @@ fn summary_text(report: &RepairReport, left: u64, stopwatch: Stopwatch) -> Strin
     match (left, report.files_lost()) {
         (0, _) => repaired,
         (_, 0) => format!("{repaired}; {} left", text::count(left, "damaged shard")),
-        (_, lost) => format!("{repaired}; {} lost bytes", text::count(as_u64(lost), "file")),
+        (_, lost) => format!(
+            "{repaired}; {} left; {} lost bytes",
+            text::count(left, "damaged shard"),
+            text::count(as_u64(lost), "file")
+        ),
     }
 }
 

@@ -1,8 +1,7 @@
 //! `verify`: reads and verifies named files, and what `scrub` shares with it: findings, lost ranges, sums.
 
 use bfdb::{
-    archive::{Archive, Event, Observer, RepairReport, ScrubReport, Snapshot},
-    catalog::Access,
+    archive::{Archive, Event, FileDamage, Observer, RepairReport, ScrubReport, Snapshot},
     error::{CatalogError, ScrubError},
     units::{ByteRange, FileName},
 };
@@ -41,7 +40,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
-    context.with_archive(Access::Read, |archive| {
+    context.with_archive_to_read(|archive| {
         let names = without_covered(&arguments.names);
         let inspection = Inspection::begin(archive, |snapshot| stored_bytes(snapshot, &names), context)?;
         let mut outcome = Outcome::default();
@@ -184,10 +183,10 @@ impl<'a> Inspection<'a> {
                 output.line(&format!("{}: bytes {range} are lost", file.name));
             }
         }
-        let suggest = if repaired.is_some() {
-            Vec::new()
-        } else {
-            suggestions(&report, context)
+        let suggest = match &repaired {
+            // What is left behind a repair nothing but originals helps.
+            Some(repaired) => suggestions_for(&repaired.damage, &report, context),
+            None => suggestions(&report, context),
         };
         let (degraded, lost) = (report.files_degraded(), report.files_lost());
         output.json(&Summary {
@@ -237,6 +236,13 @@ fn tell_what_is_forgotten(report: &ScrubReport, context: &Context) {
         }
         (false, _) => {}
     }
+    for refused in &report.refused {
+        let (extent, reason) = (refused.extent, &refused.reason);
+        let message = format!(
+            "extent {extent} cannot be read by this process, and nothing is known of what it holds: {reason}"
+        );
+        context.warn(message, Vec::new());
+    }
     if report.unnoted > 0 {
         let shards = text::count(report.unnoted, "damaged shard");
         let message = format!(
@@ -261,7 +267,12 @@ fn found_code(report: &ScrubReport, repaired: Option<&RepairReport>) -> u8 {
         (None, _, 0) => exit::DAMAGED,
         (None, ..) => exit::LOST,
     };
-    exit::worst(journal, shards)
+    let refused = if report.refused.is_empty() {
+        exit::SUCCESS
+    } else {
+        exit::FAILED
+    };
+    exit::worst(exit::worst(journal, refused), shards)
 }
 
 impl Outcome {
@@ -327,19 +338,20 @@ fn repaired_text(report: &RepairReport) -> String {
 /// Says what leads on: a repair of what can be repaired, and what is left of the rest.
 fn suggestions(report: &ScrubReport, context: &Context) -> Vec<String> {
     let has_repairable = report.damage.iter().any(|damage| damage.lost.is_empty());
-    let lost: Vec<_> = (report.damage.iter())
-        .filter(|file| file.descriptor.is_none() && !file.lost.is_empty())
-        .collect();
     // What was found is known now, and a repair needs nothing more.
     let repair = has_repairable.then(|| context.command("repair", &[]));
+    let others = suggestions_for(&report.damage, report, context);
+    repair.into_iter().chain(others).collect()
+}
+
+/// Says what leads on where a repair does not.
+fn suggestions_for(damage: &[FileDamage], report: &ScrubReport, context: &Context) -> Vec<String> {
+    let lost: Vec<_> = (damage.iter())
+        .filter(|file| file.descriptor.is_none() && !file.lost.is_empty())
+        .collect();
     let import = (!lost.is_empty()).then(|| context.command("repair --import DIR", &[]));
     let partial = (lost.iter().take(SUGGESTED_FILES))
         .map(|file| context.command("restore --partial -o DIR", &[&file.name]));
     let mend = (!report.journal.is_empty()).then(|| context.command("recover", &[]));
-    repair
-        .into_iter()
-        .chain(import)
-        .chain(partial)
-        .chain(mend)
-        .collect()
+    import.into_iter().chain(partial).chain(mend).collect()
 }

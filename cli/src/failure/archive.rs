@@ -102,7 +102,7 @@ pub(crate) fn scrub_error(error: &ScrubError) -> Meaning {
         ScrubError::Cancelled => Meaning::Interrupted,
         ScrubError::RootMismatch { .. } => Meaning::CatalogDamaged,
         ScrubError::Catalog { source } => catalog_error(source),
-        ScrubError::Refused { .. } | _ => Meaning::Failed,
+        _ => Meaning::Failed,
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::process::{Command, Stdio};
 
+use bfdb_fault_injection::damage;
+use serde_json::json;
+
 use crate::harness::{Answer, LEAF, Place, content};
 
 /// Runs the program with so few files that it may have open at once.
@@ -51,4 +54,77 @@ fn budgets_are_refused_where_no_scrub_could_go_on_from_another() {
     place
         .run(["scrub", "--plan", "new", "--budget", "1M"])
         .expect_code(0);
+}
+
+/// What could not be opened was noted as bytes that do not match their hash, and hid damage in other shards.
+#[test]
+fn a_repair_that_may_not_read_all_notes_nothing_but_the_damage_that_there_is() {
+    let bytes = content(9_000_000, 1);
+    let place = Place::with(&[("one", &bytes)]);
+    let copies = place.find_in_extents(&bytes[..64]);
+    damage::flip_byte(&copies[1].0, copies[1].1 + 70_000).expect("it is there");
+    place.run(["scrub", "-q"]).expect_code(4);
+    for files in 8..32 {
+        for arguments in ["repair", "cat one", "scrub --repair"] {
+            let answer = run_with_few_files(&place, files, arguments);
+            assert_ne!(answer.code, 5, "{arguments} with {files} files: {answer:?}");
+        }
+        let answer = place.run(["status", "--json"]);
+        let found = answer.json()[0]["volumes"][0]["found"].clone();
+        let expected = json!({"checksum": 1, "misplaced": 0, "io_error": 0, "missing": 0, "encoding": 0});
+        assert_eq!(found, expected, "with {files} files: {answer:?}");
+    }
+    place.run(["repair"]).expect_code(0);
+    place.run(["scrub"]).expect_code(0);
+}
+
+/// An old catalog knows of frames where repairs have left them, damaged.
+#[test]
+fn an_old_catalog_is_brought_forward_before_bytes_are_read_and_nothing_is_taken_for_lost() {
+    let bytes = content(300_000, 1);
+    for arguments in [
+        ["cat", "one"].as_slice(),
+        &["verify", "one"],
+        &["restore", "one", "-o", "out"],
+    ] {
+        let place = Place::with(&[("one", &bytes)]);
+        let old = place.read("archive.bfdb/catalog.redb");
+        for _ in 0..4 {
+            let copies = place.find_in_extents(&bytes[200_000..200_064]);
+            damage::flip_byte(&copies[0].0, copies[0].1).expect("it is there");
+            place.run(["scrub", "-q", "--repair"]).expect_code(0);
+        }
+        place.run(["scrub"]).expect_code(0);
+        place.write("archive.bfdb/catalog.redb", &old);
+        place.run(arguments).expect_code(0);
+        place.run(["scrub"]).expect_code(0);
+    }
+}
+
+/// `unchanged` was said of a file that nobody could read any more, right before its source would be deleted.
+#[test]
+fn a_commit_of_a_file_that_is_stored_and_lost_says_so() {
+    let bytes = content(200_000, 1);
+    let place = Place::with(&[("one", &bytes), ("two", b"2")]);
+    for (path, start) in place.find_in_extents(&bytes[..64]) {
+        damage::flip_byte(&path, start + 70_000).expect("it is there");
+    }
+    place.run(["scrub", "-q"]).expect_code(5);
+    for arguments in [
+        ["commit", "one"].as_slice(),
+        &["commit", "--replace", "one", "two"],
+    ] {
+        let answer = place.run(arguments).expect_code(5);
+        assert!(
+            answer
+                .stderr
+                .contains("one is stored and unchanged, and has lost bytes"),
+            "{answer:?}"
+        );
+    }
+    place.run(["commit", "two"]).expect_code(0);
+    place.run(["repair", "--import", "nowhere"]).expect_code(2);
+    place.run(["repair", "--import", "."]).expect_code(0);
+    place.run(["commit", "one"]).expect_code(0);
+    place.run(["cat", "one"]).expect_code(0);
 }

@@ -3,7 +3,10 @@
 mod damage;
 mod frame;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 pub use damage::FileDamage;
 
@@ -20,8 +23,8 @@ use super::{
 };
 use crate::{
     catalog::{DamageRecord, ShardAddress, ShardOwner},
-    error::ScrubError,
-    units::{BlockIndex, CommitId, FileName, ShardIndex, Timestamp},
+    error::{ScrubError, VolumeError},
+    units::{BlockIndex, CommitId, ExtentId, FileName, ShardIndex, Timestamp},
 };
 
 /// A shard to inspect.
@@ -69,6 +72,8 @@ pub(in crate::archive) struct Inspection {
     /// The same damage as the catalog notes it, in the order in which it was met.
     pub(in crate::archive) found: Vec<DamageRecord>,
     pub(in crate::archive) parity: ParityFound,
+    /// Extents that the system does not let this process read; nothing is known of what they hold.
+    pub(in crate::archive) refused: BTreeMap<ExtentId, VolumeError>,
 }
 
 /// What has come of encoding parity again; `damage` has it too.
@@ -116,14 +121,11 @@ pub(in crate::archive) fn inspect(
                 let mut buffer = vec![0; buffer_len_bytes(task.block.geometry())];
                 check_parity(&task.block, &mut buffer)
             });
-            if let Some(source) = task.block.refusal() {
-                *feed.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                return Err(ScrubError::Refused { source });
-            }
             observer.event(Event::Progress {
                 bytes: found.bytes_read,
             });
             let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+            total.refused.extend(task.block.refused_extents());
             total.add(&task, found, shared.now());
             if let Some(parity) = parity {
                 total.add_parity(&task, parity, shared.now());
@@ -144,6 +146,9 @@ pub(in crate::archive) fn inspect(
 
 impl Inspection {
     fn add(&mut self, task: &Task, found: ShardFound, now: Timestamp) {
+        if task.block.is_refused(task.shard) {
+            return;
+        }
         let record = found.to_record(task, now);
         self.bytes_read += found.bytes_read;
         // Every block has its first shard, every file its first block.
@@ -183,6 +188,7 @@ impl Inspection {
         self.blocks += other.blocks;
         self.bytes_read += other.bytes_read;
         self.parity.blocks += other.parity.blocks;
+        self.refused.extend(other.refused);
         self.damage.merge(other.damage);
     }
 }

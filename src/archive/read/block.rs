@@ -3,7 +3,7 @@
 use core::ops::Range;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use super::columns::LostLeaf;
@@ -21,7 +21,7 @@ use crate::{
     merkle::{LeafHash, LeafTable, hash_data_leaf, hash_parity_leaf},
     plan::ColumnSet,
     seeded_bugs::{SeededBug, is_on},
-    units::{ColumnIndex, FileName, ShardIndex, Timestamp, VolumeId, to_u64, to_usize},
+    units::{ColumnIndex, ExtentId, FileName, ShardIndex, Timestamp, VolumeId, to_u64, to_usize},
 };
 
 /// A block, ready to be read by several workers.
@@ -36,9 +36,8 @@ pub(in crate::archive) struct BlockReader {
     pub(super) tables: Vec<OnceLock<Option<LeafTable>>>,
     /// Shards that were reported as damaged, so that each is reported once.
     reported: Mutex<Vec<bool>>,
-    /// The first time that the system refused to read, for a reason that has to do with this process: what is taken for damage from
-    /// then on may be none.
-    refused: OnceLock<VolumeError>,
+    /// Extents that the system refused to read, for a reason that has to do with this process: what is missing there is no damage.
+    refused: Mutex<BTreeMap<ExtentId, VolumeError>>,
     /// All damage that was met, also of shards that were reported before.
     met: Mutex<BTreeMap<ShardIndex, Met>>,
     /// Shards that somebody was told of once it was known that their damage is there.
@@ -59,7 +58,7 @@ impl BlockReader {
             record,
             tables: (0..total).map(|_| OnceLock::new()).collect(),
             reported: Mutex::new(vec![false; total]),
-            refused: OnceLock::new(),
+            refused: Mutex::default(),
             met: Mutex::default(),
             told: Mutex::default(),
             decoders: Mutex::default(),
@@ -235,14 +234,33 @@ impl BlockReader {
         let volume = self.volumes.of_extent(record.extent);
         let read = volume.read_at(record.extent, record.offset + offset, into);
         if let Some(refusal) = read.as_ref().err().and_then(VolumeError::refusal) {
-            self.refused.get_or_init(|| refusal);
+            self.refused().entry(record.extent).or_insert(refusal);
         }
         read
     }
 
-    /// Returns what the system refused, when it did: nothing that was met is known to be damage then.
+    /// Returns what the system refused, when it did.
     pub(in crate::archive) fn refusal(&self) -> Option<VolumeError> {
-        self.refused.get().and_then(VolumeError::refusal)
+        self.refused().values().find_map(VolumeError::refusal)
+    }
+
+    /// Returns the extents that the system refused to read.
+    pub(in crate::archive) fn refused_extents(&self) -> BTreeMap<ExtentId, VolumeError> {
+        let refused = self.refused();
+        let refused = refused.iter();
+        refused
+            .filter_map(|(extent, refusal)| Some((*extent, refusal.refusal()?)))
+            .collect()
+    }
+
+    /// Says whether the system refused to read a shard: what is missing of it is no damage.
+    pub(in crate::archive) fn is_refused(&self, shard: ShardIndex) -> bool {
+        let extent = self.shard(shard).map(|record| record.extent);
+        extent.is_some_and(|extent| self.refused().contains_key(&extent))
+    }
+
+    fn refused(&self) -> MutexGuard<'_, BTreeMap<ExtentId, VolumeError>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(in crate::archive) fn volume_id(&self, record: &ShardRecord) -> VolumeId {
@@ -251,11 +269,7 @@ impl BlockReader {
 
     /// Returns the damage that was met since this was asked last.
     pub(in crate::archive) fn take_met(&self) -> BTreeMap<ShardIndex, Met> {
-        let met = std::mem::take(&mut *self.met.lock().unwrap_or_else(PoisonError::into_inner));
-        if self.refused.get().is_some() {
-            return BTreeMap::new();
-        }
-        met
+        std::mem::take(&mut *self.met.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Says whether nobody was told of a shard yet; from now on somebody was.
@@ -283,7 +297,9 @@ impl BlockReader {
         columns: &ColumnSet,
         observer: &dyn Observer,
     ) {
-        if self.refused.get().is_some() {
+        // Without the others a table may be missing that is there.
+        let is_table_missing = (part, kind) == (DamagePart::Table, DamageKind::Missing);
+        if self.is_refused(shard) || is_table_missing && !self.refused().is_empty() {
             return;
         }
         self.meet(shard, (part, kind), columns);

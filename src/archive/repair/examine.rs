@@ -17,7 +17,7 @@ use crate::{
         shared::Shared,
     },
     catalog::{BlockRecord, DamageRecord, DamagedBlock, ShardOwner, ShardPlace, ShardRecord},
-    error::{CatalogError, RepairError},
+    error::{CatalogError, RepairError, VolumeError},
     format::FrameKind,
     geometry::BlockGeometry,
     plan::{BlockVerdict, ColumnSet, DamageKind, DamageMap, DamagePart, RepairPlan},
@@ -301,12 +301,13 @@ impl DamagedBlockWork {
     }
 }
 
-/// Reads the frames that are known to be damaged, all of each: what is known may be what a read happened to meet, or no more.
+/// Reads the frames that are known to be damaged, all of each: what is known may be what a read happened to meet, or no more. Returns
+/// the places in the batch of those that the system did not let this process read.
 pub(super) fn examine(
     shared: &Arc<Shared>,
     batch: &mut [DamagedBlockWork],
     observer: &dyn Observer,
-) -> Result<(), RepairError> {
+) -> Result<BTreeMap<usize, VolumeError>, RepairError> {
     let mut tasks: Vec<(usize, Task)> = Vec::new();
     for (index, work) in batch.iter_mut().enumerate() {
         (work.found, work.whole, work.right) = (Vec::new(), Vec::new(), Vec::new());
@@ -329,7 +330,7 @@ pub(super) fn examine(
     }
     let (count, now) = (tasks.len(), shared.now());
     let queue = Mutex::new(tasks.into_iter());
-    let refused = Mutex::new(None);
+    let refused = Mutex::new(BTreeMap::new());
     let found = Mutex::new(Vec::with_capacity(count));
     shared.work_together(count, |_| {
         while !observer.is_cancelled() {
@@ -341,8 +342,9 @@ pub(super) fn examine(
                 check_parity(&task.block, &mut buffer)
             });
             if let Some(refusal) = task.block.refusal() {
-                *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
-                break;
+                let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
+                refused.insert(index, refusal);
+                continue;
             }
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
             found.push((index, task.shard, one, parity));
@@ -350,9 +352,6 @@ pub(super) fn examine(
     });
     if observer.is_cancelled() {
         return Err(RepairError::Cancelled);
-    }
-    if let Some(source) = refused.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(RepairError::Refused { source });
     }
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.sort_by_key(|(index, shard, ..)| (*index, *shard));
@@ -364,7 +363,7 @@ pub(super) fn examine(
             batch[index].add_parity(&check, now);
         }
     }
-    Ok(())
+    Ok(refused.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 const fn is_wrong_parity(damage: &DamageRecord) -> bool {

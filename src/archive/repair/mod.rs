@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     catalog::{Access, DamagedBlock, ShardRecord},
-    error::{CommitError, RepairError},
+    error::{CommitError, RepairError, VolumeError},
     units::{BlockId, ByteRange, CommitId, ExtentId, FileId, FileName, ShardIndex, to_u64},
 };
 
@@ -128,6 +128,7 @@ pub(super) fn repair(
         files: BTreeSet::new(),
         remains: BTreeMap::new(),
         report: RepairReport::default(),
+        refused: None,
     };
     if let Some(name) = &options.prefix
         && shared.catalog.read()?.files_page(Some(name), None, 1)?.is_empty()
@@ -156,6 +157,8 @@ struct Pass<'a> {
     /// What stays damaged: shards, and bytes that are lost.
     remains: BTreeMap<(FileName, Option<CommitId>), (u64, Vec<ByteRange>)>,
     report: RepairReport,
+    /// What the system did not let this process read.
+    refused: Option<VolumeError>,
 }
 
 impl Pass<'_> {
@@ -189,7 +192,20 @@ impl Pass<'_> {
             if batch.is_empty() {
                 break;
             }
-            examine(self.shared, &mut batch, self.observer)?;
+            let refused = examine(self.shared, &mut batch, self.observer)?;
+            if !refused.is_empty() {
+                // The others are repaired first; that not all could be is told at the end.
+                let all = std::mem::take(&mut batch).into_iter().enumerate();
+                let (left, readable): (Vec<_>, Vec<_>) =
+                    all.partition(|(index, _)| refused.contains_key(index));
+                batch = readable.into_iter().map(|(_, work)| work).collect();
+                let left: Vec<DamagedBlockWork> = left.into_iter().map(|(_, work)| work).collect();
+                self.note_remains(&left)?;
+                self.refused = refused.into_values().next();
+                if batch.is_empty() {
+                    break;
+                }
+            }
             if self.mode == RepairMode::Look {
                 for work in &batch {
                     self.look(work);
@@ -292,7 +308,11 @@ impl Pass<'_> {
             })
             .collect();
         drop(frames);
-        match self.write(&room, &blocks) {
+        let written = self.write(&room, &blocks);
+        if let Some(refusal) = blocks.iter().find_map(|block| block.reader.refusal()) {
+            self.refused = Some(refusal);
+        }
+        match written {
             Ok(Outcome::Nothing) => room.owned.give_back(self.shared)?,
             Ok(Outcome::Published) => room.owned.end(),
             Err(RepairError::Store { source }) if source.may_be_published() => {
@@ -364,6 +384,9 @@ impl Pass<'_> {
     }
 
     fn finish(mut self) -> Result<RepairReport, RepairError> {
+        if let Some(source) = self.refused {
+            return Err(RepairError::Refused { source });
+        }
         let reader = self.shared.catalog.read()?;
         for file in self.files.iter().filter(|file| file.get() != 0) {
             let is_whole = reader.file(*file)?.is_some() && reader.damaged_file(*file)?.is_none();

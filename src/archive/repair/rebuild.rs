@@ -391,7 +391,8 @@ impl BlockRebuild {
     }
 
     fn note(&self, shard: ShardIndex, bad: &ColumnSet) {
-        if !bad.is_empty() && self.target(shard).is_none() && self.reader.shard(shard).is_some() {
+        let is_stored = self.reader.shard(shard).is_some() && !self.reader.is_refused(shard);
+        if !bad.is_empty() && self.target(shard).is_none() && is_stored {
             locked(&self.met).entry(shard).or_default().union_with(bad);
         }
     }

@@ -27,9 +27,9 @@ use super::{
 };
 use crate::{
     catalog::{Catalog, CatalogOptions},
-    error::ScrubError,
+    error::{ScrubError, VolumeError},
     journal::{JournalFault, JournalFinding},
-    units::Timestamp,
+    units::{ExtentId, Timestamp, VolumeId},
 };
 
 /// What a scrub or a verification has read and found.
@@ -60,14 +60,29 @@ pub struct ScrubReport {
     /// Something could not be noted, for that reason or since the archive is open for reading only: damage, or that bytes were
     /// verified, so that the next scrub reads them again.
     pub is_forgetful: bool,
+    /// Extents that the system does not let this process read: nothing is known of what they hold, and nothing of it is noted.
+    pub refused: Vec<RefusedExtent>,
     /// The budget was used up before everything was read that was asked for.
     pub is_cut_short: bool,
+}
+
+/// An extent that the system does not let this process read, such as one with too many open files, or without the rights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedExtent {
+    /// The volume that it lies on.
+    pub volume: VolumeId,
+    /// Which it is.
+    pub extent: ExtentId,
+    /// What the system said.
+    pub reason: String,
 }
 
 impl ScrubReport {
     pub(super) fn new(files: u64, inspection: Inspection, observer: &dyn Observer) -> Self {
         let damage = inspection.damage.report(observer);
+        let refused = inspection.refused.into_iter();
         Self {
+            refused: refused.filter_map(RefusedExtent::of).collect(),
             files,
             blocks: inspection.blocks,
             bytes_read: inspection.bytes_read,
@@ -94,6 +109,11 @@ impl ScrubReport {
         self.news += other.news;
         self.unnoted += other.unnoted;
         self.is_forgetful |= other.is_forgetful;
+        for refused in other.refused {
+            if !self.refused.contains(&refused) {
+                self.refused.push(refused);
+            }
+        }
         self.is_cut_short |= other.is_cut_short;
     }
 
@@ -113,6 +133,20 @@ impl ScrubReport {
     pub fn descriptors_lost(&self) -> usize {
         let descriptors = self.damage.iter().filter(|file| file.descriptor.is_some());
         descriptors.filter(|file| !file.lost.is_empty()).count()
+    }
+}
+
+impl RefusedExtent {
+    fn of((extent, error): (ExtentId, VolumeError)) -> Option<Self> {
+        let (VolumeError::Open { volume, source, .. } | VolumeError::Read { volume, source, .. }) = error
+        else {
+            return None;
+        };
+        Some(Self {
+            volume,
+            extent,
+            reason: source.to_string(),
+        })
     }
 }
 

@@ -55,6 +55,8 @@ fn scrub_chunk(scrub: &mut Scrub<'_>, extent: ExtentId, range: ByteRange) -> Res
     // Others need the memory more than this, which is not read again soon.
     forget_cached(scrub, extent, covered);
     let seen = match look {
+        // Frames of it were not read, so the others count as what somebody has met.
+        _ if found.refused.contains_key(&extent) => Seen::Headers,
         Look::AtEverything => Seen::Range {
             extent,
             range: covered,
@@ -138,6 +140,7 @@ fn scrub_frames(scrub: &mut Scrub<'_>, damage: &[DamageRecord]) -> Result<(), Sc
     shared.volumes.forget_cached(frames);
     let found = inspect(shared, &mut feed, look, &scrub.observer)?;
     let seen = match look {
+        Look::AtEverything if !found.refused.is_empty() => Seen::Headers,
         Look::AtEverything => Seen::Frames {
             read: feed.read,
             before: damage.to_vec(),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bfdb::{
-    archive::{CommitOutcome, CommitReceipt},
+    archive::{Archive, CommitOutcome, CommitReceipt, HealthClass, HealthQuery, HealthState},
     catalog::EntryKind,
     geometry::Tier,
     host::SkipReason,
@@ -37,6 +37,8 @@ pub(super) struct Ledger<'a> {
     stopwatch: Stopwatch,
     /// Names of the files and links that were given: a line for people is printed for these, and under `-v` for all.
     given: BTreeSet<FileName>,
+    /// Stored files that have lost bytes, as far as they are known.
+    lost: BTreeSet<FileName>,
     sums: Sums,
     /// The worst that any source failed with.
     code: u8,
@@ -115,6 +117,9 @@ struct Summary<'s> {
     dry_run: bool,
 }
 
+/// Lost files that are looked up before a commit.
+const MOST_LOST: usize = 10_000;
+
 impl Stored {
     pub(super) fn of(outcome: &CommitOutcome) -> Self {
         let (change, receipt): (_, &CommitReceipt) = match outcome {
@@ -184,9 +189,33 @@ impl<'a> Ledger<'a> {
             is_dry_run: arguments.dry_run,
             stopwatch: Stopwatch::start(),
             given: BTreeSet::new(),
+            lost: BTreeSet::new(),
             sums: Sums::default(),
             code: exit::SUCCESS,
         }
+    }
+
+    /// Looks up which files have lost bytes: that one of them is unchanged is no good news.
+    pub(super) fn look_up_lost(&mut self, archive: &Archive) {
+        let query = HealthQuery {
+            classes: [HealthClass::State(HealthState::Lost)].into(),
+            ..HealthQuery::default()
+        };
+        // What cannot be looked up does not stop a commit.
+        let Ok(snapshot) = archive.snapshot() else { return };
+        let lost = snapshot.health(&query).flatten().take(MOST_LOST);
+        self.lost = lost.map(|health| health.file.name).collect();
+    }
+
+    /// The stored file has the name, the length and the content, and cannot be read.
+    fn warn_of_lost(&mut self, name: &FileName) {
+        self.code = exit::worst(self.code, exit::LOST);
+        let message = format!(
+            "{name} is stored and unchanged, and has lost bytes: what is in the archive cannot be read"
+        );
+        let import = self.context.command("repair --import DIR", &[name]);
+        let anew = self.context.command("rm", &[name]);
+        self.context.warn(message, vec![import, anew]);
     }
 
     /// Asks for a line for a file or link.
@@ -197,6 +226,11 @@ impl<'a> Ledger<'a> {
     pub(super) fn stored(&mut self, subject: &Subject, stored: &Stored) {
         self.sums.counts.add(&stored.kind);
         self.sums.unchanged += u64::from(stored.change == Change::Nothing);
+        if stored.change == Change::Nothing
+            && let Some(name) = subject.name.filter(|name| self.lost.contains(*name))
+        {
+            self.warn_of_lost(name);
+        }
         self.sums.replaced += u64::from(stored.change == Change::Replaced);
         self.sums.bytes += stored.len_bytes;
         self.sums.stored_bytes += stored.taken_bytes;

@@ -185,6 +185,7 @@ fn store_all(
         progress: context.progress("stored", total),
         ledger,
     };
+    ledger.with(|ledger| ledger.look_up_lost(archive));
     let options = CommitAllOptions {
         name_conflict: arguments.name_conflict(),
     };

@@ -44,6 +44,7 @@ fn store(
     ledger: &SharedLedger,
 ) -> Result<u8, Failure> {
     let subject = subject(name);
+    ledger.with(|ledger| ledger.look_up_lost(archive));
     let progress = context.progress("stored", None);
     let options = CommitOptions {
         name_conflict: arguments.name_conflict(),

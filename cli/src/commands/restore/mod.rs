@@ -12,7 +12,6 @@ use std::{
 
 use bfdb::{
     archive::{Event, FileInfo, Losses, Observer, RestoreObserver, RestoreOptions, RestoreReceipt, Snapshot},
-    catalog::Access,
     error::RestoreError,
     host::{Existing, RestoreTarget, is_partial_name, path_is_inside},
     units::FileName,
@@ -85,7 +84,7 @@ impl Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
-    context.with_archive(Access::Read, |archive| {
+    context.with_archive_to_read(|archive| {
         refuse_target_in_archive(&arguments.output, context)?;
         let snapshot = archive
             .snapshot()
