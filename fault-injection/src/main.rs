@@ -36,7 +36,7 @@ usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--le
 
   --minutes M    go on for so long
   --states N     go on until so many different images were checked, a quarter of them through the whole engine, with one killed
-                 process to 650, one concurrent operation to 40 and one archive damaged at rest to 10, half of them in extents
+                 process to 650, one concurrent operation to 40 and one archive damaged at rest to 20, half of them in extents
   --seed S       what everything random follows from (1)
   --level LEVEL  one of these; all but the last without this
                    crash         crashes of the engine
