@@ -182,9 +182,9 @@ impl<'a> Context<'a> {
         if !report.is_catalog_old || report.is_forked {
             return self.finish(self.told(archive, &report), work);
         }
-        drop(archive);
-        if let Ok(writer) = self.try_open(Access::Write) {
-            // What cannot be closed cleanly is settled by the next one.
+        // What cannot be closed cleanly is settled by whoever opens it next.
+        let closed = archive.close().is_ok();
+        if closed && let Ok(writer) = self.try_open(Access::Write) {
             match writer.close() {
                 Ok(()) | Err(_) => {}
             }

@@ -35,11 +35,6 @@ pub(super) const fn first_parity(geometry: &BlockGeometry) -> ShardIndex {
     ShardIndex::new(geometry.shape().data())
 }
 
-/// Returns how much memory a check of a block takes.
-pub(super) fn buffer_len_bytes(geometry: &BlockGeometry) -> usize {
-    usize::from(geometry.shape().total()) * row_len_bytes(geometry)
-}
-
 /// Returns how many bytes of frames a check of a block reads at most.
 pub(super) fn len_bytes(block: &BlockReader) -> u64 {
     let shards = block.record().shards.iter().flatten();
@@ -48,15 +43,16 @@ pub(super) fn len_bytes(block: &BlockReader) -> u64 {
 
 /// Encodes the parity of a block again and compares it with what is stored. Nothing is said of columns whose data cannot be had,
 /// nor of leaves that do not match their hash: that is damage of another kind.
-pub(super) fn check_parity(block: &BlockReader, buffer: &mut [u8]) -> ParityCheck {
+pub(super) fn check_parity(block: &BlockReader) -> ParityCheck {
     let geometry = *block.geometry();
+    let mut buffer = vec![0; usize::from(geometry.shape().total()) * row_len_bytes(&geometry)];
     let mut check = Comparison {
         block,
         wrong: BTreeMap::new(),
         compared: BTreeMap::new(),
     };
     for strip in strips_of_block(BlockIndex::new(0), &geometry, STRIP_LEN_BYTES) {
-        check.compare_strip(&strip, buffer);
+        check.compare_strip(&strip, &mut buffer);
     }
     if let Some(column) = geometry.table_column() {
         check.compare_table_column(column);

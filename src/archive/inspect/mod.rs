@@ -16,7 +16,7 @@ use self::{
     frame::{ShardFound, glance_at_shard},
 };
 use super::{
-    encoding::{ParityCheck, buffer_len_bytes, check_parity},
+    encoding::{ParityCheck, check_parity},
     observer::{DamageKind, DamagePart, Event, Observer},
     read::{BlockReader, Met},
     shared::Shared,
@@ -117,10 +117,8 @@ pub(in crate::archive) fn inspect(
                 Look::AtHeaders => glance_at_shard(shared, &task),
                 Look::AtEverything => inspect_shard(shared, &task),
             };
-            let parity = (look == Look::AtEverything && task.checks_parity).then(|| {
-                let mut buffer = vec![0; buffer_len_bytes(task.block.geometry())];
-                check_parity(&task.block, &mut buffer)
-            });
+            let checks_parity = look == Look::AtEverything && task.checks_parity;
+            let parity = checks_parity.then(|| check_parity(&task.block));
             observer.event(Event::Progress {
                 bytes: found.bytes_read,
             });

@@ -10,7 +10,7 @@ use crate::{
     archive::{
         commit::BlockIdentity,
         describe::name_of,
-        encoding::{ParityCheck, buffer_len_bytes, check_parity},
+        encoding::{ParityCheck, check_parity},
         inspect::{Task, inspect_shard},
         observer::Observer,
         read::{BlockReader, Met},
@@ -337,10 +337,7 @@ pub(super) fn examine(
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((index, task)) = next else { break };
             let one = inspect_shard(shared, &task).to_record(&task, now);
-            let parity = task.checks_parity.then(|| {
-                let mut buffer = vec![0; buffer_len_bytes(task.block.geometry())];
-                check_parity(&task.block, &mut buffer)
-            });
+            let parity = task.checks_parity.then(|| check_parity(&task.block));
             if let Some(refusal) = task.block.refusal() {
                 let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
                 refused.insert(index, refusal);

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     archive::{
-        encoding::{buffer_len_bytes, check_parity},
+        encoding::check_parity,
         inspect::{Task, inspect_shard},
         owned::OwnedExtents,
         publication,
@@ -148,8 +148,7 @@ fn read_frame_back(shared: &Arc<Shared>, block: &BlockRebuild, rebuilt: &Rebuilt
 }
 
 fn is_encoded_rightly(task: &Task) -> bool {
-    let mut buffer = vec![0; buffer_len_bytes(task.block.geometry())];
-    let check = check_parity(&task.block, &mut buffer);
+    let check = check_parity(&task.block);
     !check.wrong.contains_key(&task.shard)
 }
 
