@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bfdb::catalog::{
     Access, ArchiveRecord, BlockRecord, Catalog, CatalogOptions, CatalogWriter, Check, EntryKind,
-    ExtentRecord, ExtentState, FORMAT_VERSION, FileRecord, ShardRecord, VolumeRecord,
+    ExtentRecord, ExtentState, FORMAT_VERSION, FileRecord, ShardRecord, VolumeRecord, VolumeState,
 };
 use bfdb::geometry::{FileGeometry, Policy};
 use bfdb::host::Machine;
@@ -128,6 +128,8 @@ fn create(path: &Path) -> Catalog {
         number: 0,
         id: VOLUME,
         path: b"volumes/v0".to_vec(),
+        state: VolumeState::Active,
+        epoch: bfdb::units::Epoch::ZERO,
     }];
     let options = CatalogOptions::default();
     let storage = Machine::default().storage;

@@ -268,6 +268,7 @@ impl<'a> Context<'a> {
         let options = OpenOptions {
             access,
             resources: self.resources,
+            volumes: Vec::new(),
         };
         Archive::open(&self.archive, &options)
     }

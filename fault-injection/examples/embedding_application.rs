@@ -49,6 +49,7 @@ impl Album {
         let options = ArchiveOptions {
             policy: small_policy(),
             resources: resources(),
+            volumes: Vec::new(),
         };
         Archive::create_on(machine, &directory.join("photos.bfdb"), &options)?.close()?;
         Ok(write_index(
@@ -63,6 +64,7 @@ impl Album {
         let options = OpenOptions {
             access: Access::Write,
             resources: resources(),
+            volumes: Vec::new(),
         };
         let (archive, _) = Archive::open_on(machine, &directory.join("photos.bfdb"), &options)?;
         let mut names = read_index(machine.storage.as_ref(), directory)?;

@@ -29,6 +29,7 @@ fn create(machine: &Machine) -> Result<Archive, Box<dyn Error>> {
     let options = ArchiveOptions {
         policy: small_policy(),
         resources: resources(),
+        volumes: Vec::new(),
     };
     Ok(Archive::create_on(machine, Path::new(ARCHIVE), &options)?)
 }
@@ -46,6 +47,7 @@ fn with_archive(behind: impl Fn(&Machine) -> io::Result<()> + Send + Sync + 'sta
         let options = OpenOptions {
             access: Access::Write,
             resources: resources(),
+            volumes: Vec::new(),
         };
         let (archive, _) = Archive::open_on(&machine, Path::new(ARCHIVE), &options)?;
         commit(&archive, "file", &[7; 1500])?;

@@ -10,20 +10,22 @@ use std::{
 use super::{
     Archive, ArchiveOptions, OpenOptions, RecoveryReport, ballast,
     locks::{Sharing, expect_nobody_alone, machine_for_creation, machine_for_use},
+    media::{Media, places_on},
+    new_volume::{NewPlaces, make_volume_at},
     recovery,
     shared::{Shared, SharedParts},
-    volumes::{Volumes, announce_epoch, read_slots, write_slot},
+    volumes::{announce_epoch, write_slot},
 };
 use crate::{
-    catalog::{Access, ArchiveRecord, Catalog, CatalogOptions, Check, VolumeRecord},
+    catalog::{Access, ArchiveRecord, Catalog, CatalogOptions, Check, VolumeRecord, VolumeState},
     error::{HostError, OpenError, PublicationError},
     format::{FormatVersion, JournalState, VolumeSlot},
     host::{ArchiveLayout, ArchiveState, Building, Existing, Machine, publish},
-    journal::{CopyPlace, Journal},
+    journal::Journal,
     merkle::ChainHash,
     storage::Storage,
     units::{ArchiveId, Epoch, VolumeId},
-    volume::{LocalVolume, LocalVolumeOptions, Volume},
+    volume::{LocalVolume, Volume as _},
 };
 
 /// Number of the volume inside the archive directory.
@@ -59,11 +61,13 @@ pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -
     let build = layout.lock_for_building(Building::Creation)?;
     layout.remove_stale_temporaries(&build)?;
     layout.create_directories()?;
-    let (archive_id, local) = make_volume(&layout, state)?;
-    let volume = (EMBEDDED_VOLUME, local.id(), local.dir());
-    let journal = journal_of(&layout, archive_id, &[volume])
-        .create()
-        .map_err(PublicationError::from)?;
+    let (archive_id, records) = make_volumes(&layout, state, &options.volumes)?;
+    let places = places_on(records.iter().map(|record| {
+        let path = layout.root().join(OsStr::from_bytes(&record.path));
+        (record.number, record.id, path)
+    }));
+    let journal = Journal::new(Arc::clone(&machine.storage), archive_id, places);
+    let journal = journal.create().map_err(PublicationError::from)?;
     let archive = ArchiveRecord {
         id: archive_id,
         format_version: FormatVersion::CURRENT.get(),
@@ -71,16 +75,11 @@ pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -
         created_at: machine.now(),
         policy: options.policy,
     };
-    let record = VolumeRecord {
-        number: EMBEDDED_VOLUME,
-        id: local.id(),
-        path: EMBEDDED_VOLUME_PATH.to_vec(),
-    };
     let temporary = layout.root().join(TEMPORARY_CATALOG);
     let cache = CatalogOptions {
         cache_bytes: options.resources.catalog_cache_bytes,
     };
-    Catalog::create(&machine.storage, &temporary, &archive, &[record], cache)?;
+    Catalog::create(&machine.storage, &temporary, &archive, &records, cache)?;
     remember_journal(&machine.storage, &temporary, &journal, cache)?;
     // The catalog is complete and synced before it gets its name, and the name is synced before anyone relies on it.
     publish(
@@ -92,6 +91,7 @@ pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -
     build.end()?;
     let open = OpenOptions {
         access: Access::Write,
+        volumes: Vec::new(),
         resources: options.resources,
     };
     Ok(open_shared(ArchiveLayout::on(machine, root), *sharing, &open)?.0)
@@ -112,9 +112,40 @@ fn remember_journal(
     Ok(())
 }
 
+/// Makes the volumes of a new archive: those that are named, or one inside the archive.
+fn make_volumes(
+    layout: &ArchiveLayout,
+    state: ArchiveState,
+    paths: &[PathBuf],
+) -> Result<(ArchiveId, Vec<VolumeRecord>), OpenError> {
+    let record = |number, id, path| VolumeRecord {
+        number,
+        id,
+        path,
+        state: VolumeState::Active,
+        epoch: Epoch::ZERO,
+    };
+    if paths.is_empty() {
+        let (archive, local) = make_embedded_volume(layout, state)?;
+        let path = EMBEDDED_VOLUME_PATH.to_vec();
+        return Ok((archive, vec![record(EMBEDDED_VOLUME, local.id(), path)]));
+    }
+    let archive = ArchiveId::from_bytes(layout.machine().random_bytes()?);
+    let places = NewPlaces::check(layout, paths, &[])?;
+    let mut records = Vec::new();
+    for (number, place) in (0..).zip(places.paths()) {
+        let id = make_volume_at(layout, archive, place, (Epoch::ZERO, ChainHash::NONE))?;
+        records.push(record(number, id, place.as_os_str().as_bytes().to_vec()));
+    }
+    Ok((archive, records))
+}
+
 /// Makes the volume inside the archive, or takes up the one that an interrupted creation has made: its slots name the
 /// archive that was to be, and nothing was ever stored in it.
-fn make_volume(layout: &ArchiveLayout, state: ArchiveState) -> Result<(ArchiveId, LocalVolume), OpenError> {
+fn make_embedded_volume(
+    layout: &ArchiveLayout,
+    state: ArchiveState,
+) -> Result<(ArchiveId, LocalVolume), OpenError> {
     let dir = layout.embedded_volume();
     let machine = layout.machine();
     let storage = || Arc::clone(&machine.storage);
@@ -187,17 +218,14 @@ fn open_shared(
         Access::Read => open()?,
     };
     expect_nobody_alone(&layout, sharing)?;
-    let volumes = open_volumes(&layout, &catalog, options)?;
-    let journal = open_journal(&layout, &catalog)?;
-    if options.access == Access::Write {
-        refuse_stale_volumes(&catalog, &volumes)?;
-    }
+    let catalog = Arc::new(catalog);
+    let use_of = (options.access, options.resources.io);
+    let media = Media::find(&layout, &catalog, use_of, options.volumes.clone())?;
     let shared = Shared::new(SharedParts {
         layout,
         catalog,
         access: options.access,
-        volumes,
-        journal,
+        media,
         resources: options.resources,
     })?;
     let report = match options.access {
@@ -215,98 +243,6 @@ fn open_shared(
         },
         report,
     ))
-}
-
-fn open_volumes(
-    layout: &ArchiveLayout,
-    catalog: &Catalog,
-    options: &OpenOptions,
-) -> Result<Volumes, OpenError> {
-    let mut volumes: Vec<Arc<dyn Volume>> = Vec::new();
-    for record in catalog.read()?.volumes()? {
-        let path = layout.root().join(OsStr::from_bytes(&record.path));
-        let storage = Arc::clone(&layout.machine().storage);
-        let opened = match options.access {
-            Access::Write => LocalVolume::open_on(storage, &path, record.id)?,
-            Access::Read => LocalVolume::open_without_slots_on(storage, &path, record.id)?,
-        };
-        let local = opened.with_options(&LocalVolumeOptions {
-            io_mode: options.resources.io,
-            ..LocalVolumeOptions::default()
-        });
-        match (
-            read_slots(&local).map(|slots| slots.map(|slots| slots.newest)),
-            options.access,
-        ) {
-            (Ok(Ok(slot)), _) if slot.volume == record.id && slot.archive == catalog.archive().id => {}
-            (Ok(Ok(slot)), _) => {
-                return Err(OpenError::VolumeForeign {
-                    path,
-                    expected: record.id,
-                    found: slot.volume,
-                });
-            }
-            // What a newer version wrote may mean something else to a reader too.
-            (Ok(Err(source)), access) if access == Access::Write || source.needs_newer_version() => {
-                return Err(OpenError::VolumeSlots { path, source });
-            }
-            (Err(source), Access::Write) => return Err(source.into()),
-            // A reader needs no slot: every leaf is verified anyway.
-            (Ok(Err(_)) | Err(_), _) => {}
-        }
-        volumes.push(Arc::new(local));
-    }
-    Ok(Volumes::new(volumes))
-}
-
-/// Copies of the journal on a single volume: one sector that cannot be read must not cost a record.
-const COPIES_ON_ONE_VOLUME: u8 = 4;
-
-/// Names the journal that lies on some volumes.
-fn journal_of(layout: &ArchiveLayout, archive: ArchiveId, volumes: &[(u16, VolumeId, &Path)]) -> Journal {
-    let places = volumes.iter().flat_map(|&(volume, volume_id, dir)| {
-        (0..COPIES_ON_ONE_VOLUME).map(move |copy| CopyPlace {
-            volume,
-            volume_id,
-            copy,
-            directory: dir.join("journal").join(format!("c{copy}")),
-        })
-    });
-    Journal::new(Arc::clone(&layout.machine().storage), archive, places.collect())
-}
-
-/// Names the journal of an archive; touches nothing of it.
-pub(super) fn open_journal(layout: &ArchiveLayout, catalog: &Catalog) -> Result<Journal, OpenError> {
-    let volumes = catalog.read()?.volumes()?;
-    let paths: Vec<PathBuf> = volumes
-        .iter()
-        .map(|volume| layout.root().join(OsStr::from_bytes(&volume.path)))
-        .collect();
-    let places = volumes.iter().zip(&paths);
-    let places: Vec<(u16, VolumeId, &Path)> = places
-        .map(|(volume, path)| (volume.number, volume.id, path.as_path()))
-        .collect();
-    Ok(journal_of(layout, catalog.archive().id, &places))
-}
-
-/// Refuses to write to a volume that is older than the catalog: an old copy of it was put back, and what the catalog names may
-/// not be there. Reading works, since every leaf is verified.
-fn refuse_stale_volumes(catalog: &Catalog, volumes: &Volumes) -> Result<(), OpenError> {
-    for volume in volumes.iter() {
-        // Read before the slots: what the catalog has was announced in them before.
-        let epoch = catalog.read()?.epoch()?;
-        let Ok(slots) = read_slots(volume.as_ref())? else {
-            continue;
-        };
-        if slots.is_behind(epoch) {
-            return Err(OpenError::VolumeStale {
-                catalog: epoch,
-                seen: slots.newest.epoch,
-                volume: volume.id(),
-            });
-        }
-    }
-    Ok(())
 }
 
 impl From<HostError> for crate::error::CommitError {

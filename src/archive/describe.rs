@@ -1,7 +1,6 @@
 //! Reading a descriptor: what the catalog knew, or was about to know, of the files of a commit.
 
 use core::ops::Range;
-use std::sync::Arc;
 
 use super::{publication::Entries, read::BlockReader, shared::Shared};
 use crate::{
@@ -17,7 +16,7 @@ pub(super) fn read_entries(
     epoch: Epoch,
 ) -> Result<Entries, PublicationError> {
     let lost = || PublicationError::DescriptorLost { epoch, commit };
-    let block = BlockReader::new(Arc::clone(&shared.volumes), name_of(commit), record.clone());
+    let block = BlockReader::new(shared.volumes(), name_of(commit), record.clone());
     let geometry = *block.geometry();
     let mut bytes = vec![0; to_usize(geometry.data_len_bytes())];
     let mut filled = 0;

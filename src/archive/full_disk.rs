@@ -7,9 +7,9 @@ use std::sync::{
 
 use super::{
     Archive, ArchiveOptions, CommitOptions,
-    create::open_journal,
+    media::Media,
     shared::{Shared, SharedParts},
-    volumes::{Volumes, announce_epoch},
+    volumes::announce_epoch,
 };
 use crate::{
     catalog::{Access, Catalog, CatalogOptions, Check},
@@ -170,14 +170,15 @@ impl Small {
             .and_then(|reader| reader.epoch())
             .expect("its epoch");
         announce_epoch(&volume, catalog.archive().id, (epoch, ChainHash::NONE)).expect("a slot");
-        let journal = open_journal(&layout, &catalog).expect("a journal");
+        let catalog = Arc::new(catalog);
+        let use_of = (Access::Write, options.resources.io);
+        let media = Media::find(&layout, &catalog, use_of, Vec::new()).expect("a journal");
         let volume: Arc<dyn Volume> = Arc::new(volume);
         let shared = Shared::new(SharedParts {
             layout,
+            media: media.with_only(&catalog, volume),
             catalog,
             access: Access::Write,
-            volumes: Volumes::new([volume]),
-            journal,
             resources: options.resources,
         });
         let archive = Archive {
@@ -208,7 +209,7 @@ impl Small {
     /// What the volume holds, and that it is what the catalog says: no extent is longer than its row, owned, or unknown.
     fn extents(&self) -> Vec<(ExtentId, u64)> {
         let shared = &self.archive.shared;
-        let stats = shared.volumes.writable().extents().expect("a list");
+        let stats = shared.volumes().members()[0].volume.extents().expect("a list");
         let found: Vec<_> = stats.iter().map(|stat| (stat.extent, stat.len_bytes)).collect();
         let rows = shared
             .catalog

@@ -27,7 +27,7 @@ use crate::{
     host::{SessionLife, glance_at_sessions},
     seeded_bugs::{SeededBug, is_on},
     units::{BlockIndex, CommitId, FileName, SessionId, Timestamp, to_u64},
-    volume::Volume,
+    volume::{AbsentVolume, Volume},
 };
 
 /// A commit that has begun and is not done.
@@ -370,7 +370,16 @@ pub(super) fn release(
     extent: &ExtentRecord,
     afterwards: Afterwards,
 ) -> Result<(), CatalogError> {
-    let volume = shared.volumes.get(extent.volume);
+    let volumes = shared.volumes();
+    // Where nothing may be written it is done when that works, and of one that was removed nothing is left to give back.
+    let absent: Arc<dyn Volume> = Arc::new(AbsentVolume::new(extent.volume));
+    let volume = (volumes.member(extent.volume)).map(|member| {
+        if member.is_writable() {
+            &member.volume
+        } else {
+            &absent
+        }
+    });
     if extent.end_bytes == 0 {
         // Made by that commit, so nothing of it was ever published.
         return match volume.map(|volume| volume.remove_extent(extent.id)) {
@@ -406,8 +415,7 @@ pub(super) fn retry_release(
     writer: &mut CatalogWriter,
     extent: &ExtentRecord,
 ) -> Result<(), CatalogError> {
-    let has_room = shared.volumes.get(extent.volume).is_some();
-    if has_room {
+    if shared.volumes().writable(extent.volume).is_some() {
         release(shared, writer, extent, Afterwards::Seal)?;
     }
     Ok(())

@@ -160,7 +160,7 @@ impl KnownDamage {
             name: name.clone(),
             block: index,
             shard: record.shard,
-            volume: self.shared.volumes.of_extent(extent).id(),
+            volume: self.shared.volumes().of_extent(extent).id(),
             extent,
             columns: record.columns,
             part: record.part,

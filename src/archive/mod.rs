@@ -22,13 +22,16 @@ mod intents;
 mod known_damage;
 mod left_behind;
 mod locks;
+mod media;
 mod met;
 mod name_pages;
+mod new_volume;
 mod observer;
 mod old_catalog;
 mod options;
 mod own_session;
 mod owned;
+mod pace;
 mod publication;
 mod read;
 mod recovery;
@@ -41,6 +44,7 @@ mod shared;
 mod snapshot;
 mod team;
 mod verify;
+mod volume_changes;
 mod volumes;
 mod what_if;
 
@@ -58,17 +62,18 @@ pub use options::{ArchiveOptions, CommitOptions, OpenOptions, Resources};
 pub use read::FileReader;
 pub use recovery::RecoveryReport;
 pub use remove::Removal;
-pub use repair::{RepairMode, RepairOptions, RepairReport};
+pub use repair::{MoveOptions, MoveReport, RepairMode, RepairOptions, RepairReport};
 pub use restore::{Losses, RestoreOptions, RestoreReceipt};
 pub use scrub::{RefusedExtent, ScrubDepth, ScrubOptions, ScrubReport, ScrubSelection};
 pub use snapshot::{BlockPlaces, FileInfo, Files, Snapshot, VolumeInfo};
+pub use volumes::VolumeCondition;
 pub use what_if::{FileLoss, Loss, LossListing, WhatIfReport};
 
 use crate::{
     error::{CatalogError, CloseError, CommitError, OpenError, RepairError, ScrubError},
     geometry::Policy,
     host::{ExcludedDirectories, Machine},
-    units::{ArchiveId, CommitId, FileName},
+    units::{ArchiveId, CommitId, FileName, VolumeId},
 };
 use shared::Shared;
 
@@ -261,6 +266,57 @@ impl Archive {
     /// [`CommitError`] when the archive cannot be written, or when the journal went another way than the catalog.
     pub fn mend_journal(&self) -> Result<u64, CommitError> {
         recovery::mend_journal(&self.shared)
+    }
+
+    /// Makes a volume in a directory that is absent or empty, best on a disk of its own, and adds it to the archive: durable and
+    /// in use when this returns, also by processes that have the archive open. What is stored stays where it is; what comes is
+    /// dealt to all volumes.
+    ///
+    /// # Errors
+    /// [`CommitError::Volumes`] says what is wrong with the directory; then nothing was added.
+    pub fn add_volume(&self, path: &Path) -> Result<VolumeId, CommitError> {
+        volume_changes::add_volume(&self.shared, path)
+    }
+
+    /// Makes a volume in a directory that is absent or empty, and moves everything to it that is on another one, which is then
+    /// no part of the archive any more. The old volume need not be there: what cannot be copied is decoded.
+    ///
+    /// Others may commit and read all the while. Ended early, by the observer, an error or a crash, it goes on with the same call:
+    /// what was moved stays moved. With shards left (see [`MoveReport`]) the old volume stays, and takes nothing new.
+    ///
+    /// # Errors
+    /// [`RepairError`]; [`CommitError::Volumes`] in it says what is wrong with the directory.
+    pub fn replace_volume(
+        &self,
+        old: VolumeId,
+        path: &Path,
+        options: MoveOptions,
+        observer: &dyn Observer,
+    ) -> Result<(VolumeId, MoveReport), RepairError> {
+        volume_changes::replace_volume(&self.shared, (old, path), options, observer)
+    }
+
+    /// Moves everything that is on a volume to the others; nothing new goes there from now on. The volume need not be there.
+    ///
+    /// Others may commit and read all the while, and it goes on where it was, as for [`Self::replace_volume`].
+    ///
+    /// # Errors
+    /// [`RepairError`]; in it [`CommitError::LastVolume`] and [`CommitError::NoRoomToDrain`], and then nothing is changed.
+    pub fn drain_volume(
+        &self,
+        volume: VolumeId,
+        options: MoveOptions,
+        observer: &dyn Observer,
+    ) -> Result<MoveReport, RepairError> {
+        volume_changes::drain_volume(&self.shared, volume, options, observer)
+    }
+
+    /// Lets a volume that holds nothing any more be a part of the archive no longer; its directory stays as it is.
+    ///
+    /// # Errors
+    /// [`CommitError::VolumeNotDrained`] and [`CommitError::LastVolume`] in a [`RepairError`].
+    pub fn remove_volume(&self, volume: VolumeId) -> Result<(), RepairError> {
+        volume_changes::remove_volume(&self.shared, volume)
     }
 
     /// Takes a view of what is stored.

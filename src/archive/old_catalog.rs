@@ -48,7 +48,7 @@ pub(super) fn prepare(
     // Whoever has put it here may not have synced its name. Then a crash brings the other one back, behind what will have been
     // acknowledged by then.
     shared.layout.sync_names()?;
-    let (record, epoch) = (shared.journal.load(last)?, last.head.epoch);
+    let (record, epoch) = (shared.journal().load(last)?, last.head.epoch);
     let publication =
         Publication::parse(&record.body).map_err(|source| PublicationError::Record { epoch, source })?;
     // What was given out since, and never published, is not in the journal: no id is given twice.
@@ -70,10 +70,11 @@ pub(super) fn seal_what_ends_elsewhere(
     shared: &Shared,
     writer: &mut CatalogWriter,
 ) -> Result<(), CatalogError> {
+    let volumes = shared.volumes();
     for extent in writer.extents()? {
         let is_free = extent.state == ExtentState::Open && extent.owner.is_none() && extent.end_bytes > 0;
-        let volume = shared.volumes.get(extent.volume).filter(|_| is_free);
-        if let Some(volume) = volume
+        if is_free
+            && let Some(volume) = volumes.writable(extent.volume)
             && !ends_at(volume.as_ref(), extent.id, extent.end_bytes).unwrap_or(false)
         {
             seal(writer, &extent)?;
@@ -106,8 +107,8 @@ pub(super) fn count_unknown_extents(
 ) -> Result<u64, PublicationError> {
     let known: BTreeSet<ExtentId> = reader.extents()?.into_iter().map(|extent| extent.id).collect();
     let mut unknown = 0;
-    for volume in shared.volumes.iter() {
-        let listed = volume.extents()?;
+    for member in shared.volumes().readable() {
+        let listed = member.volume.extents()?;
         unknown += to_u64(listed.iter().filter(|stat| !known.contains(&stat.extent)).count());
     }
     Ok(unknown)

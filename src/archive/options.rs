@@ -1,5 +1,7 @@
 //! Options of the operations.
 
+use std::path::PathBuf;
+
 use super::NameConflict;
 use crate::{catalog::Access, geometry::Policy, units::Timestamp, volume::IoMode};
 
@@ -32,19 +34,24 @@ impl Default for Resources {
 }
 
 /// How an archive is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ArchiveOptions {
     /// Which lengths get which protection; recorded for good.
     pub policy: Policy,
+    /// Directories of its volumes, each absent or empty, on a disk of its own where that can be had. Without any the archive
+    /// gets one inside its own directory.
+    pub volumes: Vec<PathBuf>,
     /// What operations may use.
     pub resources: Resources,
 }
 
 /// How an archive is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenOptions {
     /// Whether the archive may be changed.
     pub access: Access,
+    /// Directories where volumes may be that are not where they were.
+    pub volumes: Vec<PathBuf>,
     /// What operations may use.
     pub resources: Resources,
 }
@@ -54,6 +61,7 @@ impl Default for OpenOptions {
     fn default() -> Self {
         Self {
             access: Access::Read,
+            volumes: Vec::new(),
             resources: Resources::default(),
         }
     }

@@ -12,14 +12,15 @@ use super::{
     intents::{self, Afterwards, Ender},
     left_behind::UnderWay,
     shared::Shared,
+    volumes::Volumes,
 };
 use crate::{
     catalog::{CatalogWriter, ExtentRecord, ExtentState, PublishedExtent},
     error::{CommitError, VolumeError},
     format::{ExtentHeader, ExtentIdentity},
     plan::ExtentUse,
-    units::{CommitId, ExtentId, SessionId, VolumeId},
-    volume::{ExtentWriter, Volume},
+    units::{CommitId, ExtentId, SessionId},
+    volume::ExtentWriter,
 };
 
 /// Whose extents they are, and where they lie.
@@ -27,7 +28,7 @@ use crate::{
 pub(super) struct Owner {
     pub(super) commit: CommitId,
     pub(super) session: SessionId,
-    pub(super) volume: Arc<dyn Volume>,
+    pub(super) volumes: Arc<Volumes>,
 }
 
 /// The extents of one commit.
@@ -56,6 +57,10 @@ impl OwnedExtents {
 
     /// Takes charge of the extents of a commit that somebody else ends when this is dropped.
     pub(super) fn of_commit_under_way(owner: Owner, (filled, written): (Filled, Filled)) -> Self {
+        for taken in filled.extents() {
+            let lanes = owner.volumes.lanes();
+            owner.volumes.note(taken.extent, lanes.volume_of(taken.lane));
+        }
         Self {
             owner,
             filled,
@@ -69,8 +74,8 @@ impl OwnedExtents {
         self.owner.commit
     }
 
-    pub(super) fn volume(&self) -> &Arc<dyn Volume> {
-        &self.owner.volume
+    pub(super) fn volumes(&self) -> &Arc<Volumes> {
+        &self.owner.volumes
     }
 
     /// Returns the hand on an extent that this commit writes.
@@ -89,17 +94,15 @@ impl OwnedExtents {
     }
 
     fn open_extent(&self, shared: &Shared, taken: &ExtentUse) -> Result<Arc<dyn ExtentWriter>, VolumeError> {
+        let volume = self.owner.volumes.of_lane(taken.lane);
         if !taken.is_new {
-            let writer = self
-                .owner
-                .volume
-                .resume_extent(taken.extent, taken.committed_bytes)?;
+            let writer = volume.resume_extent(taken.extent, taken.committed_bytes)?;
             writer.preallocate(taken.end_bytes)?;
             return Ok(writer);
         }
         let identity = ExtentIdentity {
             archive: shared.archive_id(),
-            volume: self.owner.volume.id(),
+            volume: volume.id(),
             extent: taken.extent,
         };
         let header = ExtentHeader {
@@ -107,9 +110,7 @@ impl OwnedExtents {
             lane: taken.lane,
             commit: self.owner.commit,
         };
-        self.owner
-            .volume
-            .create_extent(taken.extent, &header.encode(), taken.end_bytes)
+        volume.create_extent(taken.extent, &header.encode(), taken.end_bytes)
     }
 
     /// Makes every written byte durable. I1: the catalog names nothing before this.
@@ -138,12 +139,7 @@ impl OwnedExtents {
         &self,
         writer: &CatalogWriter,
     ) -> Result<Vec<PublishedExtent>, CommitError> {
-        let volumes = writer.volumes()?;
-        let number = volumes
-            .iter()
-            .find(|volume| volume.id == self.owner.volume.id())
-            .expect("the catalog knows the volume that it was opened with")
-            .number;
+        let lanes = self.owner.volumes.lanes();
         let mut published = Vec::new();
         for taken in self.filled.extents() {
             let known = writer.extent(taken.extent)?;
@@ -158,7 +154,7 @@ impl OwnedExtents {
             };
             published.push(PublishedExtent {
                 id: extent.id,
-                volume: number,
+                volume: lanes.volume_of(extent.lane),
                 lane: extent.lane,
                 state,
                 end_bytes: taken.published_end_bytes(),
@@ -197,7 +193,7 @@ impl OwnedExtents {
 /// Marks extents as belonging to a commit; those that are not known yet are added.
 pub(super) fn own(
     writer: &mut CatalogWriter,
-    (commit, volume): (CommitId, VolumeId),
+    (commit, volumes): (CommitId, &Volumes),
     known: &[ExtentRecord],
     filled: &Filled,
 ) -> Result<(), CommitError> {
@@ -205,7 +201,7 @@ pub(super) fn own(
     for taken in filled.extents() {
         let fresh = ExtentRecord {
             id: taken.extent,
-            volume,
+            volume: volumes.of_lane(taken.lane).id(),
             lane: taken.lane,
             state: ExtentState::Open,
             owner: None,

@@ -12,20 +12,22 @@
 //! An error before the append leaves nothing. After it the change is made, whatever becomes of this process: the next one
 //! that begins finds the record and applies it (`bring_forward`), by the same function that would have applied it here.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
+
+use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::{
     ballast::again_with_room,
     describe::read_entries,
     old_catalog,
     shared::Shared,
-    volumes::{announce_epoch, read_slots},
+    volumes::{Member, announce_epoch, read_slots},
 };
 use crate::{
     catalog::{BlockRecord, CatalogReader, CatalogWriter, FileRecord, Publication, ShardOwner},
-    error::{AppendError, CatalogError, CommitError, JournalError, PublicationError},
+    error::{AppendError, CatalogError, CommitError, JournalError, PublicationError, VolumeError},
     format::JournalState,
-    journal::{JournalFault, JournalFinding, JournalRecord, RecordEntry, Tail},
+    journal::{Journal, JournalFault, JournalFinding, JournalRecord, RecordEntry, Tail},
     merkle::ChainHash,
     seeded_bugs::{SeededBug, is_on},
     units::{CommitId, Epoch},
@@ -34,6 +36,8 @@ use crate::{
 /// The right to publish: the write transaction, and where the journal stands.
 pub(super) struct Publishing {
     pub(super) writer: CatalogWriter,
+    /// The journal that was looked at.
+    pub(super) copies: Arc<Journal>,
     pub(super) journal: JournalState,
     /// What is wrong with copies of the journal.
     pub(super) findings: Vec<JournalFinding>,
@@ -55,6 +59,9 @@ pub(super) fn begin(shared: &Shared) -> Result<Publishing, PublicationError> {
     let mut faulty = BTreeSet::new();
     loop {
         let mut writer = shared.catalog.write()?;
+        // Nothing is published to volumes that are no part of the archive any more.
+        shared.keep_up_with(&writer)?;
+        let copies = shared.journal();
         let known = journal_state(&writer)?;
         let catalog = writer.epoch()?;
         if known.epoch != catalog {
@@ -62,7 +69,7 @@ pub(super) fn begin(shared: &Shared) -> Result<Publishing, PublicationError> {
             let journal = known.epoch;
             return Err(PublicationError::Gap { catalog, journal });
         }
-        let tail = shared.journal.tail(&known)?;
+        let tail = copies.tail(&known)?;
         // Before anything is applied: a catalog that went half of the way would look for the rest behind what is lost, also
         // when that is put back.
         let is_whole =
@@ -76,6 +83,7 @@ pub(super) fn begin(shared: &Shared) -> Result<Publishing, PublicationError> {
         if tail.ahead.is_empty() || is_on(SeededBug::JournalNotApplied) {
             return Ok(Publishing {
                 writer,
+                copies,
                 journal: tail.state,
                 findings: tail.findings,
                 faulty,
@@ -87,7 +95,7 @@ pub(super) fn begin(shared: &Shared) -> Result<Publishing, PublicationError> {
             old_catalog::prepare(shared, &mut writer, &tail)?;
             was_old = true;
         }
-        applied += bring_forward(shared, writer, &known, &tail)?;
+        applied += bring_forward(shared, (&copies, writer), &known, &tail)?;
     }
 }
 
@@ -101,14 +109,11 @@ pub(super) fn begin_settled(shared: &Shared) -> Result<CatalogWriter, Publicatio
 
 /// Gives copies that have lost their place a new one, so that a process that runs for years does not end with the last of
 /// them. Where that does not work the others serve, and it is not tried for ever: it reads the whole journal.
-fn mend(shared: &Shared, state: JournalState) -> JournalState {
-    if state.copies.len() == shared.journal.copy_count() || !shared.takes_a_mend() {
+fn mend(shared: &Shared, copies: &Journal, state: JournalState) -> JournalState {
+    if state.copies.len() == copies.copy_count() || !shared.takes_a_mend() {
         return state;
     }
-    let healed = shared
-        .journal
-        .scan()
-        .and_then(|scan| shared.journal.heal(&scan, &state));
+    let healed = copies.scan().and_then(|scan| copies.heal(&scan, &state));
     match healed {
         Ok(healed)
             if (healed.epoch, healed.hash) == (state.epoch, state.hash)
@@ -130,7 +135,9 @@ pub(super) fn empty(writer: &CatalogWriter) -> Result<Publication, CatalogError>
         removed: Vec::new(),
         touched: Vec::new(),
         relocated: Vec::new(),
+        volumes: Vec::new(),
         extents: Vec::new(),
+        announced: Vec::new(),
         next_ids: writer.next_ids()?,
     })
 }
@@ -139,7 +146,7 @@ pub(super) fn empty(writer: &CatalogWriter) -> Result<Publication, CatalogError>
 pub(super) fn publish(
     shared: &Shared,
     publishing: Publishing,
-    publication: &Publication,
+    publication: Publication,
     entries: Entries,
 ) -> Result<(), CommitError> {
     publish_noting(shared, publishing, (publication, entries), |_| Ok(()))
@@ -149,27 +156,32 @@ pub(super) fn publish(
 pub(super) fn publish_noting(
     shared: &Shared,
     publishing: Publishing,
-    (publication, entries): (&Publication, Entries),
+    (mut publication, entries): (Publication, Entries),
     note: impl FnOnce(&mut CatalogWriter) -> Result<(), CatalogError>,
 ) -> Result<(), CommitError> {
     let Publishing {
-        mut writer, journal, ..
+        mut writer,
+        copies,
+        journal,
+        ..
     } = publishing;
     // Whoever sees the record before the catalog has it is to see that somebody lives who brings it there.
     shared.session()?;
-    let journal = mend(shared, journal);
+    let journal = mend(shared, &copies, journal);
+    publication.announced = volumes_to_announce_to(shared, &copies, &publication);
     let body = publication.encode();
-    let journal = shared.journal.prepare(&journal, body.len())?;
-    let epoch = writer.apply(publication, entries)?;
+    let journal = copies.prepare(&journal, body.len())?;
+    let epoch = writer.apply(&publication, entries)?;
     note(&mut writer)?;
-    announce(shared, epoch, shared.journal.next_hash(&journal, &body)?)?;
+    let hash = copies.next_hash(&journal, &body)?;
+    announce(shared, &publication.announced, (epoch, hash))?;
     if is_on(SeededBug::RemovalWithoutRecord)
         && !publication.removed.is_empty()
         && publication.commit.is_none()
     {
         return Ok(writer.commit().map(drop)?);
     }
-    let journal = match shared.journal.append(&journal, &body) {
+    let journal = match copies.append(&journal, &body) {
         Ok(journal) => journal,
         Err(AppendError::NothingWritten { source }) => return Err(source.into()),
         Err(error) => {
@@ -215,7 +227,7 @@ fn catch_up(shared: &Shared, epoch: Epoch) -> Result<(), PublicationError> {
 /// finds the rest.
 fn bring_forward(
     shared: &Shared,
-    writer: CatalogWriter,
+    (copies, writer): (&Journal, CatalogWriter),
     known: &JournalState,
     tail: &Tail,
 ) -> Result<u64, PublicationError> {
@@ -224,11 +236,11 @@ fn bring_forward(
     let (mut behind, mut before) = (tail.state.clone(), known.clone());
     if behind.copies.is_empty() {
         // What is ahead is written again behind it, so there has to be a place.
-        let scan = shared.journal.scan()?;
-        behind.copies = shared.journal.heal(&scan, known)?.copies;
+        let scan = copies.scan()?;
+        behind.copies = copies.heal(&scan, known)?.copies;
     }
     for (index, entry) in tail.ahead.iter().enumerate() {
-        let record = shared.journal.load(entry)?;
+        let record = copies.load(entry)?;
         let mut writer = match first.take() {
             Some(writer) => writer,
             None => shared.catalog.write()?,
@@ -238,15 +250,15 @@ fn bring_forward(
             return Ok(applied);
         }
         let is_last = index + 1 == tail.ahead.len();
-        apply(shared, &mut writer, &record, &tail.ahead[index + 1..])?;
+        let publication = apply(shared, &mut writer, &record, &tail.ahead[index + 1..])?;
         (before.epoch, before.hash) = (record.epoch, record.hash);
         if is_last {
             old_catalog::seal_what_ends_elsewhere(shared, &mut writer)?;
         }
         if is_last && !is_on(SeededBug::RecordNotRestated) {
-            announce(shared, record.epoch, record.hash)?;
-            behind = shared.journal.prepare(&behind, record.body.len())?;
-            behind = shared.journal.restate(&behind, &record)?;
+            announce(shared, &publication.announced, (record.epoch, record.hash))?;
+            behind = copies.prepare(&behind, record.body.len())?;
+            behind = copies.restate(&behind, &record)?;
             writer.set_journal(&behind.encode())?;
         } else {
             (behind.epoch, behind.hash) = (record.epoch, record.hash);
@@ -254,6 +266,10 @@ fn bring_forward(
         }
         writer.commit()?;
         applied += 1;
+        if !publication.volumes.is_empty() {
+            // The next record may name them.
+            shared.look_at_volumes()?;
+        }
     }
     Ok(applied)
 }
@@ -264,9 +280,14 @@ fn apply(
     writer: &mut CatalogWriter,
     record: &JournalRecord,
     later: &[RecordEntry],
-) -> Result<(), PublicationError> {
+) -> Result<Publication, PublicationError> {
     let epoch = record.epoch;
     let publication = parse(record)?;
+    // An old catalog does not know the extents in which the descriptor lies.
+    let volumes = shared.volumes();
+    for extent in &publication.extents {
+        volumes.note(extent.id, extent.volume);
+    }
     let entries = match (publication.commit, &publication.descriptor) {
         (Some(commit), Some(block)) => match read_entries(shared, (commit, block), epoch) {
             // It may have been repaired since: where it is then only the records of the repairs say.
@@ -280,7 +301,7 @@ fn apply(
     };
     let applied = writer.apply(&publication, entries)?;
     assert_eq!(applied, epoch, "the record is the one that follows the catalog");
-    Ok(())
+    Ok(publication)
 }
 
 fn parse(record: &JournalRecord) -> Result<Publication, PublicationError> {
@@ -296,7 +317,7 @@ fn moved_since(
 ) -> Result<BlockRecord, PublicationError> {
     let mut block = block.clone();
     for entry in later {
-        let publication = parse(&shared.journal.load(entry)?)?;
+        let publication = parse(&shared.journal().load(entry)?)?;
         let of_it =
             (publication.relocated.iter()).filter(|moved| moved.owner == ShardOwner::Descriptor(commit));
         for moved in of_it {
@@ -340,9 +361,9 @@ fn expect_what_was_announced(
     let Some(last) = tail.ahead.last() else {
         return Ok(());
     };
-    for volume in shared.volumes.iter() {
+    for member in shared.volumes().readable() {
         // Slots that cannot be read are told of where an archive is opened.
-        if let Ok(Ok(slots)) = read_slots(volume.as_ref())
+        if let Ok(Ok(slots)) = read_slots(member.volume.as_ref())
             && slots.is_ahead(last.head.epoch)
         {
             let (catalog, journal) = (reader.epoch()?, slots.newest.epoch);
@@ -355,7 +376,7 @@ fn expect_what_was_announced(
 /// Reads all of the journal and refuses one that went another way than the catalog; other things that are wrong with it are no
 /// matter here.
 pub(super) fn refuse_fork(shared: &Shared, state: &JournalState) -> Result<(), PublicationError> {
-    match shared.journal.scan()?.check(state) {
+    match shared.journal().scan()?.check(state) {
         _ if is_on(SeededBug::ForkNotRefused) => Ok(()),
         Err(fork @ JournalError::Forked { .. }) => Err(fork.into()),
         Ok(()) | Err(_) => Ok(()),
@@ -367,13 +388,29 @@ pub(super) fn journal_state(reader: &CatalogReader) -> Result<JournalState, Publ
     Ok(JournalState::parse(&reader.journal()?)?)
 }
 
-fn announce(shared: &Shared, epoch: Epoch, hash: ChainHash) -> Result<(), crate::error::VolumeError> {
+/// Returns the volumes that are to hear of a publication before its record is written: those that it has written to, and those
+/// that take the record.
+fn volumes_to_announce_to(shared: &Shared, copies: &Journal, publication: &Publication) -> Vec<u16> {
+    let written = publication.extents.iter().map(|extent| extent.volume);
+    let numbers: BTreeSet<u16> = written.chain(copies.volumes()).collect();
+    let volumes = shared.volumes();
+    let writable = volumes.members().iter().filter(|member| member.is_writable());
+    let writable = writable.map(|member| member.record.number);
+    writable.filter(|number| numbers.contains(number)).collect()
+}
+
+/// Announces a publication to volumes, durably on return.
+fn announce(shared: &Shared, numbers: &[u16], head: (Epoch, ChainHash)) -> Result<(), VolumeError> {
     if is_on(SeededBug::EpochNotAnnounced) {
         return Ok(());
     }
-    announce_epoch(
-        shared.volumes.writable().as_ref(),
-        shared.archive_id(),
-        (epoch, hash),
-    )
+    let volumes = shared.volumes();
+    let is_told = |member: &&Member| numbers.contains(&member.record.number) && member.is_writable();
+    let told: Vec<&Member> = volumes.members().iter().filter(is_told).collect();
+    let announce = |member: &&Member| announce_epoch(member.volume.as_ref(), shared.archive_id(), head);
+    match told.as_slice() {
+        [only] => announce(only),
+        // Each waits for its own disk.
+        several => (shared.workers).install(|| several.par_iter().try_for_each(announce)),
+    }
 }

@@ -11,13 +11,13 @@ use super::{
     volumes::{SlotState, read_slots},
 };
 use crate::{
-    catalog::{CatalogWriter, ExtentRecord, ExtentState, IntentRecord, TransactionSize},
+    catalog::{CatalogReader, CatalogWriter, ExtentRecord, ExtentState, IntentRecord, TransactionSize},
     error::{ChainHead, CommitError, HostError, JournalError, OpenError, PublicationError},
     format::JournalState,
     host::{ArchiveLayout, DeadSession, SessionLife, SessionState, glance_at_sessions, sessions},
     journal::Head,
     seeded_bugs::{SeededBug, is_on},
-    units::{Epoch, SessionId, to_u64},
+    units::{Epoch, SessionId, VolumeId, to_u64},
 };
 
 /// What opening an archive for writing has settled.
@@ -70,8 +70,12 @@ pub(super) fn recover(shared: &Shared) -> Result<RecoveryReport, OpenError> {
     let reader = shared.catalog.read()?;
     let (extents, intents) = (reader.extents()?, reader.intents()?);
     drop(reader);
-    let is_unsettled =
-        |extent: &ExtentRecord| extent.owner.is_some() || extent.state == ExtentState::Abandoned;
+    let volumes = shared.volumes();
+    // What lies where nothing may be written now waits until that changes.
+    let is_unsettled = |extent: &ExtentRecord| {
+        let is_abandoned = extent.state == ExtentState::Abandoned;
+        extent.owner.is_some() || (is_abandoned && volumes.writable(extent.volume).is_some())
+    };
     let is_waiting = |intent: &IntentRecord| intent.session.is_none();
     report.commits_waiting = to_u64(intents.iter().filter(|intent| is_waiting(intent)).count());
     let owned_by_waiting = |extent: &ExtentRecord| {
@@ -108,7 +112,7 @@ pub(super) fn look(shared: &Shared) -> RecoveryReport {
         let slots = slots_of(shared).unwrap_or_default();
         let reader = shared.catalog.read()?;
         let state = publication::journal_state(&reader)?;
-        let tail = shared.journal.tail(&state).map_err(PublicationError::from)?;
+        let tail = shared.journal().tail(&state).map_err(PublicationError::from)?;
         if !tail.findings.is_empty() {
             // Something is wrong; whether that is damage or another archive shows in all of it.
             publication::refuse_fork(shared, &state)?;
@@ -116,7 +120,7 @@ pub(super) fn look(shared: &Shared) -> RecoveryReport {
         publication::expect_no_gap(&reader, &tail)?;
         // A volume has seen what the journal brings an old catalog forward to.
         let head = tail.ahead.last().map_or(Head::of(&state), |entry| entry.head);
-        check_slots(&slots, head)?;
+        check_slots(&slots, (head, &announced_in(&reader, head.epoch)?))?;
         // Before the catalog is read again: whoever ends between has brought it there.
         let is_quiet = has_no_session(shared);
         let catalog = shared.catalog.read()?.epoch()?;
@@ -147,16 +151,16 @@ pub(super) fn mend_journal(shared: &Shared) -> Result<u64, CommitError> {
     let Publishing {
         mut writer, journal, ..
     } = publication::begin(shared)?;
-    let scan = shared.journal.scan()?;
-    let without_place = shared.journal.copy_count() - journal.copies.len();
+    let scan = shared.journal().scan()?;
+    let without_place = shared.journal().copy_count() - journal.copies.len();
     let faults = to_u64(scan.lacking().count().max(without_place));
     if faults == 0 {
         return Ok(0);
     }
-    let healed = match shared.journal.heal(&scan, &journal) {
+    let healed = match shared.journal().heal(&scan, &journal) {
         // What all copies have lost cuts off what they still have; opening has made them go on behind it, and they do.
         Err(JournalError::Behind { .. }) if without_place == 0 => return Ok(0),
-        Err(JournalError::Behind { .. }) => shared.journal.restart(&journal)?,
+        Err(JournalError::Behind { .. }) => shared.journal().restart(&journal)?,
         healed => healed?,
     };
     if healed.epoch == journal.epoch {
@@ -173,6 +177,7 @@ fn bring_forward(shared: &Shared) -> Result<RecoveryReport, OpenError> {
     for _ in 0..LOOKS {
         let Publishing {
             mut writer,
+            copies: _,
             journal,
             findings,
             faulty,
@@ -183,7 +188,8 @@ fn bring_forward(shared: &Shared) -> Result<RecoveryReport, OpenError> {
         was_old |= was_old_now;
         // Nobody publishes meanwhile: this is the write lock.
         let slots = slots_of(shared)?;
-        check_slots(&slots, Head::of(&journal))?;
+        let head = Head::of(&journal);
+        check_slots(&slots, (head, &announced_in(&writer, head.epoch)?))?;
         report.lost_epoch = lost_epoch(shared, (&slots, &faulty), journal.epoch)?;
         if was_old {
             report.unknown_extents = count_unknown_extents(shared, &writer)?;
@@ -209,34 +215,57 @@ fn bring_forward(shared: &Shared) -> Result<RecoveryReport, OpenError> {
 /// writer has died before it was made.
 fn lost_epoch(
     shared: &Shared,
-    (slots, faulty): (&[SlotState], &BTreeSet<(u16, u8)>),
+    (seen, faulty): (&[Seen], &BTreeSet<(u16, u8)>),
     epoch: Epoch,
 ) -> Result<Option<Epoch>, OpenError> {
-    if faulty.len() < shared.journal.copy_count() || has_dead_session(&shared.layout)? {
+    if faulty.len() < shared.journal().copy_count() || has_dead_session(&shared.layout)? {
         return Ok(None);
     }
-    let announced = slots.iter().map(|slots| slots.newest.epoch);
+    let announced = seen.iter().map(|seen| seen.slots.newest.epoch);
     Ok(announced.filter(|announced| *announced > epoch).max())
 }
 
+/// What a volume has seen.
+#[derive(Clone, Copy)]
+struct Seen {
+    volume: VolumeId,
+    slots: SlotState,
+}
+
 /// Reads what volumes have seen; one without a valid slot says nothing.
-fn slots_of(shared: &Shared) -> Result<Vec<SlotState>, OpenError> {
-    let mut slots = Vec::new();
-    for volume in shared.volumes.iter() {
-        slots.extend(read_slots(volume.as_ref())?.ok());
+fn slots_of(shared: &Shared) -> Result<Vec<Seen>, OpenError> {
+    let mut seen = Vec::new();
+    for member in shared.volumes().readable() {
+        let volume = member.record.id;
+        match read_slots(member.volume.as_ref()) {
+            Ok(slots) => seen.extend(slots.ok().map(|slots| Seen { volume, slots })),
+            // Of one that fails the others say enough.
+            Err(_) if shared.volumes().members().len() > 1 => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(slots)
+    Ok(seen)
+}
+
+/// Returns the volumes that have heard of a publication for certain, as far as a catalog knows.
+fn announced_in(reader: &CatalogReader, epoch: Epoch) -> Result<BTreeSet<VolumeId>, OpenError> {
+    let volumes = reader.volumes()?.into_iter();
+    Ok(volumes
+        .filter(|volume| volume.epoch == epoch)
+        .map(|volume| volume.id)
+        .collect())
 }
 
 /// Refuses a catalog that is older than what its volumes have seen, and that no journal brings forward: it does not know the
-/// newest files, and would cut them off (P8). Refuses volumes that have seen another record of the same epoch, too.
-fn check_slots(slots: &[SlotState], head: Head) -> Result<(), OpenError> {
-    for slots in slots {
+/// newest files, and would cut them off (P8). Refuses volumes that have seen another record of the same epoch, too: those
+/// to which that one was announced. Others may have heard of an attempt that came to nothing.
+fn check_slots(seen: &[Seen], (head, announced): (Head, &BTreeSet<VolumeId>)) -> Result<(), OpenError> {
+    for Seen { volume, slots } in seen {
         if slots.is_ahead(head.epoch) {
             let (catalog, journal) = (head.epoch, slots.newest.epoch);
             return Err(PublicationError::Gap { catalog, journal }.into());
         }
-        if slots.contradicts((head.epoch, head.hash)) {
+        if announced.contains(volume) && slots.contradicts((head.epoch, head.hash)) {
             return Err(OpenError::Forked {
                 first: head.into(),
                 second: ChainHead {
@@ -251,9 +280,9 @@ fn check_slots(slots: &[SlotState], head: Head) -> Result<(), OpenError> {
 
 /// Makes the copies of the journal whole. Where all of them have lost their end, they go on from what the catalog knows.
 fn heal(shared: &Shared, state: &JournalState) -> Result<JournalState, PublicationError> {
-    let scan = shared.journal.scan()?;
-    match shared.journal.heal(&scan, state) {
-        Err(JournalError::Behind { .. }) => Ok(shared.journal.restart(state)?),
+    let scan = shared.journal().scan()?;
+    match shared.journal().heal(&scan, state) {
+        Err(JournalError::Behind { .. }) => Ok(shared.journal().restart(state)?),
         healed => Ok(healed?),
     }
 }

@@ -47,10 +47,12 @@ pub(super) fn remove_many(shared: &Shared, names: &[FileName]) -> Result<Vec<Opt
         let free_bytes = shared.layout.free_bytes()?;
         // What is kept for the superuser is for days like this.
         if free_bytes.saturating_add(shared.layout.reserved_bytes()) < needed_bytes {
+            let volumes = shared.volumes();
+            let volume = volumes.for_files().next().ok_or(CommitError::NoVolume)?;
             return Err(CommitError::Full {
                 name: first.name.clone(),
                 others: to_u64(stored.iter().flatten().count()) - 1,
-                volume: shared.volumes.writable().id(),
+                volume: volume.record.id,
                 needed_bytes,
                 free_bytes,
             });
@@ -94,7 +96,7 @@ fn remove_now(shared: &Shared, names: &[FileName]) -> Result<Vec<Option<Removal>
         }));
     }
     if !publication.removed.is_empty() {
-        publication::publish(shared, publishing, &publication, Vec::new())?;
+        publication::publish(shared, publishing, publication, Vec::new())?;
     }
     Ok(removals)
 }

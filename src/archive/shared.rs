@@ -4,11 +4,10 @@ use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use crate::{
     buffer::{AlignedBuffer, BUFFER_ALIGN_BYTES, BufferPool},
-    catalog::{Access, Catalog, TransactionSize},
+    catalog::{Access, Catalog, CatalogReader, TransactionSize},
     error::{BufferError, CommitError, HostError, OpenError},
     geometry::{FileGeometry, Policy},
     host::{ArchiveLayout, ExcludedDirectories, Machine, Session, SessionInfo},
@@ -19,6 +18,7 @@ use crate::{
 use super::{
     Resources,
     left_behind::LeftBehind,
+    media::Media,
     met::MetLog,
     own_session::OwnSession,
     team::{Member, work_together},
@@ -50,8 +50,7 @@ pub(super) struct Shared {
     pub(super) layout: ArchiveLayout,
     pub(super) catalog: Arc<Catalog>,
     pub(super) access: Access,
-    pub(super) volumes: Arc<Volumes>,
-    pub(super) journal: Journal,
+    media: Media,
     /// Damage that reads have met.
     pub(super) met: MetLog,
     /// Bytes of a file after which a commit notes how far it has come; shorter files are not resumed.
@@ -73,10 +72,9 @@ pub(super) struct Shared {
 /// What is needed to put the parts together.
 pub(super) struct SharedParts {
     pub(super) layout: ArchiveLayout,
-    pub(super) catalog: Catalog,
+    pub(super) catalog: Arc<Catalog>,
     pub(super) access: Access,
-    pub(super) volumes: Volumes,
-    pub(super) journal: Journal,
+    pub(super) media: Media,
     pub(super) resources: Resources,
 }
 
@@ -90,7 +88,7 @@ impl Shared {
         };
         let policy = parts.catalog.archive().policy;
         let strip = to_usize(strip_buffer_len_bytes(&policy));
-        let catalog = Arc::new(parts.catalog);
+        let catalog = parts.catalog;
         let budget_bytes = parts.resources.memory_bytes.max(strip);
         // A worker without a buffer would only wait for one.
         let threads = threads.min(budget_bytes / strip).max(1);
@@ -100,8 +98,7 @@ impl Shared {
             catalog,
             access: parts.access,
             met: MetLog::new(parts.access),
-            volumes: Arc::new(parts.volumes),
-            journal: parts.journal,
+            media: parts.media,
             progress_bytes: parts.resources.progress_bytes,
             pool: BufferPool::new(budget_bytes),
             staging: BufferPool::new(to_usize(STAGING_LEN_BYTES * STAGING_BUFFERS)),
@@ -119,14 +116,31 @@ impl Shared {
         &self.catalog.archive().policy
     }
 
+    /// Returns the volumes as they were looked at last.
+    pub(super) fn volumes(&self) -> Arc<Volumes> {
+        self.media.volumes()
+    }
+
+    /// Returns the journal, on the volumes that were there when they were looked at last.
+    pub(super) fn journal(&self) -> Arc<Journal> {
+        self.media.journal()
+    }
+
+    /// Looks at the volumes again where the catalog has others than those that are in use.
+    pub(super) fn keep_up_with(&self, reader: &CatalogReader) -> Result<(), OpenError> {
+        self.media.keep_up_with(&self.layout, &self.catalog, reader)
+    }
+
+    /// Looks at the volumes again: something has failed that may have to do with one that is not there any more.
+    pub(super) fn look_at_volumes(&self) -> Result<(), OpenError> {
+        self.media.look_again(&self.layout, &self.catalog)
+    }
+
     /// Returns the directories of the archive and its volumes: they are never a source.
     pub(super) fn own_directories(&self) -> Result<ExcludedDirectories, CommitError> {
-        let volumes = self.catalog.read()?.volumes()?;
-        let root = self.layout.root();
-        let paths = volumes
-            .iter()
-            .map(|volume| root.join(OsStr::from_bytes(&volume.path)))
-            .chain([root.to_path_buf()]);
+        let volumes = self.volumes();
+        let there = volumes.readable().map(|member| member.path.clone());
+        let paths = there.chain([self.layout.root().to_path_buf()]);
         Ok(ExcludedDirectories::of_paths(paths)?)
     }
 

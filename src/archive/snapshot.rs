@@ -1,6 +1,6 @@
 //! One consistent view of what is stored.
 
-use std::sync::Arc;
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::PathBuf, sync::Arc};
 
 use super::{
     FileReader, RestoreObserver, RestoreOptions, RestoreReceipt, ScrubReport,
@@ -10,10 +10,11 @@ use super::{
     restore_tree::restore_all,
     shared::Shared,
     verify::verify,
+    volumes::{Member, VolumeCondition},
 };
 use crate::{
-    catalog::{BlockRecord, EntryKind, FileRecord, Totals, VolumeCounters},
-    error::{CatalogError, ReadError, RestoreError, ScrubError, VolumeError},
+    catalog::{BlockRecord, EntryKind, FileRecord, Totals, VolumeCounters, VolumeRecord, VolumeState},
+    error::{CatalogError, ReadError, RestoreError, ScrubError},
     geometry::Tier,
     host::RestoreTarget,
     merkle::RootHash,
@@ -73,10 +74,22 @@ pub struct BlockPlaces {
 pub struct VolumeInfo {
     /// The volume.
     pub id: VolumeId,
+    /// Its number, which is never given again.
+    pub number: u16,
     /// Where it lies: below the archive, or absolute; bytes of a path.
     pub path: Vec<u8>,
+    /// What it is used for.
+    pub state: VolumeState,
+    /// How it was found when the archive was opened; [`VolumeCondition::Missing`] for one that was removed.
+    pub condition: VolumeCondition,
+    /// Where it was found, when that is elsewhere.
+    pub found_at: Option<PathBuf>,
+    /// Where copies of it were found, which are left alone.
+    pub doubles: Vec<PathBuf>,
     /// Bytes that are free there.
     pub free_bytes: u64,
+    /// Bytes of the frames that live there.
+    pub live_bytes: u64,
     /// What was ever found to be damaged there, and repaired.
     pub counters: VolumeCounters,
 }
@@ -114,19 +127,30 @@ impl Snapshot {
     /// # Errors
     /// [`CatalogError`] when the catalog cannot be read; the room of a volume that is not there is 0.
     pub fn volumes(&self) -> Result<Vec<VolumeInfo>, CatalogError> {
-        let free = |id| {
-            let volume = self.shared.volumes.get(id);
-            let free: Option<Result<u64, VolumeError>> = volume.map(|volume| volume.free_bytes());
-            free.and_then(Result::ok).unwrap_or(0)
-        };
         let reader = self.shared.catalog.read()?;
-        let (records, counters) = (reader.volumes()?, reader.volume_counters()?);
+        let (records, counters, extents) = (reader.volumes()?, reader.volume_counters()?, reader.extents()?);
         let counted = |id| counters.iter().find(|(volume, _)| *volume == id);
-        let info = |record: crate::catalog::VolumeRecord| VolumeInfo {
-            free_bytes: free(record.id),
-            counters: counted(record.id).map_or_else(VolumeCounters::default, |(_, counters)| *counters),
-            id: record.id,
-            path: record.path,
+        let live = |id| {
+            let there = extents.iter().filter(|extent| extent.volume == id);
+            there.map(|extent| extent.live_bytes).sum()
+        };
+        let volumes = self.shared.volumes();
+        let root = self.shared.layout.root();
+        let info = |record: VolumeRecord| {
+            let member = volumes.member(record.id);
+            let is_elsewhere = |member: &&Member| member.path != root.join(OsStr::from_bytes(&record.path));
+            VolumeInfo {
+                free_bytes: member.map_or(0, |member| member.volume.free_bytes().unwrap_or(0)),
+                live_bytes: live(record.id),
+                counters: counted(record.id).map_or_else(VolumeCounters::default, |(_, counters)| *counters),
+                condition: member.map_or(VolumeCondition::Missing, |member| member.condition),
+                found_at: (member.filter(is_elsewhere)).map(|member| member.path.clone()),
+                doubles: member.map_or_else(Vec::new, |member| member.doubles.clone()),
+                id: record.id,
+                number: record.number,
+                state: record.state,
+                path: record.path,
+            }
         };
         Ok(records.into_iter().map(info).collect())
     }
@@ -177,7 +201,7 @@ impl Snapshot {
                 .map(|shard| {
                     let shard = shard.as_ref()?;
                     Some((
-                        self.shared.volumes.of_extent(shard.extent).id(),
+                        self.shared.volumes().of_extent(shard.extent).id(),
                         shard.extent,
                         shard.offset,
                     ))

@@ -37,7 +37,7 @@ pub(super) fn verify(
         // Short files lie side by side; the blocks of long ones are forgotten one by one.
         let inline = page.iter().filter_map(|(_file, block)| block.as_ref());
         let frames = inline.flat_map(|block| block.shards.iter().flatten());
-        shared.volumes.forget_cached(frames);
+        shared.volumes().forget_cached(frames);
         let page: Vec<FileRecord> = page.into_iter().map(|(file, _block)| file).collect();
         let Some(last) = page.last() else { break };
         after = Some(last.name.clone());
@@ -155,13 +155,9 @@ fn block_tasks(
     }
     let record = reader.block(file, index)?;
     if file.geometry.block_count() > 1 {
-        shared.volumes.forget_cached(record.shards.iter().flatten());
+        shared.volumes().forget_cached(record.shards.iter().flatten());
     }
-    let block = Arc::new(BlockReader::new(
-        Arc::clone(&shared.volumes),
-        file.name.clone(),
-        record,
-    ));
+    let block = Arc::new(BlockReader::new(shared.volumes(), file.name.clone(), record));
     let owner = if file.geometry.block_count() == 1 {
         ShardOwner::InlineBlockOf(file.id)
     } else {

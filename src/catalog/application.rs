@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::descriptor::Entry;
 use super::descriptors::DescriptorRecord;
-use super::publication::{NextIds, Publication, PublishedExtent};
+use super::publication::{NextIds, Publication, PublishedExtent, VolumeChange};
 use super::reader::CatalogReader;
-use super::records::{BlockRecord, FileRecord};
+use super::records::{BlockRecord, FileRecord, VolumeRecord, VolumeState};
 use super::rows::{ExtentRow, ImpossibleField};
 use super::tables::volume_key;
 use super::writer::CatalogWriter;
@@ -64,6 +64,13 @@ impl CatalogWriter {
     }
 
     fn apply_all(&mut self, publication: &Publication, entries: Vec<Entry>) -> Result<Epoch, CatalogError> {
+        for volume in publication
+            .volumes
+            .iter()
+            .filter(|volume| volume.state != VolumeState::Removed)
+        {
+            self.put_volume_change(volume)?;
+        }
         // Ends move before shards are placed behind the old ones.
         for extent in &publication.extents {
             self.put_published_extent(extent)?;
@@ -92,8 +99,58 @@ impl CatalogWriter {
         if let Some(commit) = publication.commit {
             self.remove_intent(commit)?;
         }
+        // Behind everything that moves shards away from them.
+        for volume in publication
+            .volumes
+            .iter()
+            .filter(|volume| volume.state == VolumeState::Removed)
+        {
+            self.forget_extents_of(volume)?;
+            self.put_volume_change(volume)?;
+        }
         self.raise_next_ids(&publication.next_ids);
-        Ok(self.advance_epoch())
+        let epoch = self.advance_epoch();
+        self.note_announcement(&publication.announced, epoch)?;
+        Ok(epoch)
+    }
+
+    /// Adds a volume, or changes what is known of one but for the epoch that it has heard of.
+    fn put_volume_change(&mut self, change: &VolumeChange) -> Result<(), CatalogError> {
+        let known = self.volumes()?.into_iter().find(|known| known.id == change.id);
+        self.put_volume(&VolumeRecord {
+            number: change.number,
+            id: change.id,
+            path: change.path.clone(),
+            state: change.state,
+            epoch: known.map_or(Epoch::ZERO, |known| known.epoch),
+        })
+    }
+
+    /// Forgets the extents of a volume, which hold nothing that lives.
+    fn forget_extents_of(&mut self, volume: &VolumeChange) -> Result<(), CatalogError> {
+        let extents = self.extents()?.into_iter();
+        for extent in extents.filter(|extent| extent.volume == volume.id) {
+            if extent.live_shards > 0 || extent.owner.is_some() {
+                let (volume, extent) = (volume.id, extent.id);
+                return Err(CatalogError::VolumeInUse { volume, extent });
+            }
+            self.remove_extent(extent.id)?;
+        }
+        Ok(())
+    }
+
+    fn note_announcement(&mut self, announced: &[u16], epoch: Epoch) -> Result<(), CatalogError> {
+        if announced.is_empty() {
+            return Ok(());
+        }
+        let mut volumes = self.volumes()?;
+        for &number in announced {
+            let volume = volumes.iter_mut().find(|volume| volume.number == number);
+            let volume = volume.ok_or(CatalogError::UnknownVolumeNumber { number })?;
+            volume.epoch = epoch;
+            self.put_volume(volume)?;
+        }
+        Ok(())
     }
 
     /// Inserts what is not skipped; returns how many entries that are.

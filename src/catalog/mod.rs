@@ -59,11 +59,11 @@ pub use intents::{
     IntentRecord, LegPosition, LegRecord, ProgressRecord, Replaces, ResumableRecord, SourceRecord,
 };
 pub use look::Look;
-pub use publication::{NextIds, Publication, PublishedExtent, Touch};
+pub use publication::{NextIds, Publication, PublishedExtent, Touch, VolumeChange};
 pub use reader::CatalogReader;
 pub use records::{
     ArchiveRecord, BlockRecord, EntryKind, ExtentRecord, ExtentState, FileRecord, Relocation, ShardAddress,
-    ShardOwner, ShardPlace, ShardRecord, TierTotals, Totals, VolumeRecord,
+    ShardOwner, ShardPlace, ShardRecord, TierTotals, Totals, VolumeRecord, VolumeState,
 };
 pub use room::TransactionSize;
 pub use verified::{Scrubbed, Verified};

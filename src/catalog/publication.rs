@@ -5,10 +5,10 @@
 //!
 //! [`CatalogWriter::apply`]: super::CatalogWriter::apply
 
-use super::records::{BlockRecord, ExtentState, Relocation};
+use super::records::{BlockRecord, ExtentState, Relocation, VolumeState};
 use super::rows::{DescriptorBlockRow, ImpossibleField, PublicationRow};
 use crate::error::CatalogBytesError;
-use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex, Timestamp};
+use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex, Timestamp, VolumeId};
 
 const VERSION: u8 = 1;
 
@@ -27,8 +27,12 @@ pub struct Publication {
     pub touched: Vec<Touch>,
     /// Shards that lie elsewhere.
     pub relocated: Vec<Relocation>,
+    /// Volumes that come, go, or are to be found elsewhere.
+    pub volumes: Vec<VolumeChange>,
     /// Extents as they are from now on; nobody owns them.
     pub extents: Vec<PublishedExtent>,
+    /// Numbers of the volumes whose slots have the epoch of this publication, rising: it was written there before the record.
+    pub announced: Vec<u16>,
     /// The ids that come next at that moment, those of the publication are below.
     pub next_ids: NextIds,
 }
@@ -42,6 +46,19 @@ pub struct Touch {
     pub mode: u32,
     /// When its source was last modified.
     pub modified_at: Timestamp,
+}
+
+/// A volume, as a publication leaves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeChange {
+    /// Its number.
+    pub number: u16,
+    /// Its identity.
+    pub id: VolumeId,
+    /// What it is used for. One that is removed must hold nothing that lives; its extents are forgotten.
+    pub state: VolumeState,
+    /// Where it lies, as [`VolumeRecord::path`](super::VolumeRecord::path).
+    pub path: Vec<u8>,
 }
 
 /// An extent, as a publication leaves it.
@@ -111,6 +128,9 @@ impl Publication {
     pub(super) fn check(&self) -> Result<(), ImpossibleField> {
         if !self.skipped.is_sorted_by(|a, b| a < b) {
             return Err(ImpossibleField("list of skipped entries"));
+        }
+        if !self.announced.is_sorted_by(|a, b| a < b) {
+            return Err(ImpossibleField("list of announced volumes"));
         }
         let Some(block) = &self.descriptor else {
             return Ok(());

@@ -3,8 +3,8 @@
 use crate::geometry::{BlockGeometry, FileGeometry, Policy, Tier};
 use crate::merkle::{RootHash, ShardDigest};
 use crate::units::{
-    ArchiveId, BlockId, BlockIndex, CommitId, ExtentId, FileId, FileName, LaneIndex, ShardIndex, Timestamp,
-    VolumeId, to_u64,
+    ArchiveId, BlockId, BlockIndex, CommitId, Epoch, ExtentId, FileId, FileName, LaneIndex, ShardIndex,
+    Timestamp, VolumeId, to_u64,
 };
 
 /// The archive itself; written once, when it is created.
@@ -31,6 +31,42 @@ pub struct VolumeRecord {
     pub id: VolumeId,
     /// Where it was seen last: relative to the archive, or absolute; at most 4096 bytes.
     pub path: Vec<u8>,
+    /// What it is used for.
+    pub state: VolumeState,
+    /// The last epoch that was announced in its slots before it was published: a volume that has not heard of it is an old
+    /// copy.
+    pub epoch: Epoch,
+}
+
+/// What a volume is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum VolumeState {
+    /// It takes new files.
+    Active,
+    /// What is on it moves to others; nothing new goes there.
+    Draining,
+    /// Nothing of the archive is on it any more; a volume of that id is a thing of the past.
+    Removed,
+}
+
+impl VolumeState {
+    /// Returns the number that stands for it on disk.
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::Active => 1,
+            Self::Draining => 2,
+            Self::Removed => 3,
+        }
+    }
+
+    pub(super) const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Active),
+            2 => Some(Self::Draining),
+            3 => Some(Self::Removed),
+            _ => None,
+        }
+    }
 }
 
 /// Whether an extent still takes bytes.

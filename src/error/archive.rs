@@ -3,117 +3,10 @@
 use std::{io, path::PathBuf};
 
 use super::{
-    AppendError, BufferError, CatalogError, ChainHead, FileKind, FormatError, HostError, JournalError,
-    PublicationError, VolumeError,
+    AppendError, BufferError, CatalogError, FileKind, HostError, JournalError, OpenError, PublicationError,
+    VolumeError,
 };
 use crate::units::{BlockIndex, ByteRange, CommitId, Epoch, FileName, VolumeId};
-
-/// Why an archive was not made or opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// Nothing is there.
-    #[error("no archive at {}", path.display())]
-    NotFound {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// Something else is there.
-    #[error("{} is not an archive: it holds neither a catalog nor volumes", path.display())]
-    NotAnArchive {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// An archive, or what is left of one, is there already.
-    #[error("{} already holds an archive or what is left of one", path.display())]
-    Exists {
-        /// Where it should have been made.
-        path: PathBuf,
-    },
-    /// The directory holds other files.
-    #[error("{} is not empty: an archive is made in a directory of its own", path.display())]
-    NotEmpty {
-        /// Where it should have been made.
-        path: PathBuf,
-    },
-    /// Volumes are there, the catalog is gone.
-    #[error("the catalog of {} is missing, its volumes are there", path.display())]
-    CatalogMissing {
-        /// The archive.
-        path: PathBuf,
-    },
-    /// The volume is older than what the catalog knows: an old copy was put back.
-    #[error("volume {volume} is at epoch {seen}, the catalog at {catalog}: an old volume was put back")]
-    VolumeStale {
-        /// Epoch of the catalog.
-        catalog: Epoch,
-        /// Epoch in the slots of the volume.
-        seen: Epoch,
-        /// The volume.
-        volume: VolumeId,
-    },
-    /// Catalog and journal, or copies of the journal, went different ways: parts of two archives with a common past.
-    #[error("the archive has two heads, {first} and {second}: parts of two archives are mixed")]
-    Forked {
-        /// One head.
-        first: ChainHead,
-        /// The other.
-        second: ChainHead,
-    },
-    /// The journal cannot be used, or does not bring the catalog forward.
-    #[error("the journal cannot be used")]
-    Journal {
-        /// Why.
-        #[source]
-        source: Box<PublicationError>,
-    },
-    /// A volume belongs to another archive, or is another volume.
-    #[error("the volume at {} is {found}, not {expected}", path.display())]
-    VolumeForeign {
-        /// Where the volume lies.
-        path: PathBuf,
-        /// Identity that the catalog records.
-        expected: VolumeId,
-        /// Identity that the volume has.
-        found: VolumeId,
-    },
-    /// The slots of a volume cannot be read.
-    #[error("the slots of the volume at {} cannot be read", path.display())]
-    VolumeSlots {
-        /// Where the volume lies.
-        path: PathBuf,
-        /// What is wrong with them.
-        #[source]
-        source: FormatError,
-    },
-    /// The catalog failed.
-    #[error("the catalog cannot be used")]
-    Catalog {
-        /// Why.
-        #[from]
-        source: CatalogError,
-    },
-    /// A volume failed.
-    #[error("a volume cannot be used")]
-    Volume {
-        /// Why.
-        #[from]
-        source: VolumeError,
-    },
-    /// The host failed.
-    #[error("the archive directory cannot be used")]
-    Host {
-        /// Why.
-        #[from]
-        source: HostError,
-    },
-    /// No worker threads could be had.
-    #[error("{threads} worker threads cannot be started")]
-    Threads {
-        /// How many were asked for.
-        threads: usize,
-    },
-}
 
 /// Why a file was not committed or removed; the archive is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -263,6 +156,40 @@ pub enum CommitError {
         /// Why.
         #[source]
         source: HostError,
+    },
+    /// The volumes could not be looked for.
+    #[error("the volumes of the archive cannot be used")]
+    Volumes {
+        /// Why.
+        #[source]
+        source: Box<OpenError>,
+    },
+    /// No volume of the archive takes files now.
+    #[error("no volume of the archive takes files: they are missing, read-only, or on their way out")]
+    NoVolume,
+    /// It is the only volume that takes files: where would they go?
+    #[error("volume {volume} is the last one that takes files")]
+    LastVolume {
+        /// The volume.
+        volume: VolumeId,
+    },
+    /// The other volumes do not have the room for what is on one.
+    #[error("{needed_bytes} bytes are stored on volume {volume}, and the others have {free_bytes} free")]
+    NoRoomToDrain {
+        /// The volume.
+        volume: VolumeId,
+        /// Bytes of the frames that live there.
+        needed_bytes: u64,
+        /// Bytes that are free on the others together.
+        free_bytes: u64,
+    },
+    /// A volume that holds something cannot be removed.
+    #[error("{shards} shards are still stored on volume {volume}")]
+    VolumeNotDrained {
+        /// The volume.
+        volume: VolumeId,
+        /// Shards that live there.
+        shards: u64,
     },
     /// There is not enough room.
     #[error(
@@ -455,25 +382,5 @@ pub enum ScrubError {
     RootMismatch {
         /// The file.
         name: FileName,
-    },
-}
-
-/// Why an archive was not closed cleanly; everything that was acknowledged is stored all the same.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CloseError {
-    /// The catalog failed.
-    #[error("the catalog cannot be closed")]
-    Catalog {
-        /// Why.
-        #[from]
-        source: CatalogError,
-    },
-    /// The session file could not be removed.
-    #[error("the session cannot be ended")]
-    Host {
-        /// Why.
-        #[from]
-        source: HostError,
     },
 }

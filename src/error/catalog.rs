@@ -144,6 +144,14 @@ pub enum CatalogError {
         /// How many shards live there.
         live_shards: u64,
     },
+    /// A volume cannot be removed while something of the archive is on it.
+    #[error("volume {volume} still holds extent {extent}")]
+    VolumeInUse {
+        /// The volume.
+        volume: VolumeId,
+        /// An extent with live shards, or of a commit that is not done.
+        extent: ExtentId,
+    },
     /// An extent names a volume that the catalog does not know.
     #[error("volume {volume} is unknown")]
     UnknownVolume {

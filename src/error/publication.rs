@@ -45,6 +45,13 @@ pub enum PublicationError {
         #[from]
         source: HostError,
     },
+    /// The volumes could not be looked for.
+    #[error("the volumes of the archive cannot be used")]
+    Volumes {
+        /// Why.
+        #[source]
+        source: Box<OpenError>,
+    },
     /// What the catalog remembers of the journal cannot be read.
     #[error("what the catalog remembers of the journal cannot be read")]
     JournalState {
@@ -97,6 +104,7 @@ impl From<PublicationError> for CommitError {
             PublicationError::Journal { source } => source.into(),
             PublicationError::Volume { source } => source.into(),
             PublicationError::Host { source } => source.into(),
+            PublicationError::Volumes { source } => Self::Volumes { source },
             // An append that is not one of the caller's own: what it wanted to store is not there.
             source @ (PublicationError::Append { .. }
             | PublicationError::JournalState { .. }
@@ -119,6 +127,7 @@ impl From<PublicationError> for OpenError {
             } => Self::Forked { first, second },
             PublicationError::Volume { source } => source.into(),
             PublicationError::Host { source } => source.into(),
+            PublicationError::Volumes { source } => *source,
             source @ (PublicationError::Journal { .. }
             | PublicationError::Append { .. }
             | PublicationError::JournalState { .. }
@@ -129,5 +138,21 @@ impl From<PublicationError> for OpenError {
                 source: Box::new(source),
             },
         }
+    }
+}
+
+impl From<OpenError> for PublicationError {
+    fn from(error: OpenError) -> Self {
+        if let OpenError::Catalog { source } = error {
+            return source.into();
+        }
+        let source = Box::new(error);
+        Self::Volumes { source }
+    }
+}
+
+impl From<OpenError> for CommitError {
+    fn from(error: OpenError) -> Self {
+        PublicationError::from(error).into()
     }
 }

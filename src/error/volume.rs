@@ -13,6 +13,12 @@ use crate::units::{ExtentId, VolumeId};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VolumeError {
+    /// The volume is not there: nothing is known of what it holds, and nothing of it is lost by that.
+    #[error("volume {volume} is not there")]
+    Absent {
+        /// The volume.
+        volume: VolumeId,
+    },
     /// The volume has no such extent.
     #[error("extent {extent} is missing on volume {volume}")]
     Missing {
@@ -251,7 +257,8 @@ impl VolumeError {
             | Self::Truncate { extent, .. }
             | Self::Sync { extent, .. }
             | Self::Remove { extent, .. } => Some(*extent),
-            Self::List { .. }
+            Self::Absent { .. }
+            | Self::List { .. }
             | Self::FreeSpace { .. }
             | Self::ReadSlot { .. }
             | Self::WriteSlot { .. }
@@ -261,8 +268,11 @@ impl VolumeError {
     }
 
     /// Returns the error once more when the system refused to read for a reason that has to do with this process, such as too many
-    /// open files or rights that it lacks: that says nothing of the bytes.
+    /// open files or rights that it lacks, and when the volume is not there: that says nothing of the bytes.
     pub fn refusal(&self) -> Option<Self> {
+        if let Self::Absent { volume } = self {
+            return Some(Self::Absent { volume: *volume });
+        }
         if let Self::Open {
             volume,
             extent,

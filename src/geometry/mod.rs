@@ -14,10 +14,12 @@ mod block;
 mod file;
 mod placement;
 mod policy;
+mod spread;
 #[cfg(test)]
 mod tests;
 
 pub use block::{BlockGeometry, BlockGeometryError, BlockGeometryParts, FileLeaves, LeafPlace};
 pub use file::{FileGeometry, FileGeometryError, FileGeometryParts};
-pub use placement::lanes_for_block;
+pub use placement::{LaneSpace, VolumeRoom, lanes_for_block};
 pub use policy::{Policy, PolicyError, PolicyParts, Tier};
+pub use spread::{spread_counts, volumes_survived};

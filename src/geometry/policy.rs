@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use super::LaneSpace;
+
 use crate::units::{CodeShape, LeafLen};
 
 /// How a file is protected, by its length.
@@ -60,6 +62,9 @@ pub struct PolicyParts {
     pub blocked_shape: CodeShape,
     /// Longest segment of a balanced block, in bytes.
     pub blocked_segment_max_len_bytes: u64,
+    /// How many volumes may be lost, whichever they are, without a byte being lost: what was asked for when the archive was
+    /// made. The shapes are to give that on as many volumes as it was made with.
+    pub survive_volumes: u16,
 }
 
 impl Default for PolicyParts {
@@ -75,6 +80,7 @@ impl Default for PolicyParts {
             segmented_segment_len_bytes: 4 * MIB,
             blocked_shape: CodeShape::new(30, 3).expect("30 + 3 is a shape"),
             blocked_segment_max_len_bytes: 8 * MIB,
+            survive_volumes: 0,
         }
     }
 }
@@ -187,6 +193,16 @@ impl Policy {
             Tier::Segmented => self.0.segmented_shape,
             Tier::Blocked => self.0.blocked_shape,
         }
+    }
+
+    /// Returns how many volumes may be lost by what was asked for when the archive was made.
+    pub const fn survive_volumes(&self) -> u16 {
+        self.0.survive_volumes
+    }
+
+    /// Returns which lanes lie on which volume.
+    pub fn lanes(&self) -> LaneSpace {
+        LaneSpace::new(self.lane_count())
     }
 
     /// Returns how many lanes a volume has: one for each shard of the widest code.

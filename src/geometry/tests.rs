@@ -21,6 +21,7 @@ fn small_policy(blocked: CodeShape, replicas: CodeShape) -> Policy {
         segmented_segment_len_bytes: 2 * LEAF,
         blocked_shape: blocked,
         blocked_segment_max_len_bytes: 3 * LEAF,
+        survive_volumes: 0,
     })
     .expect("valid policy")
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use super::{
-    ALLOCATION_STEP_BYTES, Journal,
+    ALLOCATION_STEP_BYTES, CopyKey, Journal,
     finding::{JournalFault, JournalFinding},
     layout::{failed, list_segments, segment_path},
 };
@@ -65,7 +65,7 @@ impl Journal {
         if self.is_closed(index, segment) {
             return Err(JournalFault::SegmentClosed);
         }
-        let known = self.remembered(|open| open.files.get(&index).cloned());
+        let known = self.remembered(|open| open.files.get(&self.key_of(index)).cloned());
         if let Some((_, file)) = known.filter(|(number, _)| *number == segment)
             && let Ok(info) = file.info()
             && info.links > 0
@@ -236,7 +236,7 @@ impl Journal {
         let listed =
             list_segments(&*self.storage, directory).map_err(failed(HostOperation::List, directory))?;
         let (closed, named) = self.remembered(|open| {
-            let of = |numbers: &BTreeMap<usize, u32>| numbers.get(&index).copied();
+            let of = |numbers: &BTreeMap<CopyKey, u32>| numbers.get(&self.key_of(index)).copied();
             (of(&open.closed), of(&open.named))
         });
         let known = closed.max(named).max(Some(above));
@@ -247,24 +247,27 @@ impl Journal {
     }
 
     fn remember(&self, index: usize, segment: u32, file: &Arc<dyn StorageFile>) {
-        self.remembered(|open| open.files.insert(index, (segment, Arc::clone(file))));
+        self.remembered(|open| open.files.insert(self.key_of(index), (segment, Arc::clone(file))));
     }
 
     /// Lets go of the segment of a copy that was used last: the next look at it is a first one.
     pub(super) fn forget(&self, index: usize) {
-        self.remembered(|open| open.files.remove(&index));
+        self.remembered(|open| open.files.remove(&self.key_of(index)));
     }
 
     /// Gives a segment up, and all before it: this process never writes or syncs them again.
     pub(super) fn close_for_good(&self, index: usize, segment: u32) {
         self.remembered(|open| {
-            open.files.remove(&index);
-            let closed = open.closed.entry(index).or_default();
+            open.files.remove(&self.key_of(index));
+            let closed = open.closed.entry(self.key_of(index)).or_default();
             *closed = segment.max(*closed);
         });
     }
 
     pub(super) fn is_closed(&self, index: usize, segment: u32) -> bool {
-        self.remembered(|open| open.closed.get(&index).is_some_and(|closed| segment <= *closed))
+        self.remembered(|open| {
+            let closed = open.closed.get(&self.key_of(index));
+            closed.is_some_and(|closed| segment <= *closed)
+        })
     }
 }

@@ -81,20 +81,24 @@ pub struct Journal {
     storage: Arc<dyn Storage>,
     archive: ArchiveId,
     places: Vec<CopyPlace>,
-    open: Mutex<Open>,
+    /// Shared with those that have other places: what was given up stays so.
+    open: Arc<Mutex<Open>>,
 }
+
+/// Number of the volume, and which of its copies.
+type CopyKey = (u16, u8);
 
 /// What a journal remembers of its files.
 #[derive(Debug, Default)]
 struct Open {
-    /// The segment of each copy that was used last, by index of the place.
-    files: BTreeMap<usize, (u32, Arc<dyn StorageFile>)>,
+    /// The segment of each copy that was used last.
+    files: BTreeMap<CopyKey, (u32, Arc<dyn StorageFile>)>,
     /// The last segment of each copy that must not be written any more; none before it is either.
-    closed: BTreeMap<usize, u32>,
+    closed: BTreeMap<CopyKey, u32>,
     /// The last segment of each copy without a position, as it was when all of them were read: nothing new appears in those.
-    looked_through: BTreeMap<usize, u32>,
+    looked_through: BTreeMap<CopyKey, u32>,
     /// The highest segment of each copy that a state has named: no other gets its number, also where its file is gone.
-    named: BTreeMap<usize, u32>,
+    named: BTreeMap<CopyKey, u32>,
     /// Whether an append has an unknown outcome.
     is_poisoned: bool,
 }
@@ -119,8 +123,38 @@ impl Journal {
             storage,
             archive,
             places,
-            open: Mutex::default(),
+            open: Arc::default(),
         }
+    }
+
+    /// Makes a journal of copies at other places, which never writes to what this one has given up.
+    ///
+    /// # Panics
+    /// As for [`Self::new`].
+    #[must_use]
+    pub fn at(&self, places: Vec<CopyPlace>) -> Self {
+        let mut moved = Self::new(Arc::clone(&self.storage), self.archive, places);
+        moved.open = Arc::clone(&self.open);
+        // A handle leads to where it was opened.
+        let is_elsewhere = |place: &&CopyPlace| !self.places.contains(place);
+        for place in moved.places.iter().filter(is_elsewhere) {
+            moved.remembered(|open| open.files.remove(&(place.volume, place.copy)));
+        }
+        moved
+    }
+
+    /// Says whether the copies lie at these places.
+    pub fn is_at(&self, places: &[CopyPlace]) -> bool {
+        let mut places = places.to_vec();
+        places.sort_by_key(|place| (place.volume, place.copy));
+        self.places == places
+    }
+
+    /// Returns the numbers of the volumes that copies lie on, rising.
+    pub fn volumes(&self) -> impl Iterator<Item = u16> {
+        let mut numbers: Vec<u16> = self.places.iter().map(|place| place.volume).collect();
+        numbers.dedup();
+        numbers.into_iter()
     }
 
     /// Returns how many copies there are to be.
@@ -143,6 +177,10 @@ impl Journal {
             copy: self.places[index].copy,
             segment,
         }
+    }
+
+    fn key_of(&self, index: usize) -> CopyKey {
+        (self.places[index].volume, self.places[index].copy)
     }
 
     /// Returns the index of the place of a copy.

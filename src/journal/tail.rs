@@ -89,7 +89,7 @@ impl Journal {
         for position in &state.copies {
             if let Some(index) = self.index_of(position.volume, position.copy) {
                 self.remembered(|open| {
-                    let named = open.named.entry(index).or_default();
+                    let named = open.named.entry(self.key_of(index)).or_default();
                     *named = position.segment.max(*named);
                 });
             }
@@ -112,7 +112,7 @@ impl Journal {
             Vec::new()
         });
         let newest_known = if let Some(position) = position {
-            self.remembered(|open| open.looked_through.remove(&index));
+            self.remembered(|open| open.looked_through.remove(&self.key_of(index)));
             self.look_at_end(index, position, Head::of(state), gathered);
             position.segment
         } else {
@@ -121,7 +121,7 @@ impl Journal {
             // All of it once. A long journal is not read again for each record: what is ahead stands on the copies with
             // positions too.
             let last = listed.last().copied().unwrap_or(0);
-            let known = self.remembered(|open| open.looked_through.insert(index, last));
+            let known = self.remembered(|open| open.looked_through.insert(self.key_of(index), last));
             gathered.skipped.extend(known);
             known.unwrap_or(0)
         };

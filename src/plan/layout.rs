@@ -71,7 +71,8 @@ pub struct LaneLayout {
 }
 
 impl LaneLayout {
-    /// Begins at the given positions, one entry per lane, `None` for a lane without an open extent.
+    /// Begins at the given positions, one entry per lane, `None` for a lane without an open extent, as is every lane behind
+    /// the last of them.
     ///
     /// New extents are numbered as `new_extents` says; they begin with a header of `extent_header_len_bytes` bytes and
     /// take frames until one would end behind `extent_limit_bytes`. How many are needed is found by a first walk without
@@ -122,6 +123,9 @@ impl LaneLayout {
             "alignment {alignment} is not a power of two"
         );
         let slot = usize::from(lane.get());
+        if self.lanes.len() <= slot {
+            self.lanes.resize(slot + 1, None);
+        }
         if let Some(current) = self.lanes[slot] {
             let taken = &mut self.uses[current];
             let offset = taken.end_bytes.next_multiple_of(alignment);

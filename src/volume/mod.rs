@@ -7,6 +7,7 @@
 //! [`LocalVolume`] keeps them in a directory, [`MemoryVolume`] in memory. One conformance suite
 //! (`bfdb_fault_injection::conformance`) checks every numbered rule of the contract below against every implementation.
 
+mod absent;
 mod appender;
 mod local;
 mod memory;
@@ -14,6 +15,7 @@ mod memory;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
+pub use absent::AbsentVolume;
 pub use appender::ExtentAppender;
 pub use local::{IoMode, LocalVolume, LocalVolumeOptions};
 pub use memory::MemoryVolume;

@@ -247,6 +247,7 @@ fn live(sources: &Path) -> Vec<String> {
     let options = ArchiveOptions {
         policy: small_policy(),
         resources,
+        volumes: Vec::new(),
     };
     let archive = Archive::create_on(&machine, &root, &options).unwrap();
     let lengths = [0, 1, 3000, 20_000, 200_000];
@@ -275,7 +276,11 @@ fn live(sources: &Path) -> Vec<String> {
     archive.close().unwrap();
 
     for access in [Access::Read, Access::Write] {
-        let options = OpenOptions { access, resources };
+        let options = OpenOptions {
+            access,
+            resources,
+            volumes: Vec::new(),
+        };
         let (archive, report) = Archive::open_on(&machine, &root, &options).unwrap();
         assert_eq!(report.dead_sessions, 0);
         for len in lengths.into_iter().filter(|len| *len != 1) {
@@ -326,6 +331,7 @@ fn what_a_dead_writer_left_on_a_file_system_that_takes_no_writes_is_listed_and_r
             threads: 1,
             ..Resources::default()
         },
+        volumes: Vec::new(),
     };
     let archive = Archive::create_on(&machine_in(dir.path(), &log), &root, &options).unwrap();
     let content = painted(30_000, 1);

@@ -30,4 +30,5 @@ mod simulated;
 mod stalled_operations;
 mod support;
 mod trees;
+mod volumes;
 mod writers;

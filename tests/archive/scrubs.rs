@@ -244,6 +244,7 @@ fn damage_that_was_met_while_only_reading_can_be_noted_by_who_writes() {
     let options = OpenOptions {
         access: Access::Read,
         resources: Resources::default(),
+        volumes: Vec::new(),
     };
     let (reader, _) = Archive::open(&store.root(), &options).unwrap();
     let told = Arc::new(Told::default());

@@ -39,6 +39,7 @@ pub fn small_policy() -> Policy {
         segmented_segment_len_bytes: SEGMENT,
         blocked_shape: CodeShape::new(DATA, PARITY).unwrap(),
         blocked_segment_max_len_bytes: BLOCKED_SEGMENT,
+        survive_volumes: 0,
     })
     .unwrap()
 }
@@ -109,7 +110,11 @@ impl Store {
     }
 
     fn within(dir: TempDir, policy: Policy, resources: Resources) -> Self {
-        let options = ArchiveOptions { policy, resources };
+        let options = ArchiveOptions {
+            policy,
+            resources,
+            volumes: Vec::new(),
+        };
         let archive = Archive::create(&dir.path().join("a.bfdb"), &options).unwrap();
         Self { dir, archive }
     }

@@ -255,6 +255,7 @@ fn with_little_memory() -> (TempDir, Archive) {
             memory_bytes: 0,
             ..Resources::default()
         },
+        volumes: Vec::new(),
     };
     let archive = Archive::create(&dir.path().join("a.bfdb"), &options).unwrap();
     (dir, archive)

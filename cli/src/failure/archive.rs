@@ -27,6 +27,11 @@ pub(crate) fn open_error(error: &OpenError) -> Meaning {
         OpenError::Exists { .. }
         | OpenError::NotEmpty { .. }
         | OpenError::VolumeForeign { .. }
+        | OpenError::VolumeReadOnly { .. }
+        | OpenError::VolumeNotEmpty { .. }
+        | OpenError::VolumeTaken { .. }
+        | OpenError::VolumeNested { .. }
+        | OpenError::TooManyVolumes { .. }
         | OpenError::Threads { .. }
         | _ => Meaning::Failed,
     }
@@ -44,6 +49,7 @@ pub(crate) fn commit_error(error: &CommitError) -> Meaning {
         CommitError::Publication { source } => publication_error(source),
         CommitError::Source { source } | CommitError::Host { source } => host_error(source),
         CommitError::Volume { source } => volume_error(source),
+        CommitError::Volumes { source } => open_error(source),
         CommitError::Catalog { source } => catalog_error(source),
         CommitError::Memory { source } => buffer_error(source),
         CommitError::NameTaken { .. }
@@ -57,6 +63,7 @@ pub(crate) fn commit_error(error: &CommitError) -> Meaning {
         | CommitError::SourceLength { .. }
         | CommitError::SourceRead { .. }
         | CommitError::Full { .. }
+        | CommitError::NoVolume
         | _ => Meaning::Failed,
     }
 }

@@ -35,7 +35,8 @@ pub(super) fn is_not_a_directory(error: &HostError) -> bool {
 
 pub(super) fn volume_error(error: &VolumeError) -> Meaning {
     match error {
-        VolumeError::Missing { .. }
+        VolumeError::Absent { .. }
+        | VolumeError::Missing { .. }
         | VolumeError::Truncated { .. }
         | VolumeError::Exists { .. }
         | VolumeError::Full { .. }

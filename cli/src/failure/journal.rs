@@ -4,7 +4,7 @@ use bfdb::error::{AppendError, JournalError, PublicationError};
 
 use super::{
     Meaning,
-    archive::catalog_error,
+    archive::{catalog_error, open_error},
     host::{host_error, volume_error},
 };
 
@@ -47,6 +47,7 @@ pub(super) fn publication_error(error: &PublicationError) -> Meaning {
         | PublicationError::DescriptorLost { .. }
         | PublicationError::Descriptor { .. }
         | PublicationError::Gap { .. } => Meaning::CatalogDamaged,
+        PublicationError::Volumes { source } => open_error(source),
         _ => Meaning::Failed,
     }
 }

@@ -33,7 +33,11 @@ fn open(place: &Place, access: Access) -> Archive {
         progress_bytes: 1 << 20,
         ..Resources::default()
     };
-    let options = OpenOptions { access, resources };
+    let options = OpenOptions {
+        access,
+        resources,
+        volumes: Vec::new(),
+    };
     let (archive, _report) = Archive::open(&place.path("archive.bfdb"), &options).expect("a good archive");
     archive
 }

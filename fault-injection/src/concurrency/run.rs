@@ -143,6 +143,7 @@ impl Place {
         let options = ArchiveOptions {
             policy: small_policy(),
             resources: resources(),
+            volumes: Vec::new(),
         };
         let made = Archive::create(&self.root, &options);
         let closed = made.map(|archive| archive.close().map_err(|error| explained(&error)));

@@ -92,6 +92,7 @@ pub(super) fn open(machine: &Machine, root: &Path, recorder: &Recorder) -> Resul
     let options = OpenOptions {
         access: Access::Write,
         resources: resources(),
+        volumes: Vec::new(),
     };
     let number = recorder.number();
     recorder.begin(number, None, Asked::Open);

@@ -100,6 +100,7 @@ impl Place<'_> {
         let options = OpenOptions {
             access: Access::Read,
             resources: resources(),
+            volumes: Vec::new(),
         };
         let opened = Archive::open_on(&disk.machine(self.seed ^ 0x5EED_0002), self.root, &options);
         let (archive, report) = match opened {
@@ -188,6 +189,7 @@ fn create_anew(place: Place<'_>) -> Result<Checked, Violation> {
     let options = ArchiveOptions {
         policy: small_policy(),
         resources: resources(),
+        volumes: Vec::new(),
     };
     let machine = disk.machine(place.seed ^ 0x5EED_0003);
     let archive = Archive::create_on(&machine, place.root, &options);

@@ -32,6 +32,7 @@ pub fn open_at(
     let options = OpenOptions {
         access,
         resources: resources(),
+        volumes: Vec::new(),
     };
     Archive::open_on(machine, root, &options).map_err(|error| explained(&error))
 }
@@ -74,6 +75,7 @@ pub fn small_policy() -> Policy {
         segmented_segment_len_bytes: 4 << 10,
         blocked_shape: CodeShape::new(4, 2).expect("a code"),
         blocked_segment_max_len_bytes: 2 << 10,
+        survive_volumes: 0,
     })
     .expect("a policy")
 }

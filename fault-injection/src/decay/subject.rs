@@ -176,10 +176,12 @@ fn ground(seed: u64, small: &Small) -> io::Result<Ground> {
         segmented_segment_len_bytes: row * LEAF,
         blocked_shape: shape(small.blocked)?,
         blocked_segment_max_len_bytes: widest * LEAF,
+        survive_volumes: 0,
     });
     let options = ArchiveOptions {
         policy: policy.map_err(io::Error::other)?,
         resources: resources(),
+        volumes: Vec::new(),
     };
     let disk = SimulatedStorage::new();
     let wrong = |error: &dyn std::error::Error| io::Error::other(explained(error));

@@ -241,6 +241,7 @@ pub(super) fn open(disk: &SimulatedStorage, access: Access) -> Result<Archive, V
     let options = OpenOptions {
         access,
         resources: resources(),
+        volumes: Vec::new(),
     };
     let opened = Archive::open_on(&disk.machine(0x5EED_000A), Path::new(ROOT), &options);
     let (archive, report) =

@@ -101,6 +101,7 @@ impl Actor<'_> {
         let options = OpenOptions {
             access: Access::Write,
             resources: resources(),
+            volumes: Vec::new(),
         };
         let opened = match Archive::open_on(&self.machine, self.part.root, &options) {
             Ok((archive, _)) => archive,
@@ -109,6 +110,7 @@ impl Actor<'_> {
                 let options = ArchiveOptions {
                     policy: small_policy(),
                     resources: resources(),
+                    volumes: Vec::new(),
                 };
                 let made = Archive::create_on(&self.machine, self.part.root, &options);
                 made.map_err(|error| explained(&error))?

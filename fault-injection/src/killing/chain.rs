@@ -167,6 +167,7 @@ fn open(root: &Path) -> Result<Archive, Violation> {
     let options = OpenOptions {
         access: Access::Write,
         resources: resources(),
+        volumes: Vec::new(),
     };
     let opened = Archive::open(root, &options);
     let opened = opened.map_err(|error| Promise::Opens.broken(explained(&error)))?;

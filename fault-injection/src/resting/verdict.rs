@@ -249,6 +249,7 @@ pub(super) fn open(disk: &SimulatedStorage, access: Access) -> Result<(Archive, 
     let options = OpenOptions {
         access,
         resources: resources(),
+        volumes: Vec::new(),
     };
     Archive::open_on(&disk.machine(0x5EED_0008), Path::new(ROOT), &options)
 }

@@ -58,6 +58,7 @@ fn is_refused(disk: &SimulatedStorage) -> Result<(), Violation> {
     let options = OpenOptions {
         access: Access::Write,
         resources: resources(),
+        volumes: Vec::new(),
     };
     match Archive::open_on(&disk.machine(9), Path::new(ROOT), &options) {
         Err(OpenError::Forked { .. }) => Ok(()),

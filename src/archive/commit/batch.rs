@@ -316,7 +316,11 @@ impl<'a> BatchWriter<'a> {
         mut buffer: AlignedBuffer,
     ) -> Result<u64, CommitError> {
         let lanes: Vec<Option<Arc<LaneRun>>> = (run.lanes.iter())
-            .map(|span| span.as_ref().map(|span| Arc::new(LaneRun::new(span))))
+            .map(|span| {
+                let span = span.as_ref()?;
+                let volume = self.reservation.writer(span.extent).volume();
+                Some(Arc::new(LaneRun::new(span, volume)))
+            })
             .collect();
         let mut bytes = 0;
         for placed in &self.blocks[run.blocks.clone()] {

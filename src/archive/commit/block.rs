@@ -31,7 +31,6 @@ impl BlockIdentity {
             file: file.record.id,
             block: file.block_id(index),
             index,
-            volume: reservation.volume().id(),
         }
     }
 }

@@ -54,7 +54,6 @@ pub(super) fn write_descriptor(
         file: FileId::new(0),
         block: planned.block,
         index,
-        volume: reservation.volume().id(),
     };
     let block = BlockInFlight::new(identity, geometry, frames.collect(), to_u64(strips.len()));
     let mut bench = StripBench::of_block(&geometry);

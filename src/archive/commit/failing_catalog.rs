@@ -10,9 +10,9 @@ use super::{
 use crate::{
     archive::{
         Archive, ArchiveOptions,
-        create::open_journal,
+        media::Media,
         shared::{Shared, SharedParts},
-        volumes::{Volumes, announce_epoch},
+        volumes::announce_epoch,
     },
     catalog::{
         Access, EntryKind,
@@ -38,13 +38,14 @@ fn on_faulty_disk() -> (Shared, Faults, tempfile::TempDir) {
     let volume: Arc<dyn Volume> = Arc::new(MemoryVolume::new(volumes[0].id, 1 << 30));
     let announced = (epoch, ChainHash::NONE);
     announce_epoch(volume.as_ref(), catalog.archive().id, announced).expect("a slot");
-    let journal = open_journal(&layout, &catalog).expect("a journal");
+    let catalog = Arc::new(catalog);
+    let use_of = (Access::Write, options.resources.io);
+    let media = Media::find(&layout, &catalog, use_of, Vec::new()).expect("a journal");
     let shared = Shared::new(SharedParts {
         layout,
+        media: media.with_only(&catalog, volume),
         catalog,
         access: Access::Write,
-        volumes: Volumes::new([volume]),
-        journal,
         resources: options.resources,
     });
     (shared.expect("threads"), faults, dir)

@@ -23,7 +23,6 @@ pub(in crate::archive) struct BlockIdentity {
     pub(in crate::archive) file: FileId,
     pub(in crate::archive) block: BlockId,
     pub(in crate::archive) index: BlockIndex,
-    pub(in crate::archive) volume: VolumeId,
 }
 
 /// The frame of one shard.
@@ -44,6 +43,13 @@ pub(in crate::archive) enum FrameSink {
 }
 
 impl FrameSink {
+    fn volume(&self) -> VolumeId {
+        match self {
+            Self::Extent(writer) => writer.volume(),
+            Self::Run(run) => run.volume(),
+        }
+    }
+
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), CommitError> {
         match self {
             Self::Extent(writer) => writer.write_at(offset, bytes)?,
@@ -109,7 +115,7 @@ impl FrameTarget {
     ) -> FrameHeader {
         let identity = FrameIdentity {
             archive: shared.archive_id(),
-            volume: about.volume,
+            volume: self.sink.volume(),
             extent: self.place.extent,
             offset: self.place.offset,
             block: about.block,

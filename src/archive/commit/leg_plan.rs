@@ -1,21 +1,20 @@
 //! Planning a leg: which extents it goes on in, which new ones it needs, and where the descriptor goes behind its frames.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use super::{
     legs::{Filled, Leg, place_block},
-    room::{extent_limit, lane_lengths, lane_positions, unused_extent_id},
+    room::{extent_limit, lane_positions, rooms_of, unused_extent_id},
 };
 use crate::{
-    archive::shared::Shared,
+    archive::{shared::Shared, volumes::Volumes},
     catalog::{CatalogWriter, ExtentRecord, FileRecord, descriptor},
     error::CommitError,
     format::FrameLayout,
-    geometry::{BlockGeometry, Policy, lanes_for_block},
+    geometry::{BlockGeometry, Policy, VolumeRoom, lanes_for_block},
     plan::{LanePosition, Placement},
     seeded_bugs::{SeededBug, is_on},
-    units::{BlockId, BlockIndex, LaneIndex},
-    volume::Volume,
+    units::{BlockId, BlockIndex, LaneIndex, VolumeId},
 };
 
 /// A file that room is taken for: its record, but for root and what its frames take, and the id of its first block.
@@ -52,11 +51,11 @@ pub(super) struct PlannedLeg {
     pub(super) filled: Filled,
 }
 
-/// Plans the legs of one commit on one volume, inside its transaction.
+/// Plans the legs of one commit on some volumes, inside its transaction.
 pub(super) struct LegPlanner<'a> {
     policy: &'a Policy,
-    volume: Arc<dyn Volume>,
-    lengths: Vec<u64>,
+    volumes: &'a Volumes,
+    rooms: Vec<VolumeRoom>,
     pub(super) extents: Vec<ExtentRecord>,
 }
 
@@ -70,20 +69,18 @@ pub(super) struct LegContents<'a> {
 }
 
 impl<'a> LegPlanner<'a> {
+    /// Plans on all volumes that take files but those that are avoided.
     pub(super) fn new(
         shared: &'a Shared,
         writer: &CatalogWriter,
-        volume: &Arc<dyn Volume>,
+        (volumes, avoided): (&'a Volumes, &BTreeSet<VolumeId>),
     ) -> Result<Self, CommitError> {
-        let extents: Vec<ExtentRecord> = writer
-            .extents()?
-            .into_iter()
-            .filter(|extent| extent.volume == volume.id())
-            .collect();
+        let mut extents: Vec<ExtentRecord> = writer.extents()?;
+        extents.retain(|extent| volumes.writable(extent.volume).is_some());
         Ok(Self {
             policy: shared.policy(),
-            volume: Arc::clone(volume),
-            lengths: lane_lengths(&extents, shared.policy().lane_count()),
+            volumes,
+            rooms: rooms_of(volumes, avoided, &extents)?,
             extents,
         })
     }
@@ -100,7 +97,7 @@ impl<'a> LegPlanner<'a> {
             .copied()
             .chain(self.descriptor_lanes(&lanes))
             .collect();
-        let positions = lane_positions(writer, self.volume.as_ref(), &self.extents, &wanted)?;
+        let positions = lane_positions(writer, self.volumes, &self.extents, &wanted)?;
         self.leg(writer, (lanes, positions), contents)
     }
 
@@ -128,9 +125,9 @@ impl<'a> LegPlanner<'a> {
         };
         // Which extents are new does not depend on their numbers, so a first walk counts them.
         let (counted, _) = walk(&leg);
-        let new_count = counted.extents_used().filter(|taken| taken.is_new).count();
-        leg.new_extents = (0..new_count)
-            .map(|_| unused_extent_id(writer, self.volume.as_ref()))
+        let new = counted.extents_used().filter(|taken| taken.is_new);
+        leg.new_extents = new
+            .map(|taken| unused_extent_id(writer, self.volumes.of_lane(taken.lane).as_ref()))
             .collect::<Result<_, CommitError>>()?;
         let (layout, frames) = walk(&leg);
         let mut filled = Filled::default();
@@ -148,17 +145,22 @@ impl<'a> LegPlanner<'a> {
         })
     }
 
-    pub(super) fn lane_count(&self) -> usize {
-        self.lengths.len()
+    /// Says whether every lane lies on a volume that may be written to.
+    pub(super) fn has_lanes(&self, lanes: &[LaneIndex]) -> bool {
+        let has = |lane: &LaneIndex| {
+            let volume = self.policy.lanes().volume_of(*lane);
+            self.rooms.iter().any(|room| room.number == volume)
+        };
+        lanes.iter().all(has)
     }
 
-    /// Returns the least written lanes for the code of the files, or none when no file has bytes.
-    fn lanes_of(&self, files: &[PlannedFile]) -> Vec<LaneIndex> {
+    /// Returns the best lanes for the code of the files, or none when no file has bytes.
+    pub(super) fn lanes_of(&self, files: &[PlannedFile]) -> Vec<LaneIndex> {
         let mut geometries = files.iter().map(|file| &file.record.geometry);
         geometries
             .find(|geometry| geometry.block_count() > 0)
             .map_or_else(Vec::new, |geometry| {
-                let mut lanes = lanes_for_block(geometry.shape(), &self.lengths);
+                let mut lanes = lanes_for_block(geometry.shape(), self.policy.lanes(), &self.rooms);
                 if is_on(SeededBug::ShardsTogether) {
                     lanes[1] = lanes[0];
                 }
@@ -173,7 +175,7 @@ impl<'a> LegPlanner<'a> {
         if lanes.len() == usize::from(shape.total()) {
             return lanes.to_vec();
         }
-        lanes_for_block(shape, &self.lengths)
+        lanes_for_block(shape, self.policy.lanes(), &self.rooms)
     }
 
     /// Returns the geometry of the descriptor, whose length follows from names and lengths alone.

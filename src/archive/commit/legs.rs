@@ -142,13 +142,6 @@ impl Filled {
     pub(in crate::archive) fn extents(&self) -> impl Iterator<Item = &ExtentUse> {
         self.0.values()
     }
-
-    /// Returns the bytes that the commit takes on its volumes.
-    pub(in crate::archive) fn stored_bytes(&self) -> u64 {
-        self.extents()
-            .map(|taken| taken.end_bytes - taken.start_bytes)
-            .sum()
-    }
 }
 
 /// Places the frames of a block, in shard order; absent shards get none.

@@ -308,6 +308,11 @@ const fn concerns_one_source(error: &CommitError) -> bool {
         // A smaller one may still fit.
         | CommitError::Full { others: 0, .. } => true,
         CommitError::Full { .. }
+        | CommitError::NoVolume
+        | CommitError::LastVolume { .. }
+        | CommitError::NoRoomToDrain { .. }
+        | CommitError::VolumeNotDrained { .. }
+        | CommitError::Volumes { .. }
         | CommitError::ReadOnly
         | CommitError::OwnershipLost { .. }
         | CommitError::Cancelled

@@ -44,7 +44,7 @@ pub(super) use legs::Filled;
 pub(super) use many::commit_all;
 pub use many::{CommitAllOptions, NameConflict, Source};
 pub(super) use resumable::{open_source, resume};
-pub(super) use room::{RoomNeed, check_room, extent_limit, lane_positions, unused_extent_id};
+pub(super) use room::{RoomNeed, RoomWanted, check_room, extent_limit, lane_positions, unused_extent_id};
 pub(super) use stream_in::{commit_reader, commit_stream};
 
 use self::{

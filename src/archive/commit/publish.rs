@@ -8,7 +8,7 @@ use super::{
     host_kind, name_taken,
     reservation::Reservation,
     resumable::abandon,
-    room::{RoomNeed, check_room},
+    room::{RoomNeed, RoomWanted, check_room},
 };
 use crate::{
     archive::{
@@ -160,7 +160,7 @@ pub(super) fn publish(
             .iter()
             .map(|change| (change.record.text_len_bytes(), change.record.geometry));
         let need = RoomNeed::of_entries(first.record.name.clone(), entries);
-        check_room(shared, &need, 0)?;
+        check_room(shared, &need, &RoomWanted::default())?;
     }
     let publishing = publication::begin(shared)?;
     let writer = &publishing.writer;
@@ -188,7 +188,7 @@ pub(super) fn publish(
         publication.descriptor = Some(block);
     }
     let names: BTreeSet<FileName> = stored_names(&publication.skipped, &entries);
-    publication::publish(shared, publishing, &publication, entries)?;
+    publication::publish(shared, publishing, publication, entries)?;
     // A new commit of a name ends one that waits. It is published, whatever becomes of that.
     match end_waiting(shared, &names) {
         Ok(()) | Err(_) => {}

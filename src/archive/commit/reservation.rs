@@ -12,13 +12,13 @@
 //! extents back, or keeps them where the commit can go on (`archive::intents`).
 
 use core::ops::Deref;
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use super::{
     batch::Metadata,
     leg_plan::{LegContents, LegPlanner, PlannedDescriptor, PlannedFile, PlannedLeg},
     legs::{Leg, place_block},
-    room::{RoomNeed, check_room},
+    room::{RoomNeed, RoomWanted, check_room},
 };
 use crate::{
     archive::{
@@ -26,8 +26,12 @@ use crate::{
         intents,
         owned::{OwnedExtents, Owner, own},
         shared::Shared,
+        volumes::Volumes,
     },
-    catalog::{CatalogWriter, EntryKind, FileRecord, IntentRecord, Replaces, ResumableRecord, SourceRecord},
+    catalog::{
+        CatalogWriter, EntryKind, ExtentRecord, FileRecord, IntentRecord, Replaces, ResumableRecord,
+        SourceRecord,
+    },
     error::{CommitError, VolumeError},
     format::FrameLayout,
     geometry::{BlockGeometry, FileGeometry},
@@ -101,29 +105,29 @@ impl Reservation {
     ) -> Result<Self, CommitError> {
         let need = RoomNeed::of_drafts(drafts);
         // Asked before anything is written, the session file included.
-        check_room(shared, &need, 0)?;
+        check_room(shared, &need, &RoomWanted::default())?;
         // One that was released on a full disk comes back with the room, so that the next full disk finds it.
         settle(&shared.layout);
         intents::end_left_behind(shared);
         let session = shared.session()?;
-        let volume = Arc::clone(shared.volumes.writable());
         let mut writer = shared.catalog.write()?;
+        shared.keep_up_with(&writer)?;
+        let volumes = shared.volumes();
         let commit = writer.allocate_commit_id();
         let files = plan_files(shared, &mut writer, commit, drafts);
         let descriptor = writer.allocate_block_ids(1).next().expect("one was asked for");
-        let planner = LegPlanner::new(shared, &writer, &volume)?;
         let contents = LegContents {
             files: &files,
             first_block: BlockIndex::new(0),
             descriptor,
         };
+        let (planned, extents) = plan_where_there_is_room(shared, &mut writer, (&volumes, &need), contents)?;
         let PlannedLeg {
             leg,
             descriptor,
             filled,
-        } = planner.first_leg(&mut writer, contents)?;
-        check_room(shared, &need, filled.stored_bytes())?;
-        own(&mut writer, (commit, volume.id()), &planner.extents, &filled)?;
+        } = planned;
+        own(&mut writer, (commit, &volumes), &extents, &filled)?;
         writer.put_intent(&IntentRecord {
             commit,
             session: Some(session),
@@ -137,7 +141,7 @@ impl Reservation {
         let owner = Owner {
             commit,
             session,
-            volume,
+            volumes,
         };
         Ok(Self {
             files,
@@ -173,6 +177,33 @@ impl Reservation {
     /// Gives everything back after a failure: files are cut, ownership and intent end. Where that fails it is left behind.
     pub(super) fn give_back(self, shared: &Shared) -> Result<(), CommitError> {
         self.owned.give_back(shared)
+    }
+}
+
+/// Plans the first leg on the volumes that have room for it: one that turns out to be too full is left out, and the others
+/// take what it would have taken.
+fn plan_where_there_is_room(
+    shared: &Shared,
+    writer: &mut CatalogWriter,
+    (volumes, need): (&Volumes, &RoomNeed),
+    contents: LegContents<'_>,
+) -> Result<(PlannedLeg, Vec<ExtentRecord>), CommitError> {
+    let mut avoided = BTreeSet::new();
+    let mut first_full = None;
+    loop {
+        let planner = match LegPlanner::new(shared, writer, (volumes, &avoided)) {
+            // All of them are: the best one says what it lacks.
+            Err(CommitError::NoVolume) => return Err(first_full.unwrap_or(CommitError::NoVolume)),
+            planner => planner?,
+        };
+        let planned = planner.first_leg(writer, contents)?;
+        let wanted = RoomWanted::of(volumes.lanes(), &planned.filled);
+        match check_room(shared, need, &wanted) {
+            Err(full @ CommitError::Full { volume, .. }) if avoided.insert(volume) => {
+                first_full.get_or_insert(full);
+            }
+            checked => return checked.map(|()| (planned, planner.extents)),
+        }
     }
 }
 

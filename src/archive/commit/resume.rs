@@ -4,7 +4,10 @@
 //! its digest, and its leaves must fold from one point to the other. Everything behind the point is written again, into
 //! ranges that are cut off before (P1: no byte of an extent is written twice).
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     columns::Done,
@@ -12,7 +15,7 @@ use super::{
     legs::{Filled, Leg, place_block},
     reservation::Reservation,
     resumable::abandon,
-    room::{RoomNeed, check_room},
+    room::{RoomNeed, RoomWanted, check_room},
 };
 use crate::{
     archive::{
@@ -20,6 +23,7 @@ use crate::{
         owned::{OwnedExtents, Owner, own},
         read::BlockReader,
         shared::Shared,
+        volumes::Volumes,
     },
     catalog::{
         BlockRecord, CatalogWriter, ExtentState, FileRecord, IntentRecord, ProgressRecord, ResumableRecord,
@@ -31,7 +35,6 @@ use crate::{
     plan::{ExtentUse, LanePosition, Placement},
     seeded_bugs::{SeededBug, is_on},
     units::{BlockId, BlockIndex, CommitId, ShardIndex, to_u64, to_usize},
-    volume::Volume,
 };
 
 /// Goes on with a commit whose intent belongs to this session already, from the last point that holds. The caller holds that it
@@ -78,10 +81,8 @@ fn cut_off_rest(shared: &Shared, reservation: &Reservation) -> Result<(), Commit
             continue;
         }
         let end_bytes = taken.published_end_bytes();
-        let cut = reservation
-            .volume()
-            .resume_extent(taken.extent, end_bytes)
-            .map(drop);
+        let volume = reservation.volumes().of_lane(taken.lane);
+        let cut = volume.resume_extent(taken.extent, end_bytes).map(drop);
         // Nobody goes on where that fails, and the next opening that can cuts it back.
         cut.or_else(|error| abandon(shared, reservation.commit(), &error.into()))?;
     }
@@ -197,7 +198,7 @@ impl Ground<'_> {
         shard: ShardIndex,
         (place, frame): (Placement, FrameLayout),
     ) -> Option<ShardRecord> {
-        let volume = self.shared.volumes.of_extent(place.extent);
+        let volume = self.shared.volumes().of_extent(place.extent);
         let mut head = [0; FRAME_HEADER_LEN_BYTES];
         volume.read_at(place.extent, place.offset, &mut head).ok()?;
         let footer = frame.footer();
@@ -229,7 +230,7 @@ impl Ground<'_> {
     /// Reads every shard of a block and folds the leaves of its data.
     fn verify_block(&self, record: &BlockRecord, folder: &mut RootFolder) -> Option<()> {
         let name = self.file.record.name.clone();
-        let block = BlockReader::new(Arc::clone(&self.shared.volumes), name, record.clone());
+        let block = BlockReader::new(self.shared.volumes(), name, record.clone());
         let geometry = record.geometry;
         for shard in geometry.shards().filter(|&shard| geometry.is_present(shard)) {
             let found = block.hash_payload(shard).ok()?;
@@ -255,8 +256,9 @@ fn plan_leg(
         intent.name.clone(),
         [(ground.file.record.text_len_bytes(), ground.file.record.geometry)].into_iter(),
     );
-    let volume = Arc::clone(shared.volumes.writable());
     let mut writer = shared.catalog.write()?;
+    shared.keep_up_with(&writer)?;
+    let volumes = shared.volumes();
     intents::check_ours(&writer, intent)?;
     let first_block = BlockIndex::new(to_u64(done.blocks.len()));
     let before = Filled::of_legs(&ground.legs, &ground.file.record.geometry, first_block);
@@ -266,7 +268,7 @@ fn plan_leg(
         }
     }
     let mut resumable = intent.resumable.clone().expect("only resumable commits go on");
-    let planner = LegPlanner::new(shared, &writer, &volume)?;
+    let planner = LegPlanner::new(shared, &writer, (&volumes, &BTreeSet::new()))?;
     let positions = positions_after(&planner, &before);
     let files = vec![ground.file.clone()];
     // A new one: what an earlier leg may have written under its own is given back.
@@ -276,21 +278,24 @@ fn plan_leg(
         first_block,
         descriptor,
     };
-    let lanes = ground.legs.last().expect("a commit has a leg").lanes.clone();
+    let mut lanes = ground.legs.last().expect("a commit has a leg").lanes.clone();
+    if !planner.has_lanes(&lanes) {
+        // A volume is gone, and others take its part.
+        lanes = planner.lanes_of(&files);
+    }
     let PlannedLeg {
         leg,
         descriptor,
         filled: written,
     } = planner.leg(&mut writer, (lanes, positions), contents)?;
     // What earlier legs have preallocated behind the point is room that it has already.
-    let held = held_bytes(volume.as_ref(), &before)?;
-    check_room(shared, &need, written.stored_bytes().saturating_sub(held))?;
-    own(
-        &mut writer,
-        (intent.commit, volume.id()),
-        &planner.extents,
-        &written,
+    let held = held_bytes(&volumes, &before)?;
+    check_room(
+        shared,
+        &need,
+        &RoomWanted::of(volumes.lanes(), &written).without(&held),
     )?;
+    own(&mut writer, (intent.commit, &volumes), &planner.extents, &written)?;
     resumable.legs.retain(|leg| leg.first_block < first_block);
     resumable.legs.push(leg.to_record());
     resumable.progress.truncate(points_kept);
@@ -301,7 +306,7 @@ fn plan_leg(
     let owner = Owner {
         commit: intent.commit,
         session: intent.session.expect("the intent is ours"),
-        volume,
+        volumes: Arc::clone(&volumes),
     };
     Ok(Reservation {
         files,
@@ -311,12 +316,15 @@ fn plan_leg(
     })
 }
 
-/// Returns the bytes that extents have behind what is filled of them.
-fn held_bytes(volume: &dyn Volume, filled: &Filled) -> Result<u64, CommitError> {
-    let mut held: u64 = 0;
-    for stat in volume.extents()? {
-        let end_bytes = filled.get(stat.extent).map(|taken| taken.end_bytes);
-        held += end_bytes.map_or(0, |end_bytes| stat.len_bytes.saturating_sub(end_bytes));
+/// Returns the bytes that extents have behind what is filled of them, by the number of their volume.
+fn held_bytes(volumes: &Volumes, filled: &Filled) -> Result<BTreeMap<u16, u64>, CommitError> {
+    let mut held = BTreeMap::new();
+    for member in volumes.for_files() {
+        let here: &mut u64 = held.entry(member.record.number).or_default();
+        for stat in member.volume.extents()? {
+            let end_bytes = filled.get(stat.extent).map(|taken| taken.end_bytes);
+            *here += end_bytes.map_or(0, |end_bytes| stat.len_bytes.saturating_sub(end_bytes));
+        }
     }
     Ok(held)
 }
@@ -334,8 +342,10 @@ fn put(
 
 /// Returns where each lane goes on: in the extent that its last frame lies in, unless that has failed or is full.
 fn positions_after(planner: &LegPlanner<'_>, before: &Filled) -> Vec<Option<LanePosition>> {
-    let mut positions = vec![None; planner.lane_count()];
+    let lanes = before.extents().map(|taken| usize::from(taken.lane.get()) + 1);
+    let mut positions = vec![None; lanes.max().unwrap_or(0)];
     for taken in before.extents().filter(|taken| !taken.is_full) {
+        // Those that may not be written to are not among them.
         let known = planner.extents.iter().find(|extent| extent.id == taken.extent);
         if known.is_some_and(|extent| extent.state == ExtentState::Open) {
             positions[usize::from(taken.lane.get())] = Some(LanePosition {

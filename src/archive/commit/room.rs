@@ -1,18 +1,21 @@
 //! Where a commit finds room: lanes, the extents that they go on in, and whether the volume has enough.
 
-use super::reservation::Draft;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{legs::Filled, reservation::Draft};
 use crate::{
     archive::{
         ballast::missing_bytes,
         old_catalog::{ends_at, seal},
         shared::Shared,
+        volumes::Volumes,
     },
     catalog::{CatalogWriter, ExtentRecord, ExtentState, TransactionSize},
     error::{CommitError, VolumeError},
-    geometry::FileGeometry,
+    geometry::{FileGeometry, LaneSpace, VolumeRoom},
     plan::{LaneLayout, LanePosition},
     seeded_bugs::{SeededBug, is_on},
-    units::{ExtentId, FileName, LaneIndex, to_u64},
+    units::{ExtentId, FileName, LaneIndex, VolumeId, to_u64},
     volume::Volume,
 };
 
@@ -26,16 +29,33 @@ const EXTENTS_PER_LANE: u64 = 4;
 /// More than any volume has, and far from where sums of lengths overflow; for hosts that do not say what is free.
 const MAX_STORED_BYTES: u64 = 1 << 60;
 
-/// Returns what each lane has taken so far.
-pub(super) fn lane_lengths(extents: &[ExtentRecord], lane_count: u16) -> Vec<u64> {
-    let mut written = vec![0; usize::from(lane_count)];
-    for extent in extents {
-        // A lane beyond the policy's count belongs to no code of this archive.
-        if let Some(length) = written.get_mut(usize::from(extent.lane.get())) {
-            *length += extent.end_bytes;
+/// Returns how much room the volumes have that take files, but for those that are avoided, and what each of their lanes has
+/// taken so far.
+pub(in crate::archive) fn rooms_of(
+    volumes: &Volumes,
+    avoided: &BTreeSet<VolumeId>,
+    extents: &[ExtentRecord],
+) -> Result<Vec<VolumeRoom>, CommitError> {
+    let lanes = volumes.lanes();
+    let mut rooms = Vec::new();
+    for member in volumes
+        .for_files()
+        .filter(|member| !avoided.contains(&member.record.id))
+    {
+        let mut written_bytes = vec![0; usize::from(lanes.per_volume())];
+        for extent in extents.iter().filter(|extent| extent.volume == member.record.id) {
+            written_bytes[usize::from(lanes.lane_of_volume(extent.lane))] += extent.end_bytes;
         }
+        rooms.push(VolumeRoom {
+            number: member.record.number,
+            free_bytes: member.volume.free_bytes()?,
+            written_bytes,
+        });
     }
-    written
+    if rooms.is_empty() {
+        return Err(CommitError::NoVolume);
+    }
+    Ok(rooms)
 }
 
 /// Returns where each of `lanes` goes on.
@@ -45,7 +65,7 @@ pub(super) fn lane_lengths(extents: &[ExtentRecord], lane_count: u16) -> Vec<u64
 /// old one that was put back, and what stands there may be what others have published.
 pub(in crate::archive) fn lane_positions(
     writer: &mut CatalogWriter,
-    volume: &dyn Volume,
+    volumes: &Volumes,
     extents: &[ExtentRecord],
     lanes: &[LaneIndex],
 ) -> Result<Vec<Option<LanePosition>>, CommitError> {
@@ -57,7 +77,7 @@ pub(in crate::archive) fn lane_positions(
         if !is_free || !lanes.contains(&extent.lane) || positions[lane].is_some() {
             continue;
         }
-        if ends_at(volume, extent.id, extent.end_bytes)? {
+        if ends_at(volumes.of_lane(extent.lane).as_ref(), extent.id, extent.end_bytes)? {
             let excess = if is_on(SeededBug::LiveRangeReused) { 64 } else { 0 };
             positions[lane] = Some(LanePosition {
                 extent: extent.id,
@@ -160,53 +180,92 @@ impl RoomNeed {
     }
 }
 
-/// Refuses what there is no room for: so many bytes in extents, the catalog's own growth, and a ballast that was released,
-/// which would else never come back.
+/// Refuses what there is no room for: what is to be filled of extents, the catalog's own growth, and a ballast that was
+/// released, which would else never come back.
 ///
 /// Somebody else may take the room the moment after. Then the volume or the catalog says so, and the commit is undone; but
 /// a catalog that has met a full disk has to be opened anew, so it is asked first.
 pub(in crate::archive) fn check_room(
     shared: &Shared,
     need: &RoomNeed,
-    extent_bytes: u64,
+    wanted: &RoomWanted,
 ) -> Result<(), CommitError> {
-    let volume = shared.volumes.writable();
+    let volumes = shared.volumes();
     let spare_bytes = need
         .size
         .room_bytes()
         .saturating_add(missing_bytes(&shared.layout));
-    let (on_volume, in_archive) = (volume.free_bytes()?, shared.layout.free_bytes()?);
-    let needed_bytes = extent_bytes.saturating_add(spare_bytes);
-    let free_bytes = if spare_bytes > in_archive {
-        in_archive
-    } else {
-        on_volume
-    };
-    if needed_bytes <= free_bytes {
-        return Ok(());
+    let in_archive = shared.layout.free_bytes()?;
+    for member in volumes.for_files() {
+        let (id, number) = (member.record.id, member.record.number);
+        let extent_bytes = wanted.0.get(&number).copied();
+        // The catalog may be on the disk of any of them, and where nothing is wanted its room alone counts.
+        let is_asked = extent_bytes.is_some() || wanted.0.is_empty();
+        let needed_bytes = extent_bytes.unwrap_or(0).saturating_add(spare_bytes);
+        let free_bytes = if spare_bytes > in_archive {
+            in_archive
+        } else {
+            member.volume.free_bytes()?
+        };
+        if is_asked && needed_bytes > free_bytes {
+            return Err(CommitError::Full {
+                name: need.name.clone(),
+                others: need.others,
+                volume: id,
+                needed_bytes,
+                free_bytes,
+            });
+        }
     }
-    Err(CommitError::Full {
-        name: need.name.clone(),
-        others: need.others,
-        volume: volume.id(),
-        needed_bytes,
-        free_bytes,
-    })
+    Ok(())
+}
+
+/// Bytes that are wanted of volumes, by their numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::archive) struct RoomWanted(BTreeMap<u16, u64>);
+
+impl RoomWanted {
+    /// Wants what is to be filled.
+    pub(in crate::archive) fn of(lanes: LaneSpace, filled: &Filled) -> Self {
+        let mut wanted = BTreeMap::new();
+        for taken in filled.extents() {
+            let bytes: &mut u64 = wanted.entry(lanes.volume_of(taken.lane)).or_default();
+            *bytes = bytes.saturating_add(taken.end_bytes - taken.start_bytes);
+        }
+        Self(wanted)
+    }
+
+    /// Wants less of volumes: of each what is given, as far as it goes.
+    pub(super) fn without(mut self, held: &BTreeMap<u16, u64>) -> Self {
+        for (number, bytes) in &mut self.0 {
+            *bytes = bytes.saturating_sub(held.get(number).copied().unwrap_or(0));
+        }
+        self
+    }
 }
 
 /// Refuses a length that cannot fit before anything is planned for it: a plan has an entry for each block, and an announced
 /// length may be any number.
 pub(super) fn check_len(shared: &Shared, name: &FileName, len_bytes: u64) -> Result<(), CommitError> {
-    let volume = shared.volumes.writable();
+    let volumes = shared.volumes();
     let shape = shared.policy().shape(shared.policy().tier(len_bytes));
     let coded = u128::from(len_bytes) * u128::from(shape.total()) / u128::from(shape.data());
     let needed_bytes = u64::try_from(coded).unwrap_or(u64::MAX);
-    let free_bytes = volume.free_bytes()?;
+    // Whatever is spread over them: more than all of them have fits in no way.
+    let (mut free_bytes, mut largest) = (0_u64, None);
+    for member in volumes.for_files() {
+        let here = member.volume.free_bytes()?;
+        free_bytes = free_bytes.saturating_add(here);
+        largest = largest.max(Some((here, member.record.id)));
+    }
+    let Some((_, volume)) = largest else {
+        return Err(CommitError::NoVolume);
+    };
     if needed_bytes > free_bytes.min(MAX_STORED_BYTES) {
         return Err(CommitError::Full {
             name: name.clone(),
             others: 0,
-            volume: volume.id(),
+            volume,
             needed_bytes,
             free_bytes,
         });

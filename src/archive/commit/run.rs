@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::{
     plan::Placement,
-    units::{ExtentId, to_usize},
+    units::{ExtentId, VolumeId, to_usize},
 };
 
 /// Bytes of each lane that one run holds at most, unless a single frame is longer.
@@ -14,17 +14,24 @@ const MAX_RUN_LEN_BYTES: u64 = 64 * 1024;
 /// The part of one lane that a run fills, in memory.
 #[derive(Debug)]
 pub(in crate::archive) struct LaneRun {
+    volume: VolumeId,
     /// Offset of the first byte in its extent.
     start: u64,
     bytes: Mutex<Vec<u8>>,
 }
 
 impl LaneRun {
-    pub(super) fn new(span: &LaneSpan) -> Self {
+    pub(super) fn new(span: &LaneSpan, volume: VolumeId) -> Self {
         Self {
+            volume,
             start: span.start,
             bytes: Mutex::new(vec![0; to_usize(span.end - span.start)]),
         }
+    }
+
+    /// Returns the volume that the extent lies on.
+    pub(super) const fn volume(&self) -> VolumeId {
+        self.volume
     }
 
     /// Puts bytes where they will stand in the extent.
@@ -177,7 +184,7 @@ mod tests {
                     prop_assert!(span.start <= frame.place.offset);
                     prop_assert!(frame.place.offset + frame.len_bytes <= span.end);
                 }
-                let bytes = to_u64(LaneRun::new(&span).into_parts().1.len());
+                let bytes = to_u64(LaneRun::new(&span, VolumeId::from_bytes([1; 16])).into_parts().1.len());
                 prop_assert_eq!(bytes, span.end - span.start);
             }
         }

@@ -287,7 +287,7 @@ impl ReaderCore {
     /// lies elsewhere.
     fn look_again(&self, block: &BlockReader) -> Option<Arc<BlockReader>> {
         let moved = look_again(&self.shared, &self.file, block, self.observer.as_ref())?;
-        let volumes = Arc::clone(&self.shared.volumes);
+        let volumes = self.shared.volumes();
         let moved = Arc::new(BlockReader::new(volumes, self.file.name.clone(), moved));
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         *current = Some(Arc::clone(&moved));
@@ -313,7 +313,7 @@ impl ReaderCore {
         }
         let record = self.blocks[to_usize(index.get())].clone();
         let block = Arc::new(BlockReader::new(
-            Arc::clone(&self.shared.volumes),
+            self.shared.volumes(),
             self.file.name.clone(),
             record,
         ));

@@ -5,35 +5,28 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::donor::{Donor, DonorFile};
+use super::{
+    donor::{Donor, DonorFile},
+    subject::Subject,
+};
 use crate::{
     archive::{
-        commit::BlockIdentity,
-        describe::name_of,
         encoding::{ParityCheck, check_parity},
         inspect::{Task, inspect_shard},
         observer::Observer,
-        read::{BlockReader, Met},
+        read::Met,
         shared::Shared,
     },
-    catalog::{BlockRecord, DamageRecord, DamagedBlock, ShardOwner, ShardPlace, ShardRecord},
+    catalog::{DamageRecord, DamagedBlock, ShardOwner, ShardPlace, ShardRecord},
     error::{CatalogError, RepairError, VolumeError},
-    format::FrameKind,
     geometry::BlockGeometry,
     plan::{BlockVerdict, ColumnSet, DamageKind, DamageMap, DamagePart, RepairPlan},
-    units::{
-        BlockId, ByteRange, CommitId, ExtentId, FileId, FileName, ShardIndex, Timestamp, VolumeId, to_u64,
-    },
+    units::{BlockId, ByteRange, CommitId, FileId, FileName, ShardIndex, Timestamp, to_u64},
 };
 
 /// A block that is known to be damaged.
 pub(super) struct DamagedBlockWork {
-    owner: ShardOwner,
-    name: FileName,
-    /// The commit that its frames name.
-    commit: CommitId,
-    file_len_bytes: u64,
-    record: BlockRecord,
+    pub(super) subject: Subject,
     /// What the catalog knows.
     known: Vec<DamageRecord>,
     /// What was found of it, once it was looked at; findings say what to note.
@@ -51,41 +44,24 @@ impl DamagedBlockWork {
 
     /// Looks it up once more, with what is known by now.
     pub(super) fn look_again(&self, shared: &Shared) -> Result<Option<Self>, CatalogError> {
-        Self::of_owner(shared, self.owner)
+        Self::of_owner(shared, self.owner())
     }
 
     fn of_owner(shared: &Shared, owner: ShardOwner) -> Result<Option<Self>, CatalogError> {
-        // One transaction sees the block and its file.
         let reader = shared.catalog.read()?;
-        let Some(record) = reader.block_by_owner(owner)? else {
+        let Some(subject) = Subject::find_in(&reader, owner)? else {
             return Ok(None);
         };
-        let (name, commit, file_len_bytes) = match owner {
-            ShardOwner::Descriptor(commit) => (name_of(commit), commit, record.geometry.data_len_bytes()),
-            ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => {
-                let Some(file) = reader.file(record.file)? else {
-                    return Ok(None);
-                };
-                (file.name, file.commit, file.geometry.len_bytes())
-            }
-        };
-        let mut known = reader.damage_of_block(record.id)?;
+        let mut known = reader.damage_of_block(subject.record.id)?;
         known.retain(|damage| {
-            let shard = record
-                .shards
-                .get(damage.shard.as_usize())
-                .and_then(Option::as_ref);
+            let shard = subject.shard(damage.shard);
             shard.is_some_and(|shard| shard.address() == damage.address)
         });
         if known.is_empty() {
             return Ok(None);
         }
         Ok(Some(Self {
-            owner,
-            name,
-            commit,
-            file_len_bytes,
-            record,
+            subject,
             known,
             found: Vec::new(),
             whole: Vec::new(),
@@ -94,36 +70,33 @@ impl DamagedBlockWork {
     }
 
     pub(super) const fn id(&self) -> BlockId {
-        self.record.id
+        self.subject.record.id
     }
 
     pub(super) const fn owner(&self) -> ShardOwner {
-        self.owner
+        self.subject.owner
     }
 
     pub(super) const fn file(&self) -> FileId {
-        self.record.file
+        self.subject.record.file
     }
 
     pub(super) const fn name(&self) -> &FileName {
-        &self.name
+        &self.subject.name
     }
 
     pub(super) const fn geometry(&self) -> &BlockGeometry {
-        &self.record.geometry
+        &self.subject.record.geometry
     }
 
     /// Returns the commit, when this is its descriptor.
     pub(super) const fn descriptor(&self) -> Option<CommitId> {
-        match self.owner {
-            ShardOwner::Descriptor(commit) => Some(commit),
-            ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => None,
-        }
+        self.subject.descriptor()
     }
 
     /// Says whether the file has that name or lies below it; no descriptor does.
     pub(super) fn is_below(&self, prefix: &FileName) -> bool {
-        let (name, prefix) = (self.name.as_bytes(), prefix.as_bytes());
+        let (name, prefix) = (self.subject.name.as_bytes(), prefix.as_bytes());
         let rest = name.strip_prefix(prefix);
         self.descriptor().is_none() && rest.is_some_and(|rest| rest.first().is_none_or(|&next| next == b'/'))
     }
@@ -152,11 +125,6 @@ impl DamagedBlockWork {
         }
     }
 
-    /// Returns the extents in which the block has frames.
-    pub(super) fn extents(&self) -> impl Iterator<Item = ExtentId> {
-        self.record.shards.iter().flatten().map(|shard| shard.extent)
-    }
-
     /// Returns the damaged shards that can be written anew, by what was found. With an original at hand all are tried.
     pub(super) fn to_rewrite(&self, donor: Option<&Donor>) -> Vec<(ShardIndex, ShardRecord)> {
         let damaged = self.found.iter().map(|damage| damage.shard);
@@ -178,28 +146,8 @@ impl DamagedBlockWork {
     pub(super) fn original_in(&self, donor: &Donor) -> Option<DonorFile> {
         match self.descriptor() {
             Some(_) => None,
-            None => donor.open(&self.name, self.file_len_bytes),
+            None => donor.open(&self.subject.name, self.subject.file_len_bytes),
         }
-    }
-
-    /// Returns what new frames say that they belong to.
-    pub(super) const fn identity(&self, volume: VolumeId) -> BlockIdentity {
-        BlockIdentity {
-            kind: match self.owner {
-                ShardOwner::Descriptor(_) => FrameKind::Descriptor,
-                ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => FrameKind::File,
-            },
-            commit: self.commit,
-            file: self.record.file,
-            block: self.record.id,
-            index: self.record.index,
-            volume,
-        }
-    }
-
-    pub(super) fn reader(&self, shared: &Shared) -> Arc<BlockReader> {
-        let volumes = Arc::clone(&shared.volumes);
-        Arc::new(BlockReader::new(volumes, self.name.clone(), self.record.clone()))
     }
 
     /// Returns what was found to be damaged.
@@ -226,7 +174,7 @@ impl DamagedBlockWork {
             Some(ShardPlace {
                 extent: address.extent,
                 offset: address.offset,
-                owner: self.owner,
+                owner: self.owner(),
                 shard,
             })
         };
@@ -236,7 +184,7 @@ impl DamagedBlockWork {
     /// Returns the parity shards that were encoded again and turned out to be right, each where it lies.
     pub(super) fn right(&self) -> impl Iterator<Item = (ShardOwner, ShardIndex, ShardRecord)> {
         let shards = self.right.iter();
-        shards.filter_map(|&shard| Some((self.owner, shard, *self.shard(shard)?)))
+        shards.filter_map(|&shard| Some((self.owner(), shard, *self.shard(shard)?)))
     }
 
     /// Returns the columns in which parity is not what its data encode to, whatever its hashes say.
@@ -251,8 +199,8 @@ impl DamagedBlockWork {
     pub(super) fn damage_of(&self, shard: ShardIndex, found: Met, since: Timestamp) -> Option<DamageRecord> {
         let address = self.shard(shard)?.address();
         Some(DamageRecord {
-            owner: self.owner,
-            block: self.record.id,
+            owner: self.owner(),
+            block: self.subject.record.id,
             shard,
             address,
             columns: found.columns,
@@ -263,7 +211,7 @@ impl DamagedBlockWork {
     }
 
     fn shard(&self, shard: ShardIndex) -> Option<&ShardRecord> {
-        self.record.shards.get(shard.as_usize()).and_then(Option::as_ref)
+        self.subject.shard(shard)
     }
 
     fn add(&mut self, shard: ShardIndex, found: Option<DamageRecord>) {
@@ -311,16 +259,16 @@ pub(super) fn examine(
     let mut tasks: Vec<(usize, Task)> = Vec::new();
     for (index, work) in batch.iter_mut().enumerate() {
         (work.found, work.whole, work.right) = (Vec::new(), Vec::new(), Vec::new());
-        let block = work.reader(shared);
+        let block = work.subject.reader(shared);
         let known = work.known.iter().filter_map(|damage| work.shard(damage.shard));
-        shared.volumes.forget_cached(known);
+        shared.volumes().forget_cached(known);
         // Once for each block.
         let wrong = work.known.iter().position(is_wrong_parity);
         tasks.extend(work.known.iter().enumerate().map(|(position, damage)| {
             let task = Task {
                 block: Arc::clone(&block),
-                owner: work.owner,
-                name: work.name.clone(),
+                owner: work.owner(),
+                name: work.subject.name.clone(),
                 descriptor: work.descriptor(),
                 shard: damage.shard,
                 checks_parity: wrong == Some(position),

@@ -1,22 +1,19 @@
 //! Repair: damaged shards are written anew elsewhere, and found there from then on.
 //!
-//! ```text
-//! look       at what is known to be damaged, all of each frame            what is whole again is forgotten
-//! take room  in other extents, under an intent                            a crash from here gives it back
-//! rebuild    copy good leaves, decode the others; the digest decides      I7
-//! sync       every extent that was touched                                I1
-//! read back  from the medium, and verify
-//! publish    the new addresses, each only where the shard still is        the moment from which they count
-//! ```
+//! First it is looked at what is known to be damaged, all of each frame, and what is whole again is forgotten; then [`anew`] stores
+//! what can be made.
 //!
 //! Never in place: a crash anywhere leaves the old frame or a valid new one. Where the old one was nobody looks any more; its
 //! bytes are dead. A repair that finds nothing to do changes nothing, so it can be done again at any time.
 
+mod anew;
 mod donor;
 mod examine;
+mod moving;
 mod publish;
 mod rebuild;
 mod room;
+mod subject;
 mod table_column;
 
 use std::{
@@ -25,23 +22,21 @@ use std::{
     sync::Arc,
 };
 
+pub use self::moving::{MoveOptions, MoveReport};
+pub(super) use self::moving::{move_off, shards_on};
 use self::{
+    anew::{Tally, store_anew},
     donor::Donor,
     examine::{DamagedBlockWork, examine},
-    publish::{note_findings, note_what_was_met, publish, read_back},
-    rebuild::{BlockRebuild, rebuild_all},
+    publish::{note_findings, note_what_was_met},
+    rebuild::BlockRebuild,
     room::{RepairRoom, Wanted},
 };
-use super::{
-    inspect::FileDamage,
-    observer::{Event, Observer},
-    owned::OwnedExtents,
-    shared::Shared,
-};
+use super::{inspect::FileDamage, observer::Observer, shared::Shared};
 use crate::{
     catalog::{Access, DamagedBlock, ShardRecord},
     error::{CommitError, RepairError, VolumeError},
-    units::{BlockId, ByteRange, CommitId, ExtentId, FileId, FileName, ShardIndex, to_u64},
+    units::{BlockId, ByteRange, CommitId, ExtentId, FileId, FileName, ShardIndex, VolumeId, to_u64},
 };
 
 /// Damaged blocks that are looked up at a time.
@@ -49,9 +44,6 @@ const PAGE_LEN: usize = 256;
 
 /// Bytes of frames that are written before they are published.
 const BATCH_LEN_BYTES: u64 = 256 << 20;
-
-/// Places that are tried for frames that read back wrong.
-const PLACES: usize = 3;
 
 /// Times that a block is repaired because more of it turned out to be damaged.
 const ATTEMPTS: u32 = 4;
@@ -90,6 +82,8 @@ pub struct RepairReport {
     pub bytes_written: u64,
     /// Shards that were known to be damaged and turned out to be whole.
     pub shards_found_whole: u64,
+    /// Volumes that are not there: nothing on them could be read or repaired.
+    pub offline: BTreeSet<VolumeId>,
     /// What stays damaged, in the order of names; the files among it that have lost bytes say which.
     pub damage: Vec<FileDamage>,
 }
@@ -101,6 +95,7 @@ impl RepairReport {
         self.shards_repaired += other.shards_repaired;
         self.bytes_written += other.bytes_written;
         self.shards_found_whole += other.shards_found_whole;
+        self.offline.extend(other.offline);
         self.damage.extend(other.damage);
     }
 
@@ -126,6 +121,7 @@ pub(super) fn repair(
         donor: options.donor.as_deref().map(Donor::new),
         observer,
         files: BTreeSet::new(),
+        tally: Tally::default(),
         remains: BTreeMap::new(),
         report: RepairReport::default(),
         refused: None,
@@ -152,8 +148,9 @@ struct Pass<'a> {
     mode: RepairMode,
     donor: Option<Donor>,
     observer: &'a dyn Observer,
-    /// Files of which something was repaired.
+    /// Files that were damaged.
     files: BTreeSet<FileId>,
+    tally: Tally,
     /// What stays damaged: shards, and bytes that are lost.
     remains: BTreeMap<(FileName, Option<CommitId>), (u64, Vec<ByteRange>)>,
     report: RepairReport,
@@ -201,7 +198,9 @@ impl Pass<'_> {
                 batch = readable.into_iter().map(|(_, work)| work).collect();
                 let left: Vec<DamagedBlockWork> = left.into_iter().map(|(_, work)| work).collect();
                 self.note_remains(&left)?;
-                self.refused = refused.into_values().next();
+                refused
+                    .into_values()
+                    .for_each(|refusal| self.note_refusal(refusal));
                 if batch.is_empty() {
                     break;
                 }
@@ -242,32 +241,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Writes anew what can be, and publishes it; returns the blocks of which more turned out to be damaged. What reads back wrong is
-    /// written to other places.
+    /// Writes anew what can be, and publishes it; returns the blocks of which more turned out to be damaged.
     fn rebuild(&mut self, batch: &[DamagedBlockWork]) -> Result<BTreeSet<BlockId>, RepairError> {
-        // Given back when all is done: the system would give the same blocks of the disk again.
-        let mut spoilt = Vec::new();
-        let rebuilt = loop {
-            let rebuilt = self.rebuild_in_new_room(batch, &mut spoilt);
-            let is_spoilt = matches!(rebuilt, Err(RepairError::ReadBack { .. }));
-            if !is_spoilt || spoilt.len() == PLACES {
-                break rebuilt;
-            }
-        };
-        for owned in spoilt {
-            // What cannot be given back now is left behind for the next.
-            match owned.give_back_spoilt(self.shared) {
-                Ok(()) | Err(_) => {}
-            }
-        }
-        rebuilt
-    }
-
-    fn rebuild_in_new_room(
-        &mut self,
-        batch: &[DamagedBlockWork],
-        spoilt: &mut Vec<OwnedExtents>,
-    ) -> Result<BTreeSet<BlockId>, RepairError> {
         let plans: Vec<Vec<(ShardIndex, ShardRecord)>> = batch
             .iter()
             .map(|work| work.to_rewrite(self.donor.as_ref()))
@@ -281,86 +256,46 @@ impl Pass<'_> {
                 geometry: *work.geometry(),
                 shard: *shard,
                 extent: record.extent,
+                block: work.id(),
+                volume: None,
             }));
-            avoided.extend(work.extents());
+            avoided.extend(work.subject.extents());
         }
         let Some(name) = name else {
             return Ok(BTreeSet::new());
         };
-        let room = RepairRoom::take(self.shared, &name, &wanted, &avoided)?;
-        let mut frames = room.frames();
-        let blocks: Vec<BlockRebuild> = batch
-            .iter()
-            .zip(&plans)
-            .map(|(work, shards)| {
+        let (shared, donor) = (self.shared, self.donor.as_ref());
+        let make = |room: &RepairRoom| -> Vec<BlockRebuild> {
+            let mut frames = room.frames();
+            let blocks = batch.iter().zip(&plans).map(|(work, shards)| {
                 // Never one frame more than there are shards: the rest is for the blocks behind.
-                let frames: Vec<_> = (shards.iter().map(|(shard, _)| *shard))
-                    .zip(frames.by_ref())
-                    .collect();
-                let donor = self.donor.as_ref().and_then(|donor| work.original_in(donor));
-                let identity = work.identity(room.owned.volume().id());
+                let shards = shards.iter().map(|(shard, _)| *shard);
+                let frames: Vec<_> = shards.zip(frames.by_ref()).collect();
+                let subject = &work.subject;
                 BlockRebuild::new(
-                    (work.reader(self.shared), work.owner(), identity),
-                    donor,
+                    (subject.reader(shared), subject.owner, subject.identity()),
+                    donor.and_then(|donor| work.original_in(donor)),
                     frames.into_iter(),
                     &work.mistrusted(),
                 )
-            })
-            .collect();
-        drop(frames);
-        let written = self.write(&room, &blocks);
+            });
+            blocks.collect()
+        };
+        let take = || RepairRoom::take(shared, &name, &wanted, &avoided);
+        let blocks = store_anew(shared, (&take, &make), &mut self.tally, self.observer)?;
         if let Some(refusal) = blocks.iter().find_map(|block| block.reader.refusal()) {
-            self.refused = Some(refusal);
+            self.note_refusal(refusal);
         }
-        match written {
-            Ok(Outcome::Nothing) => room.owned.give_back(self.shared)?,
-            Ok(Outcome::Published) => room.owned.end(),
-            Err(RepairError::Store { source }) if source.may_be_published() => {
-                room.owned.end();
-                return Err(source.into());
-            }
-            Err(error @ RepairError::ReadBack { .. }) => {
-                spoilt.push(room.owned);
-                return Err(error);
-            }
-            Err(error) => {
-                // The first error is the one to tell; what cannot be given back now is left behind for the next.
-                return match room.owned.give_back(self.shared) {
-                    Ok(()) | Err(_) => Err(error),
-                };
-            }
-        }
-        Ok(note_what_was_met(self.shared, batch, &blocks)?)
+        Ok(note_what_was_met(shared, batch, &blocks)?)
     }
 
-    fn write(&mut self, room: &RepairRoom, blocks: &[BlockRebuild]) -> Result<Outcome, RepairError> {
-        let observer = self.observer;
-        let cancelled = || observer.is_cancelled();
-        let written = |bytes| observer.event(Event::Progress { bytes });
-        rebuild_all(self.shared, blocks, &cancelled, &written)?;
-        if blocks.iter().all(|block| block.rebuilt().is_empty()) {
-            return Ok(Outcome::Nothing);
+    /// Remembers what could not be read. That a volume is not there is no failure, but told with what could be done.
+    fn note_refusal(&mut self, refusal: VolumeError) {
+        if let VolumeError::Absent { volume } = refusal {
+            self.report.offline.insert(volume);
+        } else {
+            self.refused = Some(refusal);
         }
-        // I1: nothing is named before it is durable, and what is durable is read back from the medium.
-        room.owned.sync(self.shared)?;
-        read_back(self.shared, blocks)?;
-        let published = publish(self.shared, &room.owned, blocks)?;
-        if published.is_empty() {
-            return Ok(Outcome::Nothing);
-        }
-        for (block, rebuilt) in published {
-            let record = block.reader.record();
-            self.report.shards_repaired += 1;
-            self.report.bytes_written += rebuilt.record.frame_len_bytes;
-            self.files.insert(record.file);
-            observer.event(Event::Repaired {
-                name: block.reader.name(),
-                block: record.index,
-                shard: rebuilt.shard,
-                extent: rebuilt.record.extent,
-            });
-        }
-        Ok(Outcome::Published)
     }
 
     /// Notes what is still wrong with blocks that were treated.
@@ -387,6 +322,9 @@ impl Pass<'_> {
         if let Some(source) = self.refused {
             return Err(RepairError::Refused { source });
         }
+        self.report.shards_repaired += self.tally.shards;
+        self.report.bytes_written += self.tally.bytes;
+        self.files.append(&mut self.tally.files);
         let reader = self.shared.catalog.read()?;
         for file in self.files.iter().filter(|file| file.get() != 0) {
             let is_whole = reader.file(*file)?.is_some() && reader.damaged_file(*file)?.is_none();
@@ -405,10 +343,4 @@ impl Pass<'_> {
         self.report.damage = damage.collect();
         Ok(self.report)
     }
-}
-
-/// Whether anything was published.
-enum Outcome {
-    Published,
-    Nothing,
 }

@@ -105,7 +105,7 @@ pub(super) fn read_back(shared: &Arc<Shared>, blocks: &[BlockRebuild]) -> Result
 }
 
 fn read_frame_back(shared: &Arc<Shared>, block: &BlockRebuild, rebuilt: &Rebuilt) -> Result<(), RepairError> {
-    let volume = shared.volumes.of_extent(rebuilt.record.extent);
+    let volume = shared.volumes().of_extent(rebuilt.record.extent);
     let fetch = || -> Result<(), VolumeError> {
         let mut bytes = vec![0; to_usize(READ_BACK_LEN_BYTES.min(rebuilt.record.frame_len_bytes))];
         let mut done = 0;
@@ -123,11 +123,7 @@ fn read_frame_back(shared: &Arc<Shared>, block: &BlockRebuild, rebuilt: &Rebuilt
     record.shards[rebuilt.shard.as_usize()] = Some(rebuilt.record);
     let name = block.reader.name().clone();
     let task = Task {
-        block: Arc::new(BlockReader::new(
-            Arc::clone(&shared.volumes),
-            name.clone(),
-            record,
-        )),
+        block: Arc::new(BlockReader::new(shared.volumes(), name.clone(), record)),
         owner: block.owner,
         name: name.clone(),
         descriptor: None,
@@ -189,7 +185,7 @@ pub(super) fn publish<'a>(
     publication.extents = owned.published_extents(&publishing.writer)?;
     // Behind the publication: the new frames lie below the ends of their extents only then.
     let note = |writer: &mut CatalogWriter| note_repairs(shared, writer, &published);
-    publication::publish_noting(shared, publishing, (&publication, Vec::new()), note)?;
+    publication::publish_noting(shared, publishing, (publication, Vec::new()), note)?;
     Ok(published)
 }
 
@@ -202,7 +198,7 @@ fn note_repairs(
     let now = shared.now();
     for (_, rebuilt) in published {
         let record = &rebuilt.record;
-        let volume = shared.volumes.of_extent(rebuilt.from.extent).id();
+        let volume = shared.volumes().of_extent(rebuilt.from.extent).id();
         writer.count_repairs(volume, 1, record.frame_len_bytes)?;
         let range = ByteRange::at(record.offset, record.frame_len_bytes);
         writer.mark_verified(record.extent, range.expect("it was placed there"), now)?;

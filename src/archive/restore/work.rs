@@ -293,7 +293,7 @@ impl Cursor<'_> {
             let index: BlockIndex = record.index;
             let strip_len = strip_len_bytes(record.geometry.shape());
             let strips: Vec<Strip> = strips_of_block(index, &record.geometry, strip_len).collect();
-            let block = BlockReader::new(Arc::clone(&self.shared.volumes), self.file.name.clone(), record);
+            let block = BlockReader::new(self.shared.volumes(), self.file.name.clone(), record);
             self.current = Some((Arc::new(block), strips.into_iter()));
         }
     }

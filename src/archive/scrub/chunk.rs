@@ -2,12 +2,13 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{pace::Pace, parity::WhichParity};
+use super::parity::WhichParity;
 use crate::{
     archive::{
         describe::name_of,
         encoding::first_parity,
         inspect::{Feed, Task},
+        pace::Pace,
         read::BlockReader,
         shared::Shared,
     },
@@ -143,7 +144,7 @@ pub(super) fn task(
         _ => reader.file(record.file)?.ok_or_else(missing)?.name,
     };
     last.0 = Some((record.file, name.clone()));
-    let volumes = Arc::clone(&shared.volumes);
+    let volumes = shared.volumes();
     Ok(Task {
         block: Arc::new(BlockReader::new(volumes, name.clone(), record)),
         owner: place.owner,

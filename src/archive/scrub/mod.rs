@@ -5,24 +5,25 @@
 //! goes on behind it.
 
 mod chunk;
+mod events;
 mod notes;
 mod options;
-mod pace;
 mod parity;
 mod selection;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 pub use options::{ScrubDepth, ScrubOptions, ScrubSelection};
 
 use self::{
+    events::OnlyEvents,
     notes::Notes,
-    pace::{End, OnlyEvents, Pace},
     selection::{scrub_damaged, scrub_ranges},
 };
 use super::{
     inspect::{FileDamage, Inspection},
     observer::Observer,
+    pace::{End, Pace},
     shared::Shared,
 };
 use crate::{
@@ -62,6 +63,8 @@ pub struct ScrubReport {
     pub is_forgetful: bool,
     /// Extents that the system does not let this process read: nothing is known of what they hold, and nothing of it is noted.
     pub refused: Vec<RefusedExtent>,
+    /// Volumes that are not there: what is on them was not read, and counts neither as damaged nor as whole.
+    pub offline: BTreeSet<VolumeId>,
     /// The budget was used up before everything was read that was asked for.
     pub is_cut_short: bool,
 }
@@ -80,9 +83,17 @@ pub struct RefusedExtent {
 impl ScrubReport {
     pub(super) fn new(files: u64, inspection: Inspection, observer: &dyn Observer) -> Self {
         let damage = inspection.damage.report(observer);
-        let refused = inspection.refused.into_iter();
+        let away = |error: &VolumeError| {
+            if let VolumeError::Absent { volume } = error {
+                Some(*volume)
+            } else {
+                None
+            }
+        };
+        let refused = inspection.refused;
         Self {
-            refused: refused.filter_map(RefusedExtent::of).collect(),
+            offline: refused.values().filter_map(away).collect(),
+            refused: refused.into_iter().filter_map(RefusedExtent::of).collect(),
             files,
             blocks: inspection.blocks,
             bytes_read: inspection.bytes_read,
@@ -114,6 +125,7 @@ impl ScrubReport {
                 self.refused.push(refused);
             }
         }
+        self.offline.extend(other.offline);
         self.is_cut_short |= other.is_cut_short;
     }
 
@@ -165,7 +177,7 @@ pub(super) fn scrub(
     let mut scrub = Scrub {
         shared,
         options: *options,
-        pace: Pace::new(options, clock, observer),
+        pace: Pace::new((options.budget, options.rate), clock, observer),
         observer: OnlyEvents(observer),
         begun: shared.now(),
         total: Inspection::default(),
@@ -174,6 +186,7 @@ pub(super) fn scrub(
         news: 0,
         unnoted: 0,
         is_forgetful: false,
+        offline: BTreeSet::new(),
     };
     let result = match options.selection.plan() {
         Some(plan) => scrub_ranges(&mut scrub, plan),
@@ -186,11 +199,13 @@ pub(super) fn scrub(
         (scrub.pace.end(), scrub.news, scrub.unnoted, scrub.is_forgetful);
     let is_all = options.selection == ScrubSelection::All && end.is_none();
     let files = if is_all { files } else { scrub.total.files };
-    let report = ScrubReport {
+    let offline = std::mem::take(&mut scrub.offline);
+    let mut report = ScrubReport {
         damaged_shards: scrub.told.iter().map(|file| file.damaged_shards).sum(),
         damage: scrub.told,
         ..ScrubReport::new(files, scrub.total, observer)
     };
+    report.offline.extend(offline);
     result?;
     if end == Some(End::Cancelled) {
         return Err(ScrubError::Cancelled);
@@ -223,6 +238,8 @@ struct Scrub<'a> {
     unnoted: u64,
     /// Something could not be noted.
     is_forgetful: bool,
+    /// Volumes that are not there.
+    offline: BTreeSet<VolumeId>,
 }
 
 impl Scrub<'_> {
@@ -257,7 +274,7 @@ fn journal_faults(shared: &Shared) -> Result<Vec<JournalFinding>, ScrubError> {
         is_lack || is_gone
     };
     // What cannot be read at all is no reason to keep the rest back.
-    let mut journal = (shared.journal.scan().map(|scan| scan.findings)).unwrap_or_default();
+    let mut journal = (shared.journal().scan().map(|scan| scan.findings)).unwrap_or_default();
     // Of a copy that this process was not let read nothing is known.
     let refused: Vec<(u16, u8)> = (journal.iter())
         .filter(|finding| matches!(finding.fault, JournalFault::Refused { .. }))

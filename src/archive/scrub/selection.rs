@@ -73,7 +73,7 @@ fn scrub_chunk(scrub: &mut Scrub<'_>, extent: ExtentId, range: ByteRange) -> Res
 /// Makes sure that what comes next is read from the medium.
 fn forget_cached(scrub: &Scrub<'_>, extent: ExtentId, range: ByteRange) {
     if scrub.look() == Look::AtEverything {
-        let volume = scrub.shared.volumes.of_extent(extent);
+        let volume = scrub.shared.volumes().of_extent(extent);
         volume.forget_cached(extent, range.start(), range.len().min(MOST_BYTES));
     }
 }
@@ -137,7 +137,7 @@ fn scrub_frames(scrub: &mut Scrub<'_>, damage: &[DamageRecord]) -> Result<(), Sc
         .tasks
         .iter()
         .filter_map(|(_, task)| task.block.shard(task.shard));
-    shared.volumes.forget_cached(frames);
+    shared.volumes().forget_cached(frames);
     let found = inspect(shared, &mut feed, look, &scrub.observer)?;
     let seen = match look {
         Look::AtEverything if !found.refused.is_empty() => Seen::Headers,
@@ -167,13 +167,23 @@ impl Feed for Frames {
 }
 
 /// Returns the ranges to read, in their order.
-fn order(scrub: &Scrub<'_>, plan: ScrubPlan) -> Result<Vec<ScrubRange>, ScrubError> {
+fn order(scrub: &mut Scrub<'_>, plan: ScrubPlan) -> Result<Vec<ScrubRange>, ScrubError> {
+    let volumes = scrub.shared.volumes();
     let reader = scrub.shared.catalog.read()?;
     let now = scrub.shared.now();
     let mut extents: Vec<(ExtentId, ByteRange, VerifiedSet)> = Vec::new();
     for extent in reader.extents()? {
         let committed = ByteRange::new(0, extent.end_bytes).expect("it begins at 0");
         if committed.is_empty() {
+            continue;
+        }
+        if volumes
+            .member(extent.volume)
+            .is_none_or(|member| !member.is_readable())
+        {
+            if extent.live_shards > 0 {
+                scrub.offline.insert(extent.volume);
+            }
             continue;
         }
         let mut verified = VerifiedSet::from_intervals(reader.verified_of(extent.id)?);

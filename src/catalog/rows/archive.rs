@@ -28,6 +28,7 @@ struct PolicyRow {
     segmented_segment_len_bytes: u64,
     blocked_shape: ShapeRow,
     blocked_segment_max_len_bytes: u64,
+    survive_volumes: u16,
 }
 
 impl ArchiveRow {
@@ -47,6 +48,7 @@ impl ArchiveRow {
                 segmented_segment_len_bytes: policy.segmented_segment_len_bytes,
                 blocked_shape: ShapeRow::new(policy.blocked_shape),
                 blocked_segment_max_len_bytes: policy.blocked_segment_max_len_bytes,
+                survive_volumes: policy.survive_volumes,
             },
         }
     }
@@ -61,6 +63,7 @@ impl ArchiveRow {
             segmented_segment_len_bytes: self.policy.segmented_segment_len_bytes,
             blocked_shape: self.policy.blocked_shape.parse()?,
             blocked_segment_max_len_bytes: self.policy.blocked_segment_max_len_bytes,
+            survive_volumes: self.policy.survive_volumes,
         };
         Ok(ArchiveRecord {
             id: ArchiveId::from_bytes(self.id),

@@ -3,14 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::ImpossibleField;
-use crate::catalog::records::{ExtentRecord, ExtentState, ShardOwner, VolumeRecord};
-use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex, ShardIndex, VolumeId};
+use crate::catalog::records::{ExtentRecord, ExtentState, ShardOwner, VolumeRecord, VolumeState};
+use crate::units::{BlockId, CommitId, Epoch, ExtentId, FileId, LaneIndex, ShardIndex, VolumeId};
 
 /// `volumes`, by volume number.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::catalog) struct VolumeRow {
     id: [u8; 16],
     path: Vec<u8>,
+    /// 1: active; 2: draining; 3: removed.
+    state: u8,
+    epoch: u64,
 }
 
 impl VolumeRow {
@@ -18,6 +21,8 @@ impl VolumeRow {
         Self {
             id: volume.id.to_bytes(),
             path: volume.path.clone(),
+            state: volume.state.number(),
+            epoch: volume.epoch.get(),
         }
     }
 
@@ -26,6 +31,8 @@ impl VolumeRow {
             number: u16::try_from(number).map_err(|_error| ImpossibleField("volume number"))?,
             id: VolumeId::from_bytes(self.id),
             path: self.path,
+            state: VolumeState::from_number(self.state).ok_or(ImpossibleField("volume state"))?,
+            epoch: Epoch::new(self.epoch),
         })
     }
 }

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::descriptor::DescriptorBlockRow;
 use super::{ExtentShardRow, ImpossibleField, TimeRow};
-use crate::catalog::publication::{NextIds, Publication, PublishedExtent, Touch};
-use crate::catalog::records::{ExtentState, Relocation, ShardAddress};
+use crate::catalog::publication::{NextIds, Publication, PublishedExtent, Touch, VolumeChange};
+use crate::catalog::records::{ExtentState, Relocation, ShardAddress, VolumeState};
 use crate::merkle::ShardDigest;
-use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex};
+use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex, VolumeId};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::catalog) struct PublicationRow {
@@ -17,7 +17,9 @@ pub(in crate::catalog) struct PublicationRow {
     removed: Vec<u64>,
     touched: Vec<TouchRow>,
     relocated: Vec<RelocationRow>,
+    volumes: Vec<VolumeChangeRow>,
     extents: Vec<PublishedExtentRow>,
+    announced: Vec<u16>,
     next_file: u64,
     next_block: u64,
     next_extent: u64,
@@ -70,6 +72,35 @@ impl RelocationRow {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+struct VolumeChangeRow {
+    number: u16,
+    id: [u8; 16],
+    /// 1: active; 2: draining; 3: removed.
+    state: u8,
+    path: Vec<u8>,
+}
+
+impl VolumeChangeRow {
+    fn new(volume: &VolumeChange) -> Self {
+        Self {
+            number: volume.number,
+            id: volume.id.to_bytes(),
+            state: volume.state.number(),
+            path: volume.path.clone(),
+        }
+    }
+
+    fn parse(self) -> Result<VolumeChange, ImpossibleField> {
+        Ok(VolumeChange {
+            number: self.number,
+            id: VolumeId::from_bytes(self.id),
+            state: VolumeState::from_number(self.state).ok_or(ImpossibleField("volume state"))?,
+            path: self.path,
+        })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 struct PublishedExtentRow {
     id: u64,
     volume: u16,
@@ -100,7 +131,9 @@ impl PublicationRow {
             removed: publication.removed.iter().map(|file| file.get()).collect(),
             touched: publication.touched.iter().map(touch).collect(),
             relocated: publication.relocated.iter().map(RelocationRow::new).collect(),
+            volumes: publication.volumes.iter().map(VolumeChangeRow::new).collect(),
             extents: publication.extents.iter().map(extent).collect(),
+            announced: publication.announced.clone(),
             next_file: publication.next_ids.file.get(),
             next_block: publication.next_ids.block.get(),
             next_extent: publication.next_ids.extent.get(),
@@ -135,7 +168,11 @@ impl PublicationRow {
             relocated: (self.relocated.into_iter())
                 .map(RelocationRow::parse)
                 .collect::<Result<_, _>>()?,
+            volumes: (self.volumes.into_iter())
+                .map(VolumeChangeRow::parse)
+                .collect::<Result<_, _>>()?,
             extents: self.extents.into_iter().map(extent).collect::<Result<_, _>>()?,
+            announced: self.announced,
             next_ids: NextIds {
                 file: FileId::new(self.next_file),
                 block: BlockId::new(self.next_block),

@@ -53,6 +53,7 @@ fn policy() -> Policy {
         segmented_segment_len_bytes: 2048,
         blocked_shape: shape(3, 2),
         blocked_segment_max_len_bytes: 2048,
+        survive_volumes: 0,
     })
     .expect("valid policy")
 }
@@ -72,6 +73,8 @@ fn volumes() -> Vec<VolumeRecord> {
         number,
         id: VolumeId::from_bytes([u8::try_from(number).expect("small"); 16]),
         path: path.to_vec(),
+        state: VolumeState::Active,
+        epoch: Epoch::ZERO,
     };
     vec![volume(1, b"volumes/v0"), volume(2, b"/mnt/\xff/two")]
 }

@@ -154,6 +154,8 @@ impl World {
             removed: removed.iter().copied().collect(),
             touched: touched.collect(),
             relocated,
+            volumes: Vec::new(),
+            announced: vec![1, 2],
             extents: lanes.chain([extent(begun.fresh.get(), 0, fresh_end)]).collect(),
             next_ids: writer.next_ids().expect("sound"),
         };
@@ -335,6 +337,8 @@ fn about_to_replace() -> (World, Catalog, Publication, Vec<Entry>) {
         removed: vec![world.files[&name("a")].0.id],
         touched: Vec::new(),
         relocated: Vec::new(),
+        volumes: Vec::new(),
+        announced: Vec::new(),
         extents: Vec::new(),
         next_ids,
     };
@@ -593,11 +597,22 @@ fn publications_have_their_golden_bytes() {
         state: ExtentState::Abandoned,
         end_bytes: 1 << 30,
     }];
+    publication.volumes = vec![VolumeChange {
+        number: 300,
+        id: VolumeId::from_bytes([7; 16]),
+        state: VolumeState::Draining,
+        path: b"/a".to_vec(),
+    }];
+    publication.announced = vec![1, 300];
     assert_eq!(
         hex(&publication.encode()),
         compact(
             "010102010801010a84070201f27802f27801c408dddddddddddddddddddddddddddddddddddddddddddddddddddddddd
-             dddddddd0201ac0202ac02020107a4830203ff93ebdc030001ac02022003808080800404090605"
+             dddddddd0201ac0202ac02020107a4830203ff93ebdc0300
+             01ac020707070707070707070707070707070702022f61
+             01ac020220038080808004
+             0201ac02
+             04090605"
         )
     );
     assert_eq!(Publication::parse(&publication.encode()), Ok(publication.clone()));
@@ -610,7 +625,10 @@ fn publications_have_their_golden_bytes() {
              01ac02ff01018020ac02808080800401dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd
              020700018020ac02808080800400
              030901018020ac02808080800400
-             01ac02022003808080800404090605"
+             01ac020707070707070707070707070707070702022f61
+             01ac020220038080808004
+             0201ac02
+             04090605"
         )
     );
     assert_eq!(Publication::parse(&publication.encode()), Ok(publication.clone()));

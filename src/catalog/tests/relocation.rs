@@ -52,6 +52,8 @@ fn publication(world: &mut World, writer: &CatalogWriter, shards: &[Live]) -> Pu
         skipped: Vec::new(),
         removed: Vec::new(),
         touched: Vec::new(),
+        volumes: Vec::new(),
+        announced: Vec::new(),
         extents: vec![PublishedExtent {
             id: NEW,
             volume: 2,

@@ -188,6 +188,17 @@ impl LocalVolume {
         })
     }
 
+    /// Says whether the volume in `dir` takes no writes: its file system is read-only, or this process has no right to.
+    pub fn is_read_only_on(storage: &dyn Storage, dir: &Path) -> bool {
+        let opened = storage.open(&layout::slots_path(dir), FileAccess::ReadWrite);
+        opened.is_err_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+            )
+        })
+    }
+
     /// Returns the directory.
     pub fn dir(&self) -> &Path {
         &self.shared.dir

@@ -250,7 +250,7 @@ fn an_epoch_that_was_announced_and_never_published_keeps_no_writer_out() {
 fn the_volume_of_another_archive_is_refused() {
     let closed = Closed::new();
     let other = Closed::new();
-    fs::rename(closed.root.join("volumes"), closed.root.join("away")).unwrap();
+    fs::remove_dir_all(closed.root.join("volumes")).unwrap();
     copy_dir(&other.root.join("volumes"), &closed.root.join("volumes"));
     let error = try_open(&closed.root, Access::Write).unwrap_err();
     assert!(matches!(error, OpenError::VolumeForeign { .. }), "{error:?}");

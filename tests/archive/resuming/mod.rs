@@ -104,6 +104,7 @@ pub fn open(root: &Path) -> (Archive, RecoveryReport) {
     let options = OpenOptions {
         access: Access::Write,
         resources: resources(),
+        volumes: Vec::new(),
     };
     Archive::open(root, &options).unwrap()
 }

@@ -39,6 +39,7 @@ fn a_volume_of_which_no_slot_can_be_read_is_not_written() {
         let options = OpenOptions {
             access,
             resources: resources(),
+            volumes: Vec::new(),
         };
         Archive::open_on(&bench.machine, ROOT.as_ref(), &options)
     };

@@ -24,6 +24,7 @@ fn open(machine: &Machine, access: Access) -> Result<(Archive, RecoveryReport), 
     let options = OpenOptions {
         access,
         resources: resources(),
+        volumes: Vec::new(),
     };
     Archive::open_on(machine, Path::new(ROOT), &options)
 }
@@ -92,6 +93,7 @@ fn one_process_alone_does_everything_there_with_as_many_threads_as_it_likes() {
         let options = ArchiveOptions {
             policy: small_policy(),
             resources: resources(),
+            volumes: Vec::new(),
         };
         let archive = Archive::create_on(&machine, Path::new(ROOT), &options).unwrap();
         std::thread::scope(|scope| {

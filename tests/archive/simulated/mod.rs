@@ -52,6 +52,7 @@ impl Bench {
         let options = ArchiveOptions {
             policy: small_policy(),
             resources: resources(),
+            volumes: Vec::new(),
         };
         let archive = Archive::create_on(&machine, Path::new(ROOT), &options).unwrap();
         put(&archive, "before", &painted(30_000, 1));
@@ -71,6 +72,7 @@ impl Bench {
                 threads,
                 ..resources()
             },
+            volumes: Vec::new(),
         };
         Archive::open_on(&self.machine, Path::new(ROOT), &options).unwrap()
     }

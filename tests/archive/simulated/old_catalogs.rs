@@ -68,6 +68,7 @@ fn die_while_opening(bench: &Bench, operation: u64) -> bool {
     let options = OpenOptions {
         access: Access::Write,
         resources: resources(),
+        volumes: Vec::new(),
     };
     let opened = Archive::open_on(&bench.machine, Path::new(ROOT), &options);
     let has_died = bench.disk.counts().injected() > before.injected();
@@ -204,6 +205,7 @@ fn what_is_acknowledged_with_a_catalog_that_was_put_back_is_seen_behind_a_crash(
             let options = OpenOptions {
                 access: Access::Read,
                 resources: resources(),
+                volumes: Vec::new(),
             };
             let (reader, report) = Archive::open_on(&crashed.machine(3), Path::new(ROOT), &options).unwrap();
             let found = content(&reader, "acknowledged");

@@ -41,8 +41,10 @@ pub(super) fn of_commit(error: &CommitError, subject: &Subject, context: &Contex
         CommitError::InProgress { name, .. } => Failure::of(error, meaning)
             .under(format!("{path} was not stored: {name} is being stored just now")),
         // That it was not stored is not known, or not so.
-        error if error.may_be_published() => context.explain(Failure::of(error, meaning), meaning),
+        _ if error.may_be_published() => context.explain(Failure::of(error, meaning), meaning),
         CommitError::NotFound { .. }
+        | CommitError::NoVolume
+        | CommitError::Volumes { .. }
         | CommitError::ReadOnly
         | CommitError::OwnershipLost { .. }
         | CommitError::NoSuchCommit { .. }

@@ -11,7 +11,7 @@ use bfdb::{
     Access, EntryKind, Policy, RootHash,
     catalog::{
         ArchiveRecord, Catalog, CatalogOptions, CatalogReader, CatalogWriter, Check, ExtentRecord,
-        ExtentState, FileRecord, VolumeRecord,
+        ExtentState, FileRecord, VolumeRecord, VolumeState,
     },
     error::CatalogError,
     geometry::FileGeometry,
@@ -128,6 +128,8 @@ fn create(storage: &Arc<dyn Storage>) -> Result<(), CatalogError> {
         number: 0,
         id: VOLUME,
         path: b"v0".to_vec(),
+        state: VolumeState::Active,
+        epoch: bfdb::units::Epoch::ZERO,
     };
     Catalog::create(storage, Path::new(PATH), &archive, &[volume], options())
 }

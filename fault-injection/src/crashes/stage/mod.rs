@@ -72,6 +72,7 @@ pub fn new_archive(seed: u64) -> Ground {
     let options = ArchiveOptions {
         policy: small_policy(),
         resources: resources(),
+        volumes: Vec::new(),
     };
     let made = Archive::create_on(&disk.machine(seed ^ 0x5EED_0006), Path::new(ROOT), &options);
     made.expect("the disk works").close().expect("the disk works");
@@ -130,6 +131,7 @@ impl<'a> Stage<'a> {
         let options = ArchiveOptions {
             policy: small_policy(),
             resources: resources(),
+            volumes: Vec::new(),
         };
         for _ in 0..2 {
             let effect = self.ask(None, None);

@@ -70,7 +70,8 @@ pub(super) const LIST: &[Workload] = &[
             stage.commit_path(What::file("long", 1, 30_000));
             stage.come_after_the_killed();
             stage.open();
-            stage.commit_path(What::file("long", 2, 20_000));
+            // It may have died behind its record, and then the name is taken.
+            stage.commit_all(&[What::file("long", 2, 20_000)], NameConflict::Replace);
             stage.close();
         },
     ),

@@ -1,19 +1,18 @@
-//! When a scrub pauses, and when it ends before its end.
+//! When an operation that goes through much pauses, and when it ends before its end.
 
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::ScrubOptions;
+use super::observer::Observer;
 use crate::{
-    archive::observer::{Event, Observer},
     host::Clock,
-    plan::{BudgetLeft, RateLimit},
+    plan::{Budget, BudgetLeft, RateLimit},
 };
 
-/// How long somebody who cancels waits at most for a scrub that pauses.
+/// How long somebody who cancels waits at most for an operation that pauses.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// What is left of the budget of a scrub, and how fast it goes.
+/// What is left of the budget of an operation, and how fast it goes.
 pub(super) struct Pace<'a> {
     clock: Arc<dyn Clock>,
     begun: Duration,
@@ -25,7 +24,7 @@ pub(super) struct Pace<'a> {
     end: Option<End>,
 }
 
-/// Why a scrub ends before its end.
+/// Why an operation ends before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// Its budget is used up.
@@ -35,13 +34,17 @@ pub(super) enum End {
 }
 
 impl<'a> Pace<'a> {
-    pub(super) fn new(options: &ScrubOptions, clock: Arc<dyn Clock>, observer: &'a dyn Observer) -> Self {
+    pub(super) fn new(
+        (budget, rate): (Budget, Option<RateLimit>),
+        clock: Arc<dyn Clock>,
+        observer: &'a dyn Observer,
+    ) -> Self {
         Self {
             begun: clock.elapsed(),
             clock,
-            time: options.budget.time,
-            left: options.budget.left(),
-            rate: options.rate,
+            time: budget.time,
+            left: budget.left(),
+            rate,
             bytes: 0,
             observer,
             end: None,
@@ -86,14 +89,5 @@ impl<'a> Pace<'a> {
 
     fn elapsed(&self) -> Duration {
         self.clock.elapsed().saturating_sub(self.begun)
-    }
-}
-
-/// Passes events on and keeps back that the observer wants an end: whoever hands out the work asks that.
-pub(super) struct OnlyEvents<'a>(pub(super) &'a dyn Observer);
-
-impl Observer for OnlyEvents<'_> {
-    fn event(&self, event: Event<'_>) {
-        self.0.event(event);
     }
 }

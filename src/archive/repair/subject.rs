@@ -1,0 +1,88 @@
+//! A block whose shards are written anew: whose it is, and what its new frames say of it.
+
+use std::sync::Arc;
+
+use crate::{
+    archive::{commit::BlockIdentity, describe::name_of, read::BlockReader, shared::Shared},
+    catalog::{BlockRecord, CatalogReader, ShardOwner, ShardRecord},
+    error::CatalogError,
+    format::FrameKind,
+    units::{CommitId, ExtentId, FileName, ShardIndex},
+};
+
+/// A block of a file, or of what a commit has written about its files.
+pub(super) struct Subject {
+    pub(super) owner: ShardOwner,
+    pub(super) name: FileName,
+    /// The commit that its frames name.
+    commit: CommitId,
+    pub(super) file_len_bytes: u64,
+    pub(super) record: BlockRecord,
+}
+
+impl Subject {
+    /// Looks a block up; `None` when it is gone.
+    pub(super) fn find(shared: &Shared, owner: ShardOwner) -> Result<Option<Self>, CatalogError> {
+        // One transaction sees the block and its file.
+        Self::find_in(&shared.catalog.read()?, owner)
+    }
+
+    /// Looks it up in a transaction.
+    pub(super) fn find_in(reader: &CatalogReader, owner: ShardOwner) -> Result<Option<Self>, CatalogError> {
+        let Some(record) = reader.block_by_owner(owner)? else {
+            return Ok(None);
+        };
+        let (name, commit, file_len_bytes) = match owner {
+            ShardOwner::Descriptor(commit) => (name_of(commit), commit, record.geometry.data_len_bytes()),
+            ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => {
+                let Some(file) = reader.file(record.file)? else {
+                    return Ok(None);
+                };
+                (file.name, file.commit, file.geometry.len_bytes())
+            }
+        };
+        Ok(Some(Self {
+            owner,
+            name,
+            commit,
+            file_len_bytes,
+            record,
+        }))
+    }
+
+    /// Returns the commit, when this is its descriptor.
+    pub(super) const fn descriptor(&self) -> Option<CommitId> {
+        match self.owner {
+            ShardOwner::Descriptor(commit) => Some(commit),
+            ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => None,
+        }
+    }
+
+    pub(super) fn shard(&self, shard: ShardIndex) -> Option<&ShardRecord> {
+        self.record.shards.get(shard.as_usize()).and_then(Option::as_ref)
+    }
+
+    /// Returns the extents in which the block has frames.
+    pub(super) fn extents(&self) -> impl Iterator<Item = ExtentId> {
+        self.record.shards.iter().flatten().map(|shard| shard.extent)
+    }
+
+    /// Returns what new frames say that they belong to.
+    pub(super) const fn identity(&self) -> BlockIdentity {
+        BlockIdentity {
+            kind: match self.owner {
+                ShardOwner::Descriptor(_) => FrameKind::Descriptor,
+                ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => FrameKind::File,
+            },
+            commit: self.commit,
+            file: self.record.file,
+            block: self.record.id,
+            index: self.record.index,
+        }
+    }
+
+    pub(super) fn reader(&self, shared: &Shared) -> Arc<BlockReader> {
+        let (name, record) = (self.name.clone(), self.record.clone());
+        Arc::new(BlockReader::new(shared.volumes(), name, record))
+    }
+}
