@@ -1,5 +1,5 @@
 //! Decisions without deeds: where frames go, in which order strips are worked, what damage means, what a repair writes
-//! anew, and what a scrub reads in which order.
+//! anew, what a scrub reads in which order, and how likely a file is to be lost.
 //!
 //! Values in, values out. This floor knows no file, no clock and no thread, so that every damage map of a small code and
 //! every layout of a small volume can be enumerated in a test.
@@ -10,6 +10,7 @@ mod damage;
 mod every_map;
 mod finding;
 mod layout;
+mod odds;
 mod repair;
 mod sample;
 mod scrub_order;
@@ -20,6 +21,10 @@ pub use budget::{Budget, BudgetLeft, RateLimit};
 pub use damage::{BlockVerdict, ColumnSet, DamageMap};
 pub use finding::{DamageKind, DamagePart};
 pub use layout::{ExtentUse, LaneLayout, LanePosition, Placement, UNNUMBERED};
+pub use odds::{
+    FailureRateParts, FailureRates, FailureRatesError, LossOdds, loss_by_leaves, loss_by_volumes,
+    loss_together,
+};
 pub use repair::RepairPlan;
 pub use sample::is_in_sample;
 pub use scrub_order::{ScrubExtent, ScrubPlan, ScrubRange, scrub_order};
