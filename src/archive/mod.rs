@@ -43,6 +43,7 @@ mod scrub;
 mod shared;
 mod snapshot;
 mod team;
+mod tolerance;
 mod verify;
 mod volume_changes;
 mod volumes;
@@ -66,6 +67,7 @@ pub use repair::{MoveOptions, MoveReport, RepairMode, RepairOptions, RepairRepor
 pub use restore::{Losses, RestoreOptions, RestoreReceipt};
 pub use scrub::{RefusedExtent, ScrubDepth, ScrubOptions, ScrubReport, ScrubSelection};
 pub use snapshot::{BlockPlaces, FileInfo, Files, Snapshot, VolumeInfo};
+pub use tolerance::TierTolerance;
 pub use volumes::VolumeCondition;
 pub use what_if::{FileLoss, Loss, LossListing, WhatIfReport};
 

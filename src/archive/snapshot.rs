@@ -272,7 +272,7 @@ impl Snapshot {
         Ok(())
     }
 
-    fn blocks_of(&self, name: &FileName) -> Result<(FileRecord, Vec<BlockRecord>), ReadError> {
+    pub(super) fn blocks_of(&self, name: &FileName) -> Result<(FileRecord, Vec<BlockRecord>), ReadError> {
         // One transaction: the list is of one version of the file.
         let reader = self.shared.catalog.read()?;
         let Some(file) = reader.file_by_name(name)? else {

@@ -22,4 +22,4 @@ pub use block::{BlockGeometry, BlockGeometryError, BlockGeometryParts, FileLeave
 pub use file::{FileGeometry, FileGeometryError, FileGeometryParts};
 pub use placement::{LaneSpace, VolumeRoom, lanes_for_block};
 pub use policy::{Policy, PolicyError, PolicyParts, Tier};
-pub use spread::{CannotSurvive, spread_counts, surviving_shape, volumes_survived};
+pub use spread::{CannotSurvive, Tolerance, spread_counts, surviving_shape, volumes_survived};

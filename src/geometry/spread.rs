@@ -81,6 +81,38 @@ pub fn volumes_survived(counts: &[u16], parity: u16) -> u16 {
     survived
 }
 
+/// What of a block may be lost, whichever it is, without a byte being lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tolerance {
+    /// Segments: shards of the block.
+    pub segments: u16,
+    /// Extents, since no two shards of a block lie in one.
+    pub extents: u16,
+    /// Volumes.
+    pub volumes: u16,
+}
+
+impl Tolerance {
+    /// Returns what is survived when volumes hold `counts` shards of a block and any `parity` shards of it may be lost.
+    pub fn of_counts(counts: &[u16], parity: u16) -> Self {
+        Self {
+            segments: parity,
+            extents: parity,
+            volumes: volumes_survived(counts, parity),
+        }
+    }
+
+    /// Returns what two blocks both survive.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        Self {
+            segments: self.segments.min(other.segments),
+            extents: self.extents.min(other.extents),
+            volumes: self.volumes.min(other.volumes),
+        }
+    }
+}
+
 /// Returns the code of a tier with which any `survive` of the `volumes` may be lost, when `default` is the one that it
 /// has on one volume.
 ///

@@ -57,7 +57,7 @@ use super::{Observer, shared::Shared};
 use crate::{
     catalog::{EntryKind, FileRecord},
     error::{CommitError, FileKind},
-    geometry::Tier,
+    geometry::{Tier, Tolerance},
     host::Place,
     merkle::RootHash,
     units::{FileId, FileName},
@@ -92,6 +92,8 @@ pub struct CommitReceipt {
     pub root: RootHash,
     /// Bytes that its frames take on the volumes, parity, hashes and padding included.
     pub stored_bytes: u64,
+    /// What may be lost of it without a byte being lost; `None` for what has no bytes, and for what was stored before.
+    pub tolerance: Option<Tolerance>,
 }
 
 impl CommitOutcome {
@@ -100,6 +102,17 @@ impl CommitOutcome {
         match self {
             Self::Committed(receipt) | Self::Replaced(receipt) | Self::Unchanged(receipt) => receipt,
         }
+    }
+}
+
+impl CommitOutcome {
+    /// Says what may be lost of what was stored just now.
+    fn with_tolerance(mut self, tolerance: Option<Tolerance>) -> Self {
+        match &mut self {
+            Self::Committed(receipt) | Self::Replaced(receipt) => receipt.tolerance = tolerance,
+            Self::Unchanged(_) => {}
+        }
+        self
     }
 }
 
@@ -113,6 +126,7 @@ impl CommitReceipt {
             tier: record.geometry.tier(),
             root: record.root,
             stored_bytes: record.stored_bytes,
+            tolerance: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Publishing a commit: deciding about each name, and the end of every commit.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     CommitOutcome, CommitReceipt, NameConflict,
@@ -15,6 +15,8 @@ use crate::{
         intents::end_waiting,
         publication::{self, Entries},
         shared::Shared,
+        tolerance::tolerance_of_blocks,
+        volumes::Volumes,
     },
     catalog::{BlockRecord, CatalogWriter, EntryKind, FileRecord, Publication, Touch},
     error::{CommitError, VolumeError},
@@ -169,7 +171,7 @@ pub(super) fn publish(
     if let Some((reservation, _)) = &described {
         reservation.check_owned(writer)?;
     }
-    let mut draft = Draft::new(writer)?;
+    let mut draft = Draft::new(shared, writer)?;
     for (change, stored) in changes.into_iter().zip(stored) {
         draft.decide(writer, change, stored, conflict)?;
     }
@@ -177,6 +179,7 @@ pub(super) fn publish(
         mut publication,
         entries,
         outcomes,
+        volumes: _,
     } = draft;
     if entries.len() == publication.skipped.len() && publication.touched.is_empty() {
         let made = Made::Nothing;
@@ -209,11 +212,13 @@ struct Draft {
     publication: Publication,
     entries: Entries,
     outcomes: Vec<Published>,
+    volumes: Arc<Volumes>,
 }
 
 impl Draft {
-    fn new(writer: &CatalogWriter) -> Result<Self, CommitError> {
+    fn new(shared: &Shared, writer: &CatalogWriter) -> Result<Self, CommitError> {
         Ok(Self {
+            volumes: shared.volumes(),
             publication: publication::empty(writer)?,
             entries: Vec::new(),
             outcomes: Vec::new(),
@@ -236,7 +241,9 @@ impl Draft {
             outcome,
             Ok(CommitOutcome::Committed(_) | CommitOutcome::Replaced(_))
         );
-        self.outcomes.push(outcome);
+        let tolerance = tolerance_of_blocks(&self.volumes, &change.blocks);
+        self.outcomes
+            .push(outcome.map(|outcome| outcome.with_tolerance(tolerance)));
         let Change {
             record,
             blocks,

@@ -117,12 +117,9 @@ impl Volumes {
 
     /// Returns the volume that holds an extent; for one that nobody knows, one that lacks it.
     pub(super) fn of_extent(&self, extent: ExtentId) -> Arc<dyn Volume> {
-        match (self.members.as_slice(), self.number_of(extent)) {
-            // It says itself that it does not have it.
-            ([only], _) => Arc::clone(&only.volume),
-            (_, Some(number)) => self.of_number(number),
-            (_, None) => nowhere(),
-        }
+        // Where there is only one it says itself that it does not have it.
+        self.number_of(extent)
+            .map_or_else(nowhere, |number| self.of_number(number))
     }
 
     fn of_number(&self, number: u16) -> Arc<dyn Volume> {
@@ -134,10 +131,10 @@ impl Volumes {
         }
     }
 
-    /// Returns the number of the volume that holds an extent.
-    fn number_of(&self, extent: ExtentId) -> Option<u16> {
-        if self.members.len() == 1 {
-            return None;
+    /// Returns the number of the volume that holds an extent, if anybody knows it.
+    pub(super) fn number_of(&self, extent: ExtentId) -> Option<u16> {
+        if let [only] = self.members.as_slice() {
+            return Some(only.record.number);
         }
         let known = self.extents.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(&number) = known.get(&extent) {
