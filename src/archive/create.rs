@@ -14,6 +14,7 @@ use super::{
     new_volume::{NewPlaces, make_volume_at},
     recovery,
     shared::{Shared, SharedParts},
+    volume_changes::note_moves,
     volumes::{announce_epoch, write_slot},
 };
 use crate::{
@@ -233,6 +234,7 @@ fn open_shared(
             shared.layout.remove_leftovers()?;
             let report = recovery::recover(&shared)?;
             ballast::settle(&shared.layout);
+            note_moves(&shared);
             report
         }
         Access::Read => recovery::look(&shared),

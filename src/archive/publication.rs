@@ -168,7 +168,7 @@ pub(super) fn publish_noting(
     // Whoever sees the record before the catalog has it is to see that somebody lives who brings it there.
     shared.session()?;
     let journal = mend(shared, &copies, journal);
-    publication.announced = volumes_to_announce_to(shared, &copies, &publication);
+    publication.announced = volumes_that_hear(shared, &copies, &publication);
     let body = publication.encode();
     let journal = copies.prepare(&journal, body.len())?;
     let epoch = writer.apply(&publication, entries)?;
@@ -388,15 +388,37 @@ pub(super) fn journal_state(reader: &CatalogReader) -> Result<JournalState, Publ
     Ok(JournalState::parse(&reader.journal()?)?)
 }
 
+/// Does the same, without those that have gone away since they were looked at.
+fn volumes_that_hear(shared: &Shared, copies: &Journal, publication: &Publication) -> Vec<u16> {
+    let told = volumes_to_announce_to(shared, copies, publication);
+    let volumes = shared.volumes();
+    let is_gone =
+        |member: &Member| told.contains(&member.record.number) && read_slots(member.volume.as_ref()).is_err();
+    if volumes.members().len() == 1 || !volumes.members().iter().any(is_gone) {
+        return told;
+    }
+    match shared.look_at_volumes() {
+        Ok(()) => volumes_to_announce_to(shared, copies, publication),
+        // What is wrong shows when they are written to.
+        Err(_) => told,
+    }
+}
+
 /// Returns the volumes that are to hear of a publication before its record is written: those that it has written to, and those
 /// that take the record.
 fn volumes_to_announce_to(shared: &Shared, copies: &Journal, publication: &Publication) -> Vec<u16> {
     let written = publication.extents.iter().map(|extent| extent.volume);
     let numbers: BTreeSet<u16> = written.chain(copies.volumes()).collect();
+    // One that was behind has caught up where it is named.
+    let named: BTreeSet<u16> = publication.volumes.iter().map(|volume| volume.number).collect();
     let volumes = shared.volumes();
-    let writable = volumes.members().iter().filter(|member| member.is_writable());
-    let writable = writable.map(|member| member.record.number);
-    writable.filter(|number| numbers.contains(number)).collect()
+    let is_told = |member: &&Member| {
+        let number = member.record.number;
+        let has_caught_up = member.is_stale() && named.contains(&number);
+        has_caught_up || (member.is_writable() && numbers.contains(&number))
+    };
+    let told = volumes.members().iter().filter(is_told);
+    told.map(|member| member.record.number).collect()
 }
 
 /// Announces a publication to volumes, durably on return.
@@ -405,7 +427,9 @@ fn announce(shared: &Shared, numbers: &[u16], head: (Epoch, ChainHash)) -> Resul
         return Ok(());
     }
     let volumes = shared.volumes();
-    let is_told = |member: &&Member| numbers.contains(&member.record.number) && member.is_writable();
+    let is_told = |member: &&Member| {
+        numbers.contains(&member.record.number) && (member.is_writable() || member.is_stale())
+    };
     let told: Vec<&Member> = volumes.members().iter().filter(is_told).collect();
     let announce = |member: &&Member| announce_epoch(member.volume.as_ref(), shared.archive_id(), head);
     match told.as_slice() {

@@ -57,7 +57,12 @@ pub(super) fn remove_many(shared: &Shared, names: &[FileName]) -> Result<Vec<Opt
                 free_bytes,
             });
         }
-        remove_now(shared, names)
+        match remove_now(shared, names) {
+            Err(CommitError::Volume { source }) if shared.has_lost_volume(&source) => {
+                remove_now(shared, names)
+            }
+            removed => removed,
+        }
     })
 }
 

@@ -8,7 +8,7 @@ use std::sync::{
 use crate::{
     buffer::{AlignedBuffer, BUFFER_ALIGN_BYTES, BufferPool},
     catalog::{Access, Catalog, CatalogReader, TransactionSize},
-    error::{BufferError, CommitError, HostError, OpenError},
+    error::{BufferError, CommitError, HostError, OpenError, VolumeError},
     geometry::{FileGeometry, Policy},
     host::{ArchiveLayout, ExcludedDirectories, Machine, Session, SessionInfo},
     journal::Journal,
@@ -134,6 +134,19 @@ impl Shared {
     /// Looks at the volumes again: something has failed that may have to do with one that is not there any more.
     pub(super) fn look_at_volumes(&self) -> Result<(), OpenError> {
         self.media.look_again(&self.layout, &self.catalog)
+    }
+
+    /// Says whether something has failed because a volume went away, and others can do without it. The volumes are looked at
+    /// again for that, so that the next attempt goes elsewhere.
+    pub(super) fn has_lost_volume(&self, error: &VolumeError) -> bool {
+        let Some(volume) = error.volume() else {
+            return false;
+        };
+        if self.volumes().members().len() == 1 || self.look_at_volumes().is_err() {
+            return false;
+        }
+        let volumes = self.volumes();
+        volumes.writable(volume).is_none() && volumes.for_files().next().is_some()
     }
 
     /// Returns the directories of the archive and its volumes: they are never a source.

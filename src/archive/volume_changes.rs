@@ -2,7 +2,7 @@
 //!
 //! Each step is a publication, and each can be done again: what has come half of the way goes on where it was.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
+use std::{collections::BTreeSet, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path, sync::Arc};
 
 use super::{
     MoveOptions, MoveReport,
@@ -12,6 +12,7 @@ use super::{
     recovery::mend_journal,
     repair::{move_off, shards_on},
     shared::Shared,
+    volumes::Member,
 };
 use crate::{
     catalog::{Access, VolumeChange, VolumeRecord, VolumeState},
@@ -143,6 +144,67 @@ pub(super) fn remove_volume(shared: &Shared, volume: VolumeId) -> Result<(), Rep
     Ok(())
 }
 
+/// Remembers where volumes were found that are elsewhere than they were. That this cannot be published is no failure of
+/// whoever opens the archive.
+pub(super) fn note_moves(shared: &Shared) {
+    let root = shared.layout.root();
+    let volumes = shared.volumes();
+    let has_moved = |member: &&Member| {
+        let recorded = root.join(OsStr::from_bytes(&member.record.path));
+        member.is_writable() && member.path != recorded
+    };
+    let moved: Vec<VolumeChange> = (volumes.members().iter().filter(has_moved))
+        .map(|member| VolumeChange {
+            path: path_from(root, &member.path),
+            ..change_of(&member.record)
+        })
+        .collect();
+    if !moved.is_empty() {
+        match publish_changes(shared, moved) {
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+/// Lets old copies of volumes take part again, of which everything was looked at: what they lack is known now, and what ends
+/// elsewhere than the catalog says takes nothing more.
+pub(super) fn reconcile(shared: &Shared, read: &BTreeSet<VolumeId>) -> Result<Vec<VolumeId>, CommitError> {
+    let volumes = shared.volumes();
+    let stale = |member: &&Member| member.is_stale() && read.contains(&member.record.id);
+    let changes: Vec<VolumeChange> = (volumes.members().iter().filter(stale))
+        .map(|member| change_of(&member.record))
+        .collect();
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids = changes.iter().map(|change| change.id).collect();
+    publish_changes(shared, changes)?;
+    Ok(ids)
+}
+
+fn publish_changes(shared: &Shared, changes: Vec<VolumeChange>) -> Result<(), CommitError> {
+    let publishing = publication::begin(shared)?;
+    let mut publication = publication::empty(&publishing.writer)?;
+    publication.volumes = changes;
+    publication::publish(shared, publishing, publication, Vec::new())?;
+    settle(shared)
+}
+
+fn change_of(record: &VolumeRecord) -> VolumeChange {
+    VolumeChange {
+        number: record.number,
+        id: record.id,
+        state: record.state,
+        path: record.path.clone(),
+    }
+}
+
+/// Returns how a path is recorded: below the archive without that, so that it may move with it.
+fn path_from(root: &Path, path: &Path) -> Vec<u8> {
+    let recorded = path.strip_prefix(root).unwrap_or(path);
+    recorded.as_os_str().as_bytes().to_vec()
+}
+
 /// Publishes what a volume is used for from now on, unless that is so already.
 fn set_state(shared: &Shared, volume: VolumeId, state: VolumeState) -> Result<(), CommitError> {
     let publishing = publication::begin(shared)?;
@@ -153,10 +215,8 @@ fn set_state(shared: &Shared, volume: VolumeId, state: VolumeState) -> Result<()
     }
     let mut publication = publication::empty(&publishing.writer)?;
     publication.volumes.push(VolumeChange {
-        number: record.number,
-        id: record.id,
         state,
-        path: record.path.clone(),
+        ..change_of(record)
     });
     publication::publish(shared, publishing, publication, Vec::new())?;
     settle(shared)

@@ -240,6 +240,32 @@ impl VolumeError {
         matches!(self, Self::Full { .. })
     }
 
+    /// Returns the volume that it is about; `None` before its id is known.
+    pub const fn volume(&self) -> Option<VolumeId> {
+        match self {
+            Self::Absent { volume }
+            | Self::Missing { volume, .. }
+            | Self::Truncated { volume, .. }
+            | Self::Exists { volume, .. }
+            | Self::Full { volume, .. }
+            | Self::Poisoned { volume, .. }
+            | Self::Sealed { volume, .. }
+            | Self::Create { volume, .. }
+            | Self::Open { volume, .. }
+            | Self::Read { volume, .. }
+            | Self::Write { volume, .. }
+            | Self::Preallocate { volume, .. }
+            | Self::Truncate { volume, .. }
+            | Self::Sync { volume, .. }
+            | Self::Remove { volume, .. }
+            | Self::List { volume, .. }
+            | Self::FreeSpace { volume, .. }
+            | Self::ReadSlot { volume, .. }
+            | Self::WriteSlot { volume, .. } => Some(*volume),
+            Self::Directory { .. } | Self::InUse { .. } => None,
+        }
+    }
+
     /// Returns the extent that it is about, if it is about one.
     pub const fn extent(&self) -> Option<ExtentId> {
         match self {

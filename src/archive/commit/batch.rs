@@ -160,7 +160,7 @@ impl Batch {
         }
         let drafts: Vec<Draft> = news.iter().map(|new| new.draft(shared)).collect();
         // What is in memory can be written again, elsewhere, when an extent fails.
-        let published = store_again(|| {
+        let published = store_again(shared, || {
             let reservation = Reservation::take(shared, &drafts, None)?;
             store(shared, reservation, conflict, |reservation| {
                 let mut changes = touches.clone();

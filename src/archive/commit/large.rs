@@ -74,7 +74,7 @@ pub(super) fn commit_opened(
     match resumable_source(shared, file) {
         Some(source) => store_resumably(shared, &subject, (file, source), observer),
         // What can be read again is written again when an extent fails.
-        None => only(store_again(|| {
+        None => only(store_again(shared, || {
             let reservation = reserve(shared, &subject, None)?;
             store(shared, reservation, conflict, |reservation| {
                 let done = Done::nothing(&reservation.files()[0].record.geometry);

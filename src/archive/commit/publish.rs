@@ -46,17 +46,27 @@ pub(super) enum Action {
 /// What became of one name of a publication.
 pub(super) type Published = Result<CommitOutcome, CommitError>;
 
-/// Does `attempt` again while extents fail under it: each time it takes other ones.
+/// Does `attempt` again while extents fail under it, or whole volumes: each time it takes other ones.
 pub(super) fn store_again(
+    shared: &Shared,
     mut attempt: impl FnMut() -> Result<Vec<Published>, CommitError>,
 ) -> Result<Vec<Published>, CommitError> {
     for _ in 1..ATTEMPTS {
         match attempt() {
-            Err(error) if is_lost_extent(&error) => {}
+            Err(error) if has_lost_volume(shared, &error) || is_lost_extent(&error) => {}
             result => return result,
         }
     }
     attempt()
+}
+
+/// Says whether a volume went away, and others can do without it.
+pub(super) fn has_lost_volume(shared: &Shared, error: &CommitError) -> bool {
+    if let CommitError::Volume { source } = error {
+        shared.has_lost_volume(source)
+    } else {
+        false
+    }
 }
 
 /// Says whether an extent has failed, so that the same bytes may fare better in another. What a failed sync has left is

@@ -82,13 +82,27 @@ impl Reservation {
     ) -> Result<Self, CommitError> {
         let mut attempt = 1;
         loop {
-            let mut reservation = Self::reserve(shared, drafts, resumable)?;
+            let mut reservation = match Self::reserve(shared, drafts, resumable) {
+                Err(CommitError::Volume { source })
+                    if attempt < ATTEMPTS_AFTER_FAILURE && shared.has_lost_volume(&source) =>
+                {
+                    attempt += 1;
+                    continue;
+                }
+                reserved => reserved?,
+            };
             match reservation.owned.open(shared) {
                 Ok(()) => return Ok(reservation),
                 Err(error) => {
+                    let has_lost_volume = shared.has_lost_volume(&error);
                     // Giving back seals what is damaged, so that the next attempt goes elsewhere.
                     let given_back = reservation.give_back(shared);
-                    if attempt >= attempts_after(&error) || given_back.is_err() {
+                    let attempts = if has_lost_volume {
+                        ATTEMPTS_AFTER_FAILURE
+                    } else {
+                        attempts_after(&error)
+                    };
+                    if attempt >= attempts || given_back.is_err() {
                         return Err(not_opened(error, &RoomNeed::of_drafts(drafts)));
                     }
                     attempt += 1;

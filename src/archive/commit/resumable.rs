@@ -9,7 +9,7 @@ use super::{
     large::{Subject, changes, only, reserve},
     prepare::of_source,
     progress::ProgressLog,
-    publish::{Outcome, finish, is_lost_extent, settle},
+    publish::{Outcome, finish, has_lost_volume, is_lost_extent, settle},
     reservation::{Reservation, Resumable},
     resume::go_on,
 };
@@ -188,7 +188,9 @@ fn run(
             Err(error) => (Err(error), None),
         };
         match outcome {
-            Err(error) if is_lost_extent(&error) && failures < MAX_FAILURES => {
+            Err(error)
+                if failures < MAX_FAILURES && (has_lost_volume(shared, &error) || is_lost_extent(&error)) =>
+            {
                 failures += 1;
                 drop(reservation);
                 begun = abandon(shared, commit, &error).and_then(|()| go_on(shared, commit));

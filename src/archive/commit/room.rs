@@ -37,25 +37,34 @@ pub(in crate::archive) fn rooms_of(
     extents: &[ExtentRecord],
 ) -> Result<Vec<VolumeRoom>, CommitError> {
     let lanes = volumes.lanes();
-    let mut rooms = Vec::new();
+    let (mut rooms, mut failed) = (Vec::new(), None);
     for member in volumes
         .for_files()
         .filter(|member| !avoided.contains(&member.record.id))
     {
+        let free_bytes = match member.volume.free_bytes() {
+            Ok(free_bytes) => free_bytes,
+            // The others may do without it.
+            Err(error) => {
+                failed.get_or_insert(error);
+                continue;
+            }
+        };
         let mut written_bytes = vec![0; usize::from(lanes.per_volume())];
         for extent in extents.iter().filter(|extent| extent.volume == member.record.id) {
             written_bytes[usize::from(lanes.lane_of_volume(extent.lane))] += extent.end_bytes;
         }
         rooms.push(VolumeRoom {
             number: member.record.number,
-            free_bytes: member.volume.free_bytes()?,
+            free_bytes,
             written_bytes,
         });
     }
-    if rooms.is_empty() {
-        return Err(CommitError::NoVolume);
+    match (rooms.is_empty(), failed) {
+        (false, _) => Ok(rooms),
+        (true, Some(source)) => Err(source.into()),
+        (true, None) => Err(CommitError::NoVolume),
     }
-    Ok(rooms)
 }
 
 /// Returns where each of `lanes` goes on.
@@ -200,14 +209,17 @@ pub(in crate::archive) fn check_room(
         let (id, number) = (member.record.id, member.record.number);
         let extent_bytes = wanted.0.get(&number).copied();
         // The catalog may be on the disk of any of them, and where nothing is wanted its room alone counts.
-        let is_asked = extent_bytes.is_some() || wanted.0.is_empty();
+        let is_only = volumes.members().len() == 1;
+        if extent_bytes.is_none() && !(wanted.0.is_empty() && is_only) {
+            continue;
+        }
         let needed_bytes = extent_bytes.unwrap_or(0).saturating_add(spare_bytes);
         let free_bytes = if spare_bytes > in_archive {
             in_archive
         } else {
             member.volume.free_bytes()?
         };
-        if is_asked && needed_bytes > free_bytes {
+        if needed_bytes > free_bytes {
             return Err(CommitError::Full {
                 name: need.name.clone(),
                 others: need.others,
@@ -253,8 +265,13 @@ pub(super) fn check_len(shared: &Shared, name: &FileName, len_bytes: u64) -> Res
     let needed_bytes = u64::try_from(coded).unwrap_or(u64::MAX);
     // Whatever is spread over them: more than all of them have fits in no way.
     let (mut free_bytes, mut largest) = (0_u64, None);
+    let is_only = volumes.members().len() == 1;
     for member in volumes.for_files() {
-        let here = member.volume.free_bytes()?;
+        let here = match member.volume.free_bytes() {
+            Ok(here) => here,
+            Err(error) if is_only => return Err(error.into()),
+            Err(_) => continue,
+        };
         free_bytes = free_bytes.saturating_add(here);
         largest = largest.max(Some((here, member.record.id)));
     }

@@ -25,9 +25,10 @@ use super::{
     observer::Observer,
     pace::{End, Pace},
     shared::Shared,
+    volume_changes::reconcile,
 };
 use crate::{
-    catalog::{Catalog, CatalogOptions},
+    catalog::{Access, Catalog, CatalogOptions},
     error::{ScrubError, VolumeError},
     journal::{JournalFault, JournalFinding},
     units::{ExtentId, Timestamp, VolumeId},
@@ -65,6 +66,8 @@ pub struct ScrubReport {
     pub refused: Vec<RefusedExtent>,
     /// Volumes that are not there: what is on them was not read, and counts neither as damaged nor as whole.
     pub offline: BTreeSet<VolumeId>,
+    /// Old copies of volumes that were put back: all of them was looked at, what they lack is known, and they are written to again.
+    pub reconciled: BTreeSet<VolumeId>,
     /// The budget was used up before everything was read that was asked for.
     pub is_cut_short: bool,
 }
@@ -104,6 +107,7 @@ impl ScrubReport {
             news: 0,
             unnoted: 0,
             is_forgetful: false,
+            reconciled: BTreeSet::new(),
             is_cut_short: false,
         }
     }
@@ -126,6 +130,7 @@ impl ScrubReport {
             }
         }
         self.offline.extend(other.offline);
+        self.reconciled.extend(other.reconciled);
         self.is_cut_short |= other.is_cut_short;
     }
 
@@ -172,6 +177,10 @@ pub(super) fn scrub(
     if observer.is_cancelled() {
         return Err(ScrubError::Cancelled);
     }
+    // Volumes come and go while an archive is open; where they cannot be looked at they are taken as they were.
+    match shared.look_at_volumes() {
+        Ok(()) | Err(_) => {}
+    }
     let files = shared.catalog.read()?.totals()?.files;
     let clock = Arc::clone(&shared.machine().clock);
     let mut scrub = Scrub {
@@ -207,6 +216,14 @@ pub(super) fn scrub(
     };
     report.offline.extend(offline);
     result?;
+    if is_all && shared.access == Access::Write && report.refused.is_empty() && unnoted == 0 {
+        let volumes = shared.volumes();
+        let read: BTreeSet<VolumeId> = volumes.readable().map(|member| member.record.id).collect();
+        // Where that does not work it is tried again by the next.
+        report
+            .reconciled
+            .extend(reconcile(shared, &read).unwrap_or_default());
+    }
     if end == Some(End::Cancelled) {
         return Err(ScrubError::Cancelled);
     }

@@ -147,6 +147,8 @@ impl Search<'_> {
                 }
                 Ok(Found::Nameless(error))
             }
+            // A disk that does not even list what it has is not there.
+            Err(source) if local.extents().is_err() => Ok(Found::Nothing(source.into())),
             Err(source) => Ok(Found::Nameless(source.into())),
         }
     }

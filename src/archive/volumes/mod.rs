@@ -43,6 +43,11 @@ impl Member {
         matches!(self.condition, VolumeCondition::Present)
     }
 
+    /// Says whether it is an old copy.
+    pub(super) const fn is_stale(&self) -> bool {
+        matches!(self.condition, VolumeCondition::Stale { .. })
+    }
+
     /// Says whether it can be read.
     pub(super) const fn is_readable(&self) -> bool {
         match self.condition {

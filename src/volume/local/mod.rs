@@ -249,11 +249,20 @@ impl LocalVolume {
         Ok((file, len_bytes))
     }
 
+    /// Says of an extent that is not there whether that is damage: where the volume is not there either, it is none.
+    fn missing(&self, extent: ExtentId) -> VolumeError {
+        let volume = self.shared.id;
+        match layout::check_extents(self.shared.storage.as_ref(), &self.shared.dir) {
+            Ok(()) => VolumeError::Missing { volume, extent },
+            Err(_) => VolumeError::Absent { volume },
+        }
+    }
+
     fn read(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
         let volume = self.shared.id;
         let (file, len_bytes) = self.handle(extent).map_err(|source| {
             if source.kind() == io::ErrorKind::NotFound {
-                VolumeError::Missing { volume, extent }
+                self.missing(extent)
             } else {
                 VolumeError::Open {
                     volume,

@@ -1,6 +1,7 @@
 //! Archives on several volumes: where shards go, and what is there when volumes are not.
 
 mod changing;
+mod conditions;
 mod losing;
 
 use std::{
@@ -56,10 +57,16 @@ impl OnVolumes {
 
     /// Closes the archive, does something to its volumes, and opens it again.
     pub fn after(self, what: impl FnOnce(&Path)) -> Self {
+        self.after_with(Vec::new(), what)
+    }
+
+    /// Does the same, and says where volumes may be then.
+    pub fn after_with(self, volumes: Vec<PathBuf>, what: impl FnOnce(&Path)) -> Self {
         self.archive.close().unwrap();
         what(self.dir.path());
         let options = OpenOptions {
             access: Access::Write,
+            volumes,
             ..OpenOptions::default()
         };
         let (archive, _report) = Archive::open(&self.dir.path().join("a.bfdb"), &options).unwrap();
