@@ -35,6 +35,10 @@ const TREES: Floor = Floor {
     images: 6000,
     errors: 480,
 };
+const VOLUMES: Floor = Floor {
+    images: 5000,
+    errors: 450,
+};
 const LIVES: Floor = Floor {
     images: 12_000,
     errors: 1950,
@@ -86,7 +90,10 @@ fn of_group(group: Group) -> Vec<Job> {
     .into_iter()
     .fold(Limits::new(1), Limits::without);
     let job = |workload: workloads::Workload| Job {
-        limits: if workload.name.starts_with("killed") || workload.name == "repaired" {
+        limits: if workload.name.starts_with("killed")
+            || workload.name == "repaired"
+            || workload.group == Group::Volumes
+        {
             few.clone()
         } else {
             Limits::new(1)
@@ -166,6 +173,16 @@ fn processes_that_come_and_go_survive_every_crash() {
 }
 
 #[test]
+fn volumes_that_come_and_go_survive_every_crash() {
+    crash(&of_group(Group::Volumes), &VOLUMES);
+}
+
+#[test]
+fn volumes_that_come_and_go_survive_every_error() {
+    fail(&of_group(Group::Volumes), &VOLUMES);
+}
+
+#[test]
 fn streams_survive_every_error() {
     fail(&of_group(Group::Streams), &STREAMS);
 }
@@ -204,7 +221,7 @@ fn copies_that_lost_all_their_segments_are_healed_through_any_crash() {
 
 #[test]
 fn there_are_as_many_images_errors_and_workloads_as_the_documentation_says() {
-    let floors = [STREAMS, TREES, LIVES, BELOW];
+    let floors = [STREAMS, TREES, LIVES, VOLUMES, BELOW];
     assert!(floors.iter().map(|floor| floor.images).sum::<u64>() >= 20_000);
     assert!(floors.iter().map(|floor| floor.errors).sum::<u64>() >= 5_000);
     let mut names: Vec<&str> = scenario::all().iter().map(|scenario| scenario.name()).collect();

@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -63,6 +65,11 @@ pub struct Frame {
 }
 
 impl Books {
+    /// Returns where a volume lies.
+    pub fn directory_of(&self, volume: &VolumeRecord) -> PathBuf {
+        self.root.join(OsStr::from_bytes(&volume.path))
+    }
+
     /// Reads the catalog of the archive at `root`; another handle may have it open.
     ///
     /// # Errors

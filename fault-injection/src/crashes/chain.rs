@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bfdb::{
+    catalog::{VolumeRecord, VolumeState},
     journal::{CopyPlace, Journal, JournalFault},
     units::Epoch,
 };
@@ -14,8 +15,8 @@ use super::{
 };
 use crate::SimulatedStorage;
 
-/// Copies on the volume of an archive that has one.
-const COPIES: u8 = 4;
+/// Volumes that have copies.
+const VOLUMES: usize = 4;
 
 /// Reads all of the journal.
 ///
@@ -23,16 +24,25 @@ const COPIES: u8 = 4;
 /// A fork, a copy that lacks a record, a record that all of them lack, an end that is not the catalog's.
 pub fn check_chain(disk: &SimulatedStorage, books: &Books) -> Result<(), Violation> {
     let wrong = |detail: String| Err(Promise::Journal.broken(detail));
-    let Some(volume) = books.volumes.first() else {
-        return wrong("there is no volume".to_owned());
+    let active: Vec<&VolumeRecord> = (books.volumes.iter())
+        .filter(|volume| volume.state == VolumeState::Active)
+        .take(VOLUMES)
+        .collect();
+    let copies = match active.len() {
+        0 => return wrong("there is no volume".to_owned()),
+        1 => 4,
+        2 => 2,
+        _ => 1,
     };
-    let place = |copy| CopyPlace {
-        volume: volume.number,
-        volume_id: volume.id,
-        copy,
-        directory: books.root.join(format!("volumes/v0/journal/c{copy}")),
-    };
-    let places = (0..COPIES).map(place).collect();
+    let places = active.iter().flat_map(|volume| {
+        (0..copies).map(|copy| CopyPlace {
+            volume: volume.number,
+            volume_id: volume.id,
+            copy,
+            directory: books.directory_of(volume).join(format!("journal/c{copy}")),
+        })
+    });
+    let places = places.collect();
     let journal = Journal::new(Arc::new(disk.clone()), books.archive, places);
     let scan = match journal.scan() {
         Ok(scan) => scan,

@@ -8,10 +8,10 @@ use std::{
 };
 
 use bfdb::{
-    catalog::{ExtentRecord, ExtentState},
+    catalog::{ExtentRecord, ExtentState, VolumeState},
     error::FileKind,
     storage::Storage as _,
-    units::ExtentId,
+    units::{ExtentId, VolumeId},
 };
 
 use super::{
@@ -21,16 +21,17 @@ use super::{
 use crate::SimulatedStorage;
 
 /// Names of an archive at rest, below its directory, that are always there or may be.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 6] = [
     "ballast",
     "catalog.redb",
     "sessions",
     "volumes",
     "volumes/v0",
-    "volumes/v0/extents",
-    "volumes/v0/volume.bfv",
     "lost+found",
 ];
+
+/// Names of a volume, below its directory.
+const NAMES_OF_VOLUME: [&str; 2] = ["extents", "volume.bfv"];
 
 /// What has become of a catalog before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,20 +53,45 @@ pub fn find_leaks(
     books: &Books,
     catalog: CatalogPast,
 ) -> Result<Vec<String>, String> {
-    let mut found = Vec::new();
-    walk(disk, &books.root, &mut found)?;
-    let mut rows: BTreeMap<PathBuf, &ExtentRecord> = books
-        .extents
-        .iter()
-        .map(|extent| (books.root.join(path_of(extent.id)), extent))
-        .collect();
     let mut leaks = Vec::new();
-    for (path, len_bytes) in &found {
-        let below = path.strip_prefix(&books.root).unwrap_or(path);
-        match rows.remove(path) {
-            Some(extent) => leaks.extend(has_its_length(extent, *len_bytes, catalog).err()),
-            None if NAMES.iter().any(|known| Path::new(known) == below) || is_of_journal(below) => {}
-            None => leaks.push(format!("{} belongs to nobody", below.display())),
+    let mut found = Vec::new();
+    let volumes: BTreeMap<VolumeId, PathBuf> = (books.volumes.iter())
+        .map(|volume| (volume.id, books.directory_of(volume)))
+        .collect();
+    walk(disk, &books.root, &mut found)?;
+    let is_of_volume = |path: &Path| {
+        volumes
+            .values()
+            .any(|volume| path.starts_with(volume) && path != volume)
+    };
+    found.retain(|(path, _)| !is_of_volume(path));
+    for (path, _) in found.drain(..) {
+        let below = path.strip_prefix(&books.root).unwrap_or(&path);
+        if !NAMES.iter().any(|known| Path::new(known) == below) {
+            leaks.push(format!("{} belongs to nobody", below.display()));
+        }
+    }
+    let mut rows: BTreeMap<PathBuf, &ExtentRecord> = BTreeMap::new();
+    for extent in &books.extents {
+        let volume = volumes.get(&extent.volume).cloned().unwrap_or_default();
+        rows.insert(volume.join(path_of(extent.id)), extent);
+    }
+    // What is on a volume that was removed is nobody's business.
+    for volume in books
+        .volumes
+        .iter()
+        .filter(|volume| volume.state != VolumeState::Removed)
+    {
+        let directory = books.directory_of(volume);
+        walk(disk, &directory, &mut found)?;
+        for (path, len_bytes) in found.drain(..) {
+            let below = path.strip_prefix(&directory).unwrap_or(&path);
+            match rows.remove(&path) {
+                Some(extent) => leaks.extend(has_its_length(extent, len_bytes, catalog).err()),
+                None if NAMES_OF_VOLUME.iter().any(|known| Path::new(known) == below)
+                    || is_of_journal(below) => {}
+                None => leaks.push(format!("{} belongs to nobody", path.display())),
+            }
         }
     }
     let missing = rows.iter();
@@ -82,7 +108,7 @@ pub fn find_leaks(
 
 /// Says whether a name is that of the journal, one of its copies, or a segment; old segments stay.
 fn is_of_journal(below: &Path) -> bool {
-    let Ok(name) = below.strip_prefix("volumes/v0/journal") else {
+    let Ok(name) = below.strip_prefix("journal") else {
         return false;
     };
     let parts: Vec<&str> = name.iter().filter_map(|part| part.to_str()).collect();
@@ -99,9 +125,9 @@ fn is_of_journal(below: &Path) -> bool {
     }
 }
 
-/// Returns where an extent lies below the directory of the archive.
+/// Returns where an extent lies below the directory of its volume.
 fn path_of(extent: ExtentId) -> PathBuf {
-    PathBuf::from(format!("volumes/v0/extents/{:08}.bfx", extent.get()))
+    PathBuf::from(format!("extents/{:08}.bfx", extent.get()))
 }
 
 fn has_its_length(extent: &ExtentRecord, len_bytes: u64, catalog: CatalogPast) -> Result<(), String> {

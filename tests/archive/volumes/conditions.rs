@@ -121,7 +121,7 @@ fn of_two_copies_the_newer_is_used_and_the_other_is_named() {
     let store =
         store_of_each_tier(3).after(|dir| copy_dir(&dir.join("v1"), &dir.join("a.bfdb/volumes/copy")));
     let copy = store.dir.path().join("a.bfdb/volumes/copy");
-    assert_eq!(volumes(&store.archive)[1].doubles, [copy.clone()]);
+    assert_eq!(volumes(&store.archive)[1].doubles, std::slice::from_ref(&copy));
     let before = fs::read(copy.join("volume.bfv")).unwrap();
     store.put("more", TINY_BELOW - 9, 4);
     assert_eq!(fs::read(copy.join("volume.bfv")).unwrap(), before);

@@ -8,6 +8,7 @@ mod commits;
 mod lives;
 mod observers;
 mod repairs;
+mod volumes;
 
 use std::{
     path::Path,

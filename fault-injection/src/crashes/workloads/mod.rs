@@ -5,6 +5,7 @@ mod mishaps;
 mod repairs;
 mod streams;
 mod trees;
+mod volumes;
 
 use super::stage::Stage;
 
@@ -17,6 +18,8 @@ pub enum Group {
     Trees,
     /// Processes that come, go, die and work side by side.
     Lives,
+    /// Volumes that come and go.
+    Volumes,
 }
 
 /// Something that is done to an archive.
@@ -42,6 +45,7 @@ pub fn all() -> Vec<Workload> {
         lives::LIST,
         mishaps::LIST,
         repairs::LIST,
+        volumes::LIST,
     ]
     .concat()
 }
