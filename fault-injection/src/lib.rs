@@ -86,6 +86,7 @@ pub mod killing;
 pub mod resting;
 mod seeded;
 pub mod simulation;
+pub mod volumes;
 
 pub use faulty::FaultyVolume;
 pub use seeded::Seeded;

@@ -29,6 +29,7 @@ use bfdb_fault_injection::{
     decay,
     killing::{self, Chain},
     resting::{self, EveryBit, Tally},
+    volumes,
 };
 
 const USAGE: &str = "\
@@ -46,6 +47,7 @@ usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--le
                    concurrent    real processes that work at once
                    damage        catalogs, journals and slots damaged at rest
                    decay         extents damaged at rest
+                   volumes       lives of archives whose volumes are lost, old, doubled, swapped, read-only or gone
                    catalog-bits  every bit of a small catalog, and that is the end
   --from BIT     with catalog-bits: the first of them (0)
   --replay CASE  check one image again, as a violation names it
@@ -87,6 +89,9 @@ fn main() -> ExitCode {
             .and_then(|program| concurrency::run(&Together::small(program, case.seed), &findings)),
         Some(case) if resting::is_case(case) => resting::replay(case, &findings),
         Some(case) if decay::is_case(case) => decay::replay(case, &findings),
+        Some(case) if volumes::is_case(case) => {
+            volumes::explore(case.seed, &findings, &volumes::Tally::default())
+        }
         Some(case) => replay(case, &findings),
         None => explore(&wanted, &findings),
     };
@@ -201,6 +206,7 @@ fn part_of(name: &str) -> Option<Part> {
         "kill" => Part::Kill,
         "damage" => Part::Damage,
         "decay" => Part::Decay,
+        "volumes" => Part::Volumes,
         "concurrent" => Part::Concurrency,
         _ => return None,
     })

@@ -313,6 +313,15 @@ impl Archive {
         volume_changes::drain_volume(&self.shared, volume, options, observer)
     }
 
+    /// Moves shards of files that lie on fewer volumes than they could, and survive the loss of fewer for it: they were stored
+    /// when there were fewer volumes, or while some were away. Looks at every block; ended early, it goes on with the same call.
+    ///
+    /// # Errors
+    /// [`RepairError`]; what was moved stays moved.
+    pub fn spread(&self, options: MoveOptions, observer: &dyn Observer) -> Result<MoveReport, RepairError> {
+        volume_changes::spread_all(&self.shared, options, observer)
+    }
+
     /// Lets a volume that holds nothing any more be a part of the archive no longer; its directory stays as it is.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::{
     observer::Observer,
     publication,
     recovery::mend_journal,
-    repair::{move_off, shards_on},
+    repair::{move_off, shards_on, spread},
     shared::Shared,
     volumes::Member,
 };
@@ -85,11 +85,25 @@ pub(super) fn replace_volume(
     set_state(shared, old, VolumeState::Draining)?;
     let number = shared.volumes().member(new).map(|member| member.record.number);
     let number = number.ok_or(CommitError::NoVolume)?;
-    let report = move_off(shared, (old, Some(number)), options, observer)?;
+    let mut report = move_off(shared, (old, Some(number)), options, observer)?;
     if report.shards_left == 0 {
         set_state(shared, old, VolumeState::Removed)?;
     }
+    // What was stored while the old one was away lies on fewer volumes than it could.
+    let spread = spread(shared, options, observer)?;
+    report.shards_moved += spread.shards_moved;
+    report.bytes_written += spread.bytes_written;
     Ok((new, report))
+}
+
+/// Spreads what lies on fewer volumes than it could.
+pub(super) fn spread_all(
+    shared: &Arc<Shared>,
+    options: MoveOptions,
+    observer: &dyn Observer,
+) -> Result<MoveReport, RepairError> {
+    refuse_reading(shared)?;
+    spread(shared, options, observer)
 }
 
 /// Moves everything that is on a volume to the others; nothing new goes there from now on. It need not be there.

@@ -24,6 +24,7 @@ use crate::{
     killing::{self, Chain},
     resting::{self, Tally},
     simulation::Limits,
+    volumes,
 };
 
 /// What a campaign is about.
@@ -41,6 +42,8 @@ pub enum Part {
     Damage,
     /// Archives whose extents are.
     Decay,
+    /// Archives whose volumes meet with mishaps.
+    Volumes,
     /// Real processes that work at once.
     Concurrency,
 }
@@ -79,6 +82,9 @@ const RESTING: u64 = 80;
 /// Seeds of a round whose archives have damaged extents.
 const DECAYING: u64 = 104;
 
+/// Lives of a round of archives whose volumes meet with mishaps.
+const LIVES: u64 = 100;
+
 /// One thing to do.
 struct Job<'a> {
     part: Part,
@@ -93,6 +99,7 @@ enum Work<'a> {
     Program(&'a Path),
     Resting,
     Decaying,
+    Volumes,
 }
 
 /// Goes on until `is_enough` says so; it is asked before each job.
@@ -161,6 +168,8 @@ fn round<'a>(plan: &'a Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<J
     let (mut below, mut kills, mut companies) = (below.into_iter(), kills.into_iter(), companies.into_iter());
     let (resting_count, mut resting) = (resting.len(), resting.into_iter());
     let (decaying_count, mut decaying) = (decaying.len(), decaying.into_iter());
+    let lives = of_archives(plan, (Part::Volumes, Work::Volumes, LIVES), number);
+    let (lives_count, mut lives) = (lives.len(), lives.into_iter());
     let mut jobs = Vec::new();
     for (index, scenario) in engine.into_iter().enumerate() {
         for part in [Part::Crash, Part::Error] {
@@ -174,6 +183,7 @@ fn round<'a>(plan: &'a Plan, all: &'a [Box<dyn Scenario>], number: u64) -> Vec<J
         jobs.extend(kills.by_ref().take(due(kill_count, index)));
         jobs.extend(resting.by_ref().take(due(resting_count, index)));
         jobs.extend(decaying.by_ref().take(due(decaying_count, index)));
+        jobs.extend(lives.by_ref().take(due(lives_count, index)));
         jobs.extend(companies.by_ref().take(due(company_count, index)));
     }
     jobs.retain(|job| is_wanted(job.part));
@@ -216,6 +226,7 @@ impl Job<'_> {
                 (Work::Decaying, _) => {
                     decay::explore(seed, decay::ARCHIVES, findings, &decay::Tally::default())?;
                 }
+                (Work::Volumes, _) => volumes::explore(seed, findings, &volumes::Tally::default())?,
                 (Work::Program(program), Part::Concurrency) => {
                     concurrency::run(&Together::small(program.to_path_buf(), seed), findings)?;
                 }

@@ -115,6 +115,7 @@ impl fmt::Display for FaultAt {
         match self.fault {
             Fault::Io => out.write_str(".io")?,
             Fault::Full => out.write_str(".full")?,
+            Fault::ReadOnly => out.write_str(".read-only")?,
             Fault::Interrupted => out.write_str(".interrupted")?,
             Fault::Short { len_bytes } => write!(out, ".short-{len_bytes}")?,
             Fault::Partial { len_bytes } => write!(out, ".partial-{len_bytes}")?,
@@ -256,6 +257,7 @@ fn fault_of(text: &str) -> Option<FaultAt> {
     let fault = match fault.split('-').next()? {
         "io" => Fault::Io,
         "full" => Fault::Full,
+        "read" => Fault::ReadOnly,
         "interrupted" => Fault::Interrupted,
         "short" => Fault::Short {
             len_bytes: numbers.next()?,

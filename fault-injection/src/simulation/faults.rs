@@ -10,6 +10,8 @@ use std::{
     },
 };
 
+use bfdb::storage::FileAccess;
+
 use crate::Seeded;
 
 /// What a storage or one of its files was asked to do.
@@ -101,6 +103,9 @@ pub enum Fault {
         /// How many bytes are written.
         len_bytes: u64,
     },
+    /// The file system takes no writes (EROFS), and nothing is done. Applies to everything that changes something, and to opening:
+    /// a rule looks at [`Asked::access`].
+    ReadOnly,
     /// It succeeds with one wrong bit, if the byte is in what was read. Applies to reading.
     FlipBit {
         /// Which byte of the file.
@@ -182,6 +187,8 @@ pub struct Asked<'a> {
     pub nth_of_kind: u64,
     /// Which path; for a handle the one that it was opened by, for a renaming the old one.
     pub path: &'a Path,
+    /// What a file is opened for; `None` for every other operation.
+    pub access: Option<FileAccess>,
     /// Which bytes; empty where it is about none. For a length or an allocation from 0 to the end asked for.
     pub range: Range<u64>,
 }
@@ -301,6 +308,7 @@ impl Fault {
         use OperationKind::{Allocate, CreateDirectory, CreateFile, Read, Rename, SetLen, SyncFile, Write};
         match self {
             Self::Io | Self::Vanish => true,
+            Self::ReadOnly => kind.is_mutating() || matches!(kind, OperationKind::Open),
             Self::Full => matches!(
                 kind,
                 CreateFile | CreateDirectory | Write | SetLen | Allocate | Rename
@@ -318,6 +326,7 @@ impl Fault {
     pub(super) fn error(self) -> io::Error {
         match self {
             Self::Full => io::Error::from_raw_os_error(ENOSPC),
+            Self::ReadOnly => io::ErrorKind::ReadOnlyFilesystem.into(),
             Self::Interrupted => io::Error::from_raw_os_error(EINTR),
             Self::Io
             | Self::Short { .. }

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use bfdb::storage::{LockHandle, LockTable};
+use bfdb::storage::{FileAccess, LockHandle, LockTable};
 
 use super::{
     action::{Action, Form, Inode, Operation, Outcome},
@@ -75,7 +75,7 @@ impl State {
 
     /// Does an action for the caller, or what a rule makes of it. The caller has checked that it can be done.
     pub(super) fn perform(&mut self, path: &Arc<Path>, action: Action) -> io::Result<()> {
-        let fault = self.fault_for(action.kind(), path, action.range());
+        let fault = self.fault_for((action.kind(), None), path, action.range());
         self.carry_out(path, action, fault)
     }
 
@@ -91,7 +91,7 @@ impl State {
         if room == 0 && !bytes.is_empty() {
             return Err(Fault::Full.error());
         }
-        let fault = self.fault_for(OperationKind::Write, path, wanted);
+        let fault = self.fault_for((OperationKind::Write, None), path, wanted);
         let len_bytes = match fault {
             Some(Fault::Short { len_bytes }) => room.min(len_bytes.max(1)),
             Some(Fault::Partial { len_bytes }) => room.min(len_bytes),
@@ -123,7 +123,22 @@ impl State {
         path: &Path,
         range: Range<u64>,
     ) -> io::Result<Option<Fault>> {
-        match self.fault_for(kind, path, range) {
+        self.ask_for((kind, None), path, range)
+    }
+
+    /// Asks the rules about opening a file.
+    pub(super) fn ask_to_open(&mut self, path: &Path, access: FileAccess) -> io::Result<()> {
+        self.ask_for((OperationKind::Open, Some(access)), path, 0..0)
+            .map(drop)
+    }
+
+    fn ask_for(
+        &mut self,
+        of: (OperationKind, Option<FileAccess>),
+        path: &Path,
+        range: Range<u64>,
+    ) -> io::Result<Option<Fault>> {
+        match self.fault_for(of, path, range) {
             fault @ (None | Some(Fault::Short { .. } | Fault::FlipBit { .. })) => Ok(fault),
             Some(fault) => {
                 self.vanish_by(fault);
@@ -176,13 +191,19 @@ impl State {
         content.map_or(range.end, |content| content.reach(range, free_bytes))
     }
 
-    fn fault_for(&mut self, kind: OperationKind, path: &Path, range: Range<u64>) -> Option<Fault> {
+    fn fault_for(
+        &mut self,
+        (kind, access): (OperationKind, Option<FileAccess>),
+        path: &Path,
+        range: Range<u64>,
+    ) -> Option<Fault> {
         let number = to_u64(self.log.len()) + u64::from(kind.is_mutating());
         let asked = Asked {
             kind,
             number,
             nth_of_kind: self.counts.of(kind),
             path,
+            access,
             range,
         };
         // Every rule is asked, so that each counts for itself; the first that fires wins.

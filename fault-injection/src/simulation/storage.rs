@@ -215,7 +215,7 @@ impl Storage for SimulatedStorage {
         if state.live.is_directory(inode) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        state.ask(OperationKind::Open, path, 0..0)?;
+        state.ask_to_open(path, access)?;
         Ok(SimulatedFile::open(
             &self.shared,
             &mut state,

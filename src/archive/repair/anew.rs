@@ -54,11 +54,15 @@ pub(super) fn store_anew(
 ) -> Result<Vec<BlockRebuild>, RepairError> {
     // Given back when all is done: the system would give the same blocks of the disk again.
     let mut spoilt = Vec::new();
+    let mut lost_volumes = 0;
     let stored = loop {
         let stored = store_in_new_room(shared, how, (tally, &mut spoilt), observer);
-        let is_spoilt = matches!(stored, Err(RepairError::ReadBack { .. }));
-        if !is_spoilt || spoilt.len() == PLACES {
-            break stored;
+        match &stored {
+            Err(RepairError::ReadBack { .. }) if spoilt.len() < PLACES => {}
+            Err(RepairError::Store {
+                source: CommitError::Volume { source },
+            }) if lost_volumes < PLACES && shared.has_lost_volume(source) => lost_volumes += 1,
+            Ok(_) | Err(_) => break stored,
         }
     };
     for owned in spoilt {

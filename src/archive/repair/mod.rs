@@ -23,7 +23,7 @@ use std::{
 };
 
 pub use self::moving::{MoveOptions, MoveReport};
-pub(super) use self::moving::{move_off, shards_on};
+pub(super) use self::moving::{move_off, shards_on, spread};
 use self::{
     anew::{Tally, store_anew},
     donor::Donor,
@@ -114,6 +114,10 @@ pub(super) fn repair(
 ) -> Result<RepairReport, RepairError> {
     if shared.access == Access::Read && options.mode == RepairMode::Repair {
         return Err(CommitError::ReadOnly.into());
+    }
+    // Volumes come and go while an archive is open; where they cannot be looked at they are taken as they were.
+    match shared.look_at_volumes() {
+        Ok(()) | Err(_) => {}
     }
     let mut pass = Pass {
         shared,

@@ -23,7 +23,7 @@ use crate::{
     },
     catalog::{ExtentRecord, ShardOwner, ShardPlace, ShardRecord},
     error::{CommitError, RepairError},
-    geometry::spread_counts,
+    geometry::{spread_counts, volumes_survived},
     plan::{Budget, RateLimit},
     units::{ExtentId, FileId, ShardIndex, VolumeId, to_u64},
 };
@@ -61,24 +61,11 @@ pub(in crate::archive) fn move_off(
     options: MoveOptions,
     observer: &dyn Observer,
 ) -> Result<MoveReport, RepairError> {
-    let mut mover = Mover {
-        shared,
-        from,
-        to,
-        pace: Pace::new(
-            (Budget::UNLIMITED, options.rate),
-            Arc::clone(&shared.machine().clock),
-            observer,
-        ),
-        observer,
-        tally: Tally::default(),
-        stuck: BTreeSet::new(),
-        of_file: BTreeMap::new(),
-    };
+    let mut mover = Mover::new(shared, Aim::Off { from, to }, options, observer);
     // What commits that were under way have put there meanwhile is moved by another pass.
     loop {
         let before = mover.tally.shards;
-        mover.pass()?;
+        mover.pass(from)?;
         let left = shards_on(shared, from)?;
         if left == 0 || mover.tally.shards == before {
             return Ok(MoveReport {
@@ -88,6 +75,22 @@ pub(in crate::archive) fn move_off(
             });
         }
     }
+}
+
+/// Spreads blocks over more volumes that lie on fewer than they could, and survive less for it: they were stored when there
+/// were fewer volumes, or some were away.
+pub(in crate::archive) fn spread(
+    shared: &Arc<Shared>,
+    options: MoveOptions,
+    observer: &dyn Observer,
+) -> Result<MoveReport, RepairError> {
+    let mut mover = Mover::new(shared, Aim::Spread, options, observer);
+    mover.spread_all()?;
+    Ok(MoveReport {
+        shards_moved: mover.tally.shards,
+        bytes_written: mover.tally.bytes,
+        shards_left: 0,
+    })
 }
 
 /// Returns how many shards live on a volume.
@@ -102,10 +105,18 @@ fn extents_on(shared: &Shared, volume: VolumeId) -> Result<Vec<ExtentRecord>, Re
     Ok(extents)
 }
 
+/// What shards are moved for.
+#[derive(Debug, Clone, Copy)]
+enum Aim {
+    /// A volume is to be empty; everything goes to the one of a number, or to all others.
+    Off { from: VolumeId, to: Option<u16> },
+    /// Blocks are to survive the loss of as many volumes as they can.
+    Spread,
+}
+
 struct Mover<'a> {
     shared: &'a Arc<Shared>,
-    from: VolumeId,
-    to: Option<u16>,
+    aim: Aim,
     pace: Pace<'a>,
     observer: &'a dyn Observer,
     tally: Tally,
@@ -121,10 +132,82 @@ struct BlockMove {
     shards: Vec<(ShardIndex, ShardRecord)>,
 }
 
-impl Mover<'_> {
-    /// Moves what is there now, in disk order.
-    fn pass(&mut self) -> Result<(), RepairError> {
-        let extents = extents_on(self.shared, self.from)?;
+impl<'a> Mover<'a> {
+    fn new(shared: &'a Arc<Shared>, aim: Aim, options: MoveOptions, observer: &'a dyn Observer) -> Self {
+        let clock = Arc::clone(&shared.machine().clock);
+        Self {
+            shared,
+            aim,
+            pace: Pace::new((Budget::UNLIMITED, options.rate), clock, observer),
+            observer,
+            tally: Tally::default(),
+            stuck: BTreeSet::new(),
+            of_file: BTreeMap::new(),
+        }
+    }
+
+    /// Goes through all blocks, in disk order of their first shards.
+    fn spread_all(&mut self) -> Result<(), RepairError> {
+        let (mut after, mut batch, mut len_bytes) = (None, BTreeMap::new(), 0);
+        loop {
+            let page = self.shared.catalog.read()?.shards_page(after, PAGE_LEN)?;
+            after = page.last().map(|place| (place.extent, place.offset));
+            for place in page.iter().filter(|place| place.shard == ShardIndex::new(0)) {
+                let Some(block) = self.surplus_of(place.owner)? else {
+                    continue;
+                };
+                len_bytes += block.len_bytes();
+                batch.insert(place.owner, block);
+                if len_bytes >= BATCH_LEN_BYTES {
+                    self.move_batch(std::mem::take(&mut batch), len_bytes)?;
+                    len_bytes = 0;
+                }
+            }
+            if page.len() < PAGE_LEN {
+                break;
+            }
+        }
+        self.move_batch(batch, len_bytes)
+    }
+
+    /// Returns a block with the shards that too many of it lie beside; `None` for one that lies as well as it can.
+    fn surplus_of(&self, owner: ShardOwner) -> Result<Option<BlockMove>, RepairError> {
+        let Some(subject) = Subject::find(self.shared, owner)? else {
+            return Ok(None);
+        };
+        let volumes = self.shared.volumes();
+        let count = u16::try_from(volumes.for_files().count())
+            .unwrap_or(u16::MAX)
+            .max(1);
+        let shape = subject.record.geometry.shape();
+        let wanted = spread_counts(shape, count);
+        let indexed = (0..).map(ShardIndex::new).zip(&subject.record.shards);
+        let mut by_volume: BTreeMap<Option<u16>, Vec<(ShardIndex, ShardRecord)>> = BTreeMap::new();
+        for (index, shard) in indexed {
+            let Some(shard) = shard else { continue };
+            let number = volumes.number_of(shard.extent);
+            by_volume.entry(number).or_default().push((index, *shard));
+        }
+        let counts: Vec<u16> = by_volume
+            .values()
+            .map(|shards| u16::try_from(shards.len()).unwrap_or(u16::MAX))
+            .collect();
+        if volumes_survived(&counts, shape.parity()) >= volumes_survived(&wanted, shape.parity()) {
+            return Ok(None);
+        }
+        // The fullest keeps most.
+        let mut fullest_first: Vec<_> = by_volume.into_values().collect();
+        fullest_first.sort_by_key(|shards| usize::MAX - shards.len());
+        let shares = wanted.into_iter().chain(core::iter::repeat(0));
+        let surplus = fullest_first.into_iter().zip(shares);
+        let surplus = surplus.flat_map(|(shards, share)| shards.into_iter().skip(usize::from(share)));
+        let shards: Vec<(ShardIndex, ShardRecord)> = surplus.collect();
+        Ok((!shards.is_empty()).then_some(BlockMove { subject, shards }))
+    }
+
+    /// Moves what is on the volume that is to be empty, in disk order.
+    fn pass(&mut self, from: VolumeId) -> Result<(), RepairError> {
+        let extents = extents_on(self.shared, from)?;
         let ids: BTreeSet<ExtentId> = extents.iter().map(|extent| extent.id).collect();
         let mut batch: BTreeMap<ShardOwner, BlockMove> = BTreeMap::new();
         let mut len_bytes = 0;
@@ -240,15 +323,24 @@ impl Mover<'_> {
     /// Chooses a volume for each shard of a block that is moved: the one that all go to; or one for all blocks of a file whose
     /// code would not survive being spread; or, of the others, those with the fewest shards of the block.
     fn targets(&mut self, volumes: &Volumes, block: &BlockMove) -> Result<Vec<u16>, RepairError> {
-        if let Some(to) = self.to {
-            return Ok(vec![to; block.shards.len()]);
-        }
+        let from = match self.aim {
+            Aim::Off { to: Some(to), .. } => return Ok(vec![to; block.shards.len()]),
+            Aim::Off { from, to: None } => Some(from),
+            Aim::Spread => None,
+        };
         let mut rooms: Vec<Candidate> = Vec::new();
-        for member in volumes.for_files().filter(|member| member.record.id != self.from) {
+        for member in volumes
+            .for_files()
+            .filter(|member| Some(member.record.id) != from)
+        {
+            // One that does not even say what is free has gone away.
+            let Ok(free_bytes) = member.volume.free_bytes() else {
+                continue;
+            };
             rooms.push(Candidate {
                 number: member.record.number,
                 shards: block.shards_on(volumes, member),
-                free_bytes: member.volume.free_bytes().map_err(CommitError::from)?,
+                free_bytes,
             });
         }
         let count = u16::try_from(rooms.len()).unwrap_or(u16::MAX);
@@ -287,11 +379,13 @@ impl BlockMove {
         self.shards.iter().map(|(_, shard)| shard.frame_len_bytes).sum()
     }
 
-    /// Returns how many shards of the block lie on a volume.
+    /// Returns how many shards of the block lie on a volume and stay there.
     fn shards_on(&self, volumes: &Volumes, member: &Member) -> u64 {
         let shards = self.subject.record.shards.iter().flatten();
-        let there = shards.filter(|shard| volumes.of_extent(shard.extent).id() == member.record.id);
-        to_u64(there.count())
+        let there = shards.filter(|shard| volumes.number_of(shard.extent) == Some(member.record.number));
+        let moved = self.shards.iter();
+        let moved = moved.filter(|(_, shard)| volumes.number_of(shard.extent) == Some(member.record.number));
+        to_u64(there.count()) - to_u64(moved.count())
     }
 }
 

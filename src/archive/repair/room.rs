@@ -131,10 +131,9 @@ struct Targets<'a> {
 
 impl<'a> Targets<'a> {
     fn of(volumes: &'a Volumes, extents: &[ExtentRecord]) -> Result<Self, CommitError> {
-        let mut roomiest = None;
-        for member in volumes.for_files() {
-            roomiest = roomiest.max(Some((member.volume.free_bytes()?, member.record.number)));
-        }
+        // One that does not even say what is free has gone away; whoever writes there finds out.
+        let free = |member: &Member| Some((member.volume.free_bytes().ok()?, member.record.number));
+        let roomiest = volumes.for_files().filter_map(free).max();
         let (_, fallback) = roomiest.ok_or(CommitError::NoVolume)?;
         Ok(Self {
             volumes,

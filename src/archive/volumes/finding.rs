@@ -147,9 +147,11 @@ impl Search<'_> {
                 }
                 Ok(Found::Nameless(error))
             }
-            // A disk that does not even list what it has is not there.
-            Err(source) if local.extents().is_err() => Ok(Found::Nothing(source.into())),
-            Err(source) => Ok(Found::Nameless(source.into())),
+            // A disk that does not even list what it has, or has nothing at all, is not there.
+            Err(source) if local.extents().is_ok_and(|extents| !extents.is_empty()) => {
+                Ok(Found::Nameless(source.into()))
+            }
+            Err(source) => Ok(Found::Nothing(source.into())),
         }
     }
 

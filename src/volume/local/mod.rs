@@ -252,9 +252,12 @@ impl LocalVolume {
     /// Says of an extent that is not there whether that is damage: where the volume is not there either, it is none.
     fn missing(&self, extent: ExtentId) -> VolumeError {
         let volume = self.shared.id;
-        match layout::check_extents(self.shared.storage.as_ref(), &self.shared.dir) {
-            Ok(()) => VolumeError::Missing { volume, extent },
-            Err(_) => VolumeError::Absent { volume },
+        let (storage, dir) = (self.shared.storage.as_ref(), &self.shared.dir);
+        let has_slots = || storage.inspect(&layout::slots_path(dir)).is_ok();
+        let is_empty = || layout::list(storage, dir).is_ok_and(|extents| extents.is_empty());
+        match layout::check_extents(storage, dir) {
+            Ok(()) if has_slots() || !is_empty() => VolumeError::Missing { volume, extent },
+            Ok(()) | Err(_) => VolumeError::Absent { volume },
         }
     }
 
