@@ -21,6 +21,7 @@ use crate::{
     catalog::{Access, ArchiveRecord, Catalog, CatalogOptions, Check, VolumeRecord, VolumeState},
     error::{HostError, OpenError, PublicationError},
     format::{FormatVersion, JournalState, VolumeSlot},
+    geometry::Tier,
     host::{ArchiveLayout, ArchiveState, Building, Existing, Machine, publish},
     journal::Journal,
     merkle::ChainHash,
@@ -43,19 +44,7 @@ const TEMPORARY_CATALOG: &str = "catalog.redb.tmp";
 /// The catalog appears last, under its own name and complete: a crash before leaves a directory that holds no archive and
 /// that the next attempt takes over, since nothing was ever stored there.
 pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -> Result<Archive, OpenError> {
-    let exists = || OpenError::Exists {
-        path: root.to_path_buf(),
-    };
-    let state = ArchiveLayout::on(machine, root).state()?;
-    match state {
-        ArchiveState::Absent | ArchiveState::Empty | ArchiveState::Interrupted => {}
-        ArchiveState::Archive | ArchiveState::Remains => return Err(exists()),
-        ArchiveState::Foreign => {
-            return Err(OpenError::NotEmpty {
-                path: root.to_path_buf(),
-            });
-        }
-    }
+    let state = check(machine, root, options)?;
     let (machine, sharing) = &machine_for_creation(machine, root)?;
     let layout = ArchiveLayout::on(machine, root);
     // Of two processes that find no archive one makes it, the other fails here.
@@ -96,6 +85,44 @@ pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -
         resources: options.resources,
     };
     Ok(open_shared(ArchiveLayout::on(machine, root), *sharing, &open)?.0)
+}
+
+/// Refuses what [`create`] refuses before it makes anything; returns what is there.
+pub(super) fn check(
+    machine: &Machine,
+    root: &Path,
+    options: &ArchiveOptions,
+) -> Result<ArchiveState, OpenError> {
+    let layout = ArchiveLayout::on(machine, root);
+    let state = layout.state()?;
+    let path = || root.to_path_buf();
+    match state {
+        ArchiveState::Absent | ArchiveState::Empty | ArchiveState::Interrupted => {}
+        ArchiveState::Archive | ArchiveState::Remains => return Err(OpenError::Exists { path: path() }),
+        ArchiveState::Foreign => return Err(OpenError::NotEmpty { path: path() }),
+    }
+    // Without any that are named it gets one of its own.
+    let volumes = u16::try_from(options.volumes.len().max(1)).unwrap_or(u16::MAX);
+    for tier in [Tier::Tiny, Tier::Segmented, Tier::Blocked] {
+        let (survive, survived) = (
+            options.policy.survive_volumes(),
+            options.policy.volumes_survived(tier, volumes),
+        );
+        if survived < survive {
+            return Err(OpenError::VolumesNotSurvived {
+                tier: tier.number(),
+                shape: options.policy.shape(tier),
+                volumes,
+                survive,
+                survived,
+            });
+        }
+    }
+    if !options.volumes.is_empty() {
+        // One that cannot be made must not leave those before it behind.
+        NewPlaces::check(&layout, &options.volumes, &[])?.refuse_what_is_there(machine.storage.as_ref())?;
+    }
+    Ok(state)
 }
 
 /// Tells a new catalog where its journal begins.

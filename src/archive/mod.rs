@@ -94,6 +94,8 @@ impl Archive {
     ///
     /// # Errors
     /// [`OpenError::Exists`] when the directory holds anything: an archive is never made over another.
+    /// [`OpenError::VolumesNotSurvived`] when the policy promises more than so many volumes give, and others that say what is
+    /// wrong with the directory of a volume; nothing was made then.
     pub fn create(root: &Path, options: &ArchiveOptions) -> Result<Self, OpenError> {
         Self::create_on(&Machine::default(), root, options)
     }
@@ -104,6 +106,14 @@ impl Archive {
     /// As for [`Self::create`].
     pub fn create_on(machine: &Machine, root: &Path, options: &ArchiveOptions) -> Result<Self, OpenError> {
         create::create(machine, root, options)
+    }
+
+    /// Refuses what [`Self::create`] refuses before it makes anything, and makes nothing.
+    ///
+    /// # Errors
+    /// As for [`Self::create`].
+    pub fn check_creation(root: &Path, options: &ArchiveOptions) -> Result<(), OpenError> {
+        create::check(&Machine::default(), root, options).map(drop)
     }
 
     /// Opens an archive; opening for writing settles what writers that died have left.
@@ -278,6 +288,14 @@ impl Archive {
     /// [`CommitError::Volumes`] says what is wrong with the directory; then nothing was added.
     pub fn add_volume(&self, path: &Path) -> Result<VolumeId, CommitError> {
         volume_changes::add_volume(&self.shared, path)
+    }
+
+    /// Refuses what [`Self::add_volume`] refuses before it makes anything, and makes nothing.
+    ///
+    /// # Errors
+    /// As for [`Self::add_volume`].
+    pub fn check_new_volume(&self, path: &Path) -> Result<(), CommitError> {
+        volume_changes::check_new_volume(&self.shared, path)
     }
 
     /// Makes a volume in a directory that is absent or empty, and moves everything to it that is on another one, which is then

@@ -52,6 +52,12 @@ impl NewPlaces {
         Ok(Self(places))
     }
 
+    /// Refuses directories in which a volume cannot be made.
+    pub(super) fn refuse_what_is_there(&self, storage: &dyn Storage) -> Result<(), OpenError> {
+        self.paths()
+            .try_for_each(|path| refuse_what_is_there(storage, path))
+    }
+
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().map(PathBuf::as_path)
     }

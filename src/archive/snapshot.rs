@@ -90,6 +90,8 @@ pub struct VolumeInfo {
     pub free_bytes: u64,
     /// Bytes of the frames that live there.
     pub live_bytes: u64,
+    /// How many these are.
+    pub live_shards: u64,
     /// What was ever found to be damaged there, and repaired.
     pub counters: VolumeCounters,
 }
@@ -130,10 +132,7 @@ impl Snapshot {
         let reader = self.shared.catalog.read()?;
         let (records, counters, extents) = (reader.volumes()?, reader.volume_counters()?, reader.extents()?);
         let counted = |id| counters.iter().find(|(volume, _)| *volume == id);
-        let live = |id| {
-            let there = extents.iter().filter(|extent| extent.volume == id);
-            there.map(|extent| extent.live_bytes).sum()
-        };
+        let there = |id| extents.iter().filter(move |extent| extent.volume == id);
         let volumes = self.shared.volumes();
         let root = self.shared.layout.root();
         let info = |record: VolumeRecord| {
@@ -141,7 +140,8 @@ impl Snapshot {
             let is_elsewhere = |member: &&Member| member.path != root.join(OsStr::from_bytes(&record.path));
             VolumeInfo {
                 free_bytes: member.map_or(0, |member| member.volume.free_bytes().unwrap_or(0)),
-                live_bytes: live(record.id),
+                live_bytes: there(record.id).map(|extent| extent.live_bytes).sum(),
+                live_shards: there(record.id).map(|extent| extent.live_shards).sum(),
                 counters: counted(record.id).map_or_else(VolumeCounters::default, |(_, counters)| *counters),
                 condition: member.map_or(VolumeCondition::Missing, |member| member.condition),
                 found_at: (member.filter(is_elsewhere)).map(|member| member.path.clone()),

@@ -29,17 +29,8 @@ pub(super) fn add_volume(shared: &Shared, path: &Path) -> Result<VolumeId, Commi
     refuse_reading(shared)?;
     let publishing = publication::begin(shared)?;
     let records = publishing.writer.volumes()?;
-    let root = shared.layout.root();
-    let taken: Vec<_> = (records.iter())
-        .filter(|record| record.state != VolumeState::Removed)
-        .map(|record| root.join(OsStr::from_bytes(&record.path)))
-        .collect();
-    let places = NewPlaces::check(&shared.layout, &[path.to_path_buf()], &taken)?;
+    let (places, number) = place_for_new(shared, path, &records)?;
     let place = places.paths().next().expect("one was checked");
-    let number = records.last().map_or(0, |last| last.number.saturating_add(1));
-    if !shared.policy().lanes().has_volume(number) {
-        return Err(OpenError::TooManyVolumes { count: number }.into());
-    }
     let id = if let Some(id) = left_there(shared, place, &records) {
         id
     } else {
@@ -57,6 +48,36 @@ pub(super) fn add_volume(shared: &Shared, path: &Path) -> Result<VolumeId, Commi
     publication::publish(shared, publishing, publication, Vec::new())?;
     settle(shared)?;
     Ok(id)
+}
+
+/// Refuses what [`add_volume`] refuses before it makes anything.
+pub(super) fn check_new_volume(shared: &Shared, path: &Path) -> Result<(), CommitError> {
+    let records = shared.catalog.read()?.volumes()?;
+    let (places, _) = place_for_new(shared, path, &records)?;
+    let place = places.paths().next().expect("one was checked");
+    if left_there(shared, place, &records).is_none() {
+        places.refuse_what_is_there(shared.machine().storage.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Returns where a volume is to be made, apart from those that there are, and its number.
+fn place_for_new(
+    shared: &Shared,
+    path: &Path,
+    records: &[VolumeRecord],
+) -> Result<(NewPlaces, u16), OpenError> {
+    let root = shared.layout.root();
+    let taken: Vec<_> = (records.iter())
+        .filter(|record| record.state != VolumeState::Removed)
+        .map(|record| root.join(OsStr::from_bytes(&record.path)))
+        .collect();
+    let places = NewPlaces::check(&shared.layout, &[path.to_path_buf()], &taken)?;
+    let number = records.last().map_or(0, |last| last.number.saturating_add(1));
+    if !shared.policy().lanes().has_volume(number) {
+        return Err(OpenError::TooManyVolumes { count: number });
+    }
+    Ok((places, number))
 }
 
 /// Makes a volume in a directory, or goes on with the one that an earlier attempt has made there, and moves to it everything that

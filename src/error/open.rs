@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{CatalogError, ChainHead, FormatError, HostError, PublicationError, VolumeError};
-use crate::units::{ArchiveId, Epoch, VolumeId};
+use crate::units::{ArchiveId, CodeShape, Epoch, VolumeId};
 
 /// Why an archive was not made or opened.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +97,22 @@ pub enum OpenError {
         path: PathBuf,
         /// The other one.
         other: PathBuf,
+    },
+    /// The policy of a new archive promises what its volumes cannot give.
+    #[error(
+        "files of tier {tier} do not survive the loss of {survive} of {volumes} volumes: {shape} spread over them survives {survived}"
+    )]
+    VolumesNotSurvived {
+        /// Number of the tier.
+        tier: u8,
+        /// Its code.
+        shape: CodeShape,
+        /// Volumes that the archive would have.
+        volumes: u16,
+        /// How many of them are to be survived.
+        survive: u16,
+        /// How many would be.
+        survived: u16,
     },
     /// Volumes are numbered, and no number is given twice: there are none left.
     #[error("the archive has had {count} volumes, and cannot have more")]

@@ -15,6 +15,7 @@ mod file;
 mod placement;
 mod policy;
 mod spread;
+mod survival;
 #[cfg(test)]
 mod tests;
 
@@ -23,3 +24,4 @@ pub use file::{FileGeometry, FileGeometryError, FileGeometryParts};
 pub use placement::{LaneSpace, VolumeRoom, lanes_for_block};
 pub use policy::{Policy, PolicyError, PolicyParts, Tier};
 pub use spread::{CannotSurvive, Tolerance, spread_counts, surviving_shape, volumes_survived};
+pub use survival::SurvivalError;

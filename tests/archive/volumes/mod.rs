@@ -3,6 +3,7 @@
 mod changing;
 mod conditions;
 mod losing;
+mod making;
 
 use std::{
     collections::BTreeMap,
