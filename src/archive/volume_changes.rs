@@ -90,7 +90,7 @@ pub(super) fn replace_volume(
 ) -> Result<(VolumeId, MoveReport), RepairError> {
     refuse_reading(shared)?;
     let records = shared.catalog.read()?.volumes()?;
-    known(&records, old)?;
+    let is_leaving = known(&records, old)?.state == VolumeState::Draining;
     let storage = &shared.machine().storage;
     let slot = slot_at(storage.as_ref(), path);
     // An earlier attempt has come so far.
@@ -100,8 +100,9 @@ pub(super) fn replace_volume(
         is_there && record.id != old && record.state == VolumeState::Active
     });
     let new = match begun {
-        Some(record) => record.id,
-        None => add_volume(shared, path)?,
+        // Any other volume of the archive would hold more of a block than it may afterwards.
+        Some(record) if is_leaving || shards_on(shared, record.id)? == 0 => record.id,
+        Some(_) | None => add_volume(shared, path)?,
     };
     set_state(shared, old, VolumeState::Draining)?;
     let number = shared.volumes().member(new).map(|member| member.record.number);

@@ -226,3 +226,24 @@ fn a_volume_that_was_replaced_and_comes_back_is_left_alone() {
     );
     assert!(get(&store.archive, "tiny").is_ok());
 }
+
+/// Everything went to the other volume, with more of a block on it than its code survives.
+#[test]
+fn a_volume_that_holds_something_takes_the_place_of_no_other() {
+    let store = store_of_each_tier(3);
+    let (old, other) = (id_of(&store, 0), store.volume(1));
+    let refused = store
+        .archive
+        .replace_volume(old, &other, MoveOptions::default(), &())
+        .unwrap_err();
+    let RepairError::Store {
+        source: CommitError::Volumes { source },
+    } = &refused
+    else {
+        panic!("{refused:?}");
+    };
+    assert!(matches!(**source, OpenError::VolumeNested { .. }), "{refused:?}");
+    let volumes = store.archive.snapshot().unwrap().volumes().unwrap();
+    assert!(volumes.iter().all(|volume| volume.state == VolumeState::Active));
+    is_whole(&store);
+}
