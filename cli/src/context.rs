@@ -11,15 +11,18 @@ use bfdb::{
     archive::{Archive, ArchiveOptions, MetDamage, OpenOptions, RecoveryReport, Resources},
     catalog::Access,
     error::{CatalogError, OpenError},
+    geometry::Policy,
     host::{ArchiveLayout, SessionLife, glance_at_sessions},
     units::FileName,
     volume::IoMode,
 };
 
 use crate::{
-    arguments::{ARCHIVE_VARIABLE, Command, DEFAULT_ARCHIVE, Global, IoChoice},
+    arguments::{
+        ARCHIVE_VARIABLE, Command, DEFAULT_ARCHIVE, Global, IoChoice, VOLUME_VARIABLE, volumes::split,
+    },
     exit,
-    failure::{Failure, Meaning, catalog_error, close_error, open_error},
+    failure::{Failure, Meaning, catalog_error, close_error, of_place, open_error},
     interrupt::Interrupt,
     output::{Loudness, Output, ProgressForm, Warning},
     progress::Progress,
@@ -30,6 +33,8 @@ use crate::{
 /// The surroundings of a command.
 pub(crate) struct Context<'a> {
     archive: PathBuf,
+    /// Directories of volumes: to make, or where they may be.
+    volumes: Vec<PathBuf>,
     resources: Resources,
     /// Set when an archive was opened whose catalog does not know everything.
     is_catalog_incomplete: AtomicBool,
@@ -55,6 +60,7 @@ impl<'a> Context<'a> {
         };
         Self {
             archive: global.archive,
+            volumes: global.volume,
             resources,
             is_catalog_incomplete: AtomicBool::new(false),
             has_settled: AtomicBool::new(false),
@@ -143,6 +149,15 @@ impl<'a> Context<'a> {
         let mut words = vec![Cow::Borrowed("bfdb")];
         if !is_found_again {
             words.extend([Cow::Borrowed("-a"), text::shell_word(&archive)]);
+        }
+        let volumes: Vec<String> = self.volumes.iter().map(|path| text::path(path)).collect();
+        let from_variable = std::env::var_os(VOLUME_VARIABLE).unwrap_or_default();
+        if split(&from_variable) != self.volumes {
+            words.extend(
+                volumes
+                    .iter()
+                    .flat_map(|volume| [Cow::Borrowed("--volume"), text::shell_word(volume)]),
+            );
         }
         words.push(Cow::Borrowed(command));
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -268,7 +283,7 @@ impl<'a> Context<'a> {
         let options = OpenOptions {
             access,
             resources: self.resources,
-            volumes: Vec::new(),
+            volumes: self.volumes.clone(),
         };
         Archive::open(&self.archive, &options)
     }
@@ -302,13 +317,29 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Returns the directories of volumes: to make with a new archive, or where they may be.
+    pub(crate) fn volumes(&self) -> &[PathBuf] {
+        &self.volumes
+    }
+
     /// Makes the archive.
-    pub(crate) fn create(&self) -> Result<Archive, Failure> {
-        let options = ArchiveOptions {
+    pub(crate) fn create(&self, policy: Policy) -> Result<Archive, Failure> {
+        let made = Archive::create(&self.archive, &self.creation(policy));
+        made.map_err(|error| self.creation_failure(&error))
+    }
+
+    /// Refuses what making the archive would refuse.
+    pub(crate) fn check_creation(&self, policy: Policy) -> Result<(), Failure> {
+        let checked = Archive::check_creation(&self.archive, &self.creation(policy));
+        checked.map_err(|error| self.creation_failure(&error))
+    }
+
+    fn creation(&self, policy: Policy) -> ArchiveOptions {
+        ArchiveOptions {
+            policy,
+            volumes: self.volumes.clone(),
             resources: self.resources,
-            ..ArchiveOptions::default()
-        };
-        Archive::create(&self.archive, &options).map_err(|error| self.creation_failure(&error))
+        }
     }
 
     /// Puts into words why an archive cannot be made.
@@ -323,6 +354,9 @@ impl<'a> Context<'a> {
 
     /// Puts into words why an archive was not opened or made.
     pub(crate) fn open_failure(&self, error: &OpenError) -> Failure {
+        if let Some(failure) = of_place(error, self) {
+            return failure;
+        }
         let meaning = open_error(error);
         let failure = Failure::of(error, meaning);
         let place = self.archive_text();
@@ -372,7 +406,8 @@ impl<'a> Context<'a> {
             Meaning::VolumeOld => failure.under(format!(
                 "an old copy of a volume of {place} was put back, and nothing is written to it: put the newest copy \
                  back; what is there can be read"
-            )),
+            ))
+            .suggest(self.command("volume ls", &[])),
             Meaning::Unsettled | Meaning::NoSuchCommit => failure.suggest(self.command("recover", &[])),
             Meaning::NewerFormat => failure.under(format!(
                 "{place} needs a newer version of bfdb; nothing was changed"

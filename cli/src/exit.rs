@@ -18,7 +18,7 @@ pub const DAMAGED: u8 = 4;
 /// Data loss: bytes of a file cannot be brought back.
 pub const LOST: u8 = 5;
 
-/// Redundancy is reduced and the data intact: a volume is offline.
+/// Redundancy is reduced and nothing known to be damaged: a volume is away, or an old copy of it is there.
 pub const REDUCED: u8 = 6;
 
 /// A budget was used up, and what was looked at until then is clean.
@@ -39,7 +39,7 @@ pub const CATALOG_DAMAGED: u8 = 13;
 /// A newer version of bfdb made the archive, or a part of it.
 pub const NEWER_FORMAT: u8 = 14;
 
-/// No file of that name is stored, or no commit of that name or number is unfinished.
+/// No file of that name is stored, no commit of that name or number is unfinished, or no volume is meant.
 pub const NO_SUCH_NAME: u8 = 15;
 
 /// Interrupted by Ctrl-C, as shells report it; another signal is 128 and its number.

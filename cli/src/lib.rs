@@ -18,6 +18,7 @@ mod panics;
 mod progress;
 mod recovered;
 mod text;
+mod volumes;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

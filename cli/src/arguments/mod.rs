@@ -2,19 +2,21 @@
 
 pub(crate) mod pace;
 pub(crate) mod values;
+pub(crate) mod volumes;
 
 use std::{ffi::OsStr, path::PathBuf};
 
 use clap::{
-    CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     builder::{FalseyValueParser, Resettable, TypedValueParser as _},
     error::ErrorKind,
+    parser::ValueSource,
 };
 
 use crate::{
     commands::{
         cat, commit, find, health, init, ls, recover, repair, restore, rm, scrub, stat, status, verify,
-        what_if,
+        volume, what_if,
     },
     exit,
     failure::Failure,
@@ -26,6 +28,9 @@ pub(crate) const DEFAULT_ARCHIVE: &str = "./archive.bfdb";
 
 /// The variable that says where the archive is.
 pub(crate) const ARCHIVE_VARIABLE: &str = "BFDB_ARCHIVE";
+
+/// The variable that says where volumes may be.
+pub(crate) const VOLUME_VARIABLE: &str = "BFDB_VOLUME";
 
 const JSON_VARIABLE: &str = "BFDB_JSON";
 
@@ -41,7 +46,7 @@ const JSON_VARIABLE: &str = "BFDB_JSON";
         bfdb scrub                        read and verify every stored byte\n  \
         bfdb restore photo.cr3 -o /tmp    get it back, verified\n\n\
         Exit codes: 0 fine, 1 failed, 2 usage, 3 partly done, 4 damage that can be repaired, 5 data loss,\n\
-        10 no archive, 11 locked, 13 catalog damaged, 14 newer format, 15 no such name, 130 interrupted."
+        6 a volume is away, 10 no archive, 11 locked, 13 catalog damaged, 14 newer format, 15 no such name, 130 interrupted."
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -57,6 +62,11 @@ pub(crate) struct Global {
     /// Directory of the archive
     #[arg(short, long, global = true, value_name = "DIR", env = ARCHIVE_VARIABLE, default_value = DEFAULT_ARCHIVE)]
     pub(crate) archive: PathBuf,
+    /// Directory of a volume: one to make with a new archive, or where one may be that is not where it was; any number
+    ///
+    /// The variable holds several with colons between them.
+    #[arg(long, global = true, value_name = "DIR", env = VOLUME_VARIABLE, action = ArgAction::Append)]
+    pub(crate) volume: Vec<PathBuf>,
     /// Print JSON lines; errors go to standard error as JSON too
     #[arg(long, global = true, env = JSON_VARIABLE, value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
@@ -149,6 +159,7 @@ pub(crate) enum Command {
     Health(health::Arguments),
     WhatIf(what_if::Arguments),
     Recover(recover::Arguments),
+    Volume(volume::Arguments),
 }
 
 impl Command {
@@ -169,7 +180,8 @@ impl Command {
             | Self::Rm(_)
             | Self::Status(_)
             | Self::Health(_)
-            | Self::WhatIf(_) => None,
+            | Self::WhatIf(_)
+            | Self::Volume(_) => None,
         }
     }
 }
@@ -192,7 +204,14 @@ pub(crate) fn parse() -> Result<Arguments, u8> {
     let command = without_empty_variables(Arguments::command());
     let parsed = command.try_get_matches().and_then(|matches| {
         let parsed = Arguments::from_arg_matches(&matches);
-        parsed.map_err(|error| error.format(&mut Arguments::command()))
+        let mut parsed = parsed.map_err(|error| error.format(&mut Arguments::command()))?;
+        if matches.value_source("volume") == Some(ValueSource::EnvVariable) {
+            let directories = parsed.global.volume.iter();
+            parsed.global.volume = directories
+                .flat_map(|path| volumes::split(path.as_os_str()))
+                .collect();
+        }
+        Ok(parsed)
     });
     parsed.map_err(|error| {
         if !error.use_stderr() {

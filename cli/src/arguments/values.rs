@@ -1,11 +1,10 @@
-//! Values of options and arguments: names, sizes, ranges, ages, and parts of an archive.
+//! Values of options and arguments: names, sizes, ranges, ages, and tiers.
 
 use std::{ffi::OsString, fmt::Write as _, os::unix::ffi::OsStrExt as _};
 
 use bfdb::{
-    archive::Loss,
     geometry::Tier,
-    units::{ByteRange, ExtentId, FileName, FileNameError, Timestamp, VolumeId},
+    units::{ByteRange, FileName, FileNameError, Timestamp},
 };
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
@@ -142,38 +141,6 @@ pub(crate) fn tier(text: &str) -> Result<Tier, String> {
     tier.ok_or_else(|| "a tier is 1, 2 or 3".to_owned())
 }
 
-/// Parses the id of a volume as it is printed.
-pub(crate) fn volume(text: &str) -> Result<VolumeId, String> {
-    let wrong = || "the id of a volume has 32 hexadecimal digits; `bfdb status` shows it".to_owned();
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let pairs: &[[u8; 2]; 16] = pairs.try_into().map_err(|_wrong_len| wrong())?;
-    let digit = |byte: u8| {
-        char::from(byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
-    };
-    let mut bytes = [0; 16];
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        let digits = digit(*high).zip(digit(*low)).filter(|_| rest.is_empty());
-        let (high, low) = digits.ok_or_else(wrong)?;
-        *byte = high * 16 + low;
-    }
-    Ok(VolumeId::from_bytes(bytes))
-}
-
-/// Parses what may be lost: `extent:ID` or `volume:ID`.
-pub(crate) fn loss(text: &str) -> Result<Loss, String> {
-    let wrong = || "what may be lost is extent:ID or volume:ID, such as extent:12".to_owned();
-    match text.split_once(':') {
-        Some(("extent", id)) if id.bytes().all(|byte| byte.is_ascii_digit()) => {
-            let id = id.parse().map_err(|_error| wrong())?;
-            Ok(Loss::Extent(ExtentId::new(id)))
-        }
-        Some(("volume", id)) => volume(id).map(Loss::Volume),
-        Some(_) | None => Err(wrong()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt as _;
@@ -259,33 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_lost_is_an_extent_or_a_volume_as_they_are_printed() {
-        let id = VolumeId::from_bytes(*b"0123456789abcdef");
-        assert_eq!(volume(&id.to_string()), Ok(id));
-        assert_eq!(loss(&format!("volume:{id}")), Ok(Loss::Volume(id)));
-        assert_eq!(loss("extent:12"), Ok(Loss::Extent(ExtentId::new(12))));
-        for text in [
-            "",
-            "12",
-            "extent",
-            "extent:",
-            "extent:x",
-            "extent:+1",
-            "lane:1",
-            "volume:12",
-            "Extent:1",
-        ] {
-            assert!(loss(text).is_err(), "{text}");
-        }
-        for text in [
-            &id.to_string()[1..],
-            &format!("{id}0"),
-            &format!("{id}00"),
-            &"g".repeat(32),
-            &"+1".repeat(16),
-        ] {
-            assert!(volume(text).is_err(), "{text}");
-        }
+    fn tiers_are_numbers() {
         assert_eq!(tier("3"), Ok(Tier::Blocked));
         for text in ["0", "4", "x", "", "300"] {
             assert!(tier(text).is_err(), "{text}");

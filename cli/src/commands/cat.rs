@@ -19,6 +19,7 @@ use crate::{
     exit,
     failure::Failure,
     text,
+    volumes::{AROUND, Volumes},
 };
 
 /// Bytes that are written at a time.
@@ -67,7 +68,23 @@ fn write(archive: &Archive, arguments: &Arguments, context: &Context) -> Result<
     })?;
     copy(reader, asked, &snapshot, context)?;
     log.warn_about(name, context);
+    warn_of_away(name, &snapshot, context)?;
     Ok(exit::SUCCESS)
+}
+
+/// Warns of volumes that are away and that hold something of the file: it was read without them.
+fn warn_of_away(name: &FileName, snapshot: &Snapshot, context: &Context) -> Result<(), Failure> {
+    let unreadable = |error| context.catalog_failure(&error);
+    let mut volumes = Volumes::of(snapshot, context).map_err(unreadable)?;
+    if volumes.away().next().is_none() {
+        return Ok(());
+    }
+    // What was removed meanwhile has no places any more.
+    let places = snapshot.places(name).unwrap_or_default();
+    let shards = places.iter().flat_map(|block| block.shards.iter().flatten());
+    volumes.keep_only(&shards.map(|(volume, ..)| *volume).collect());
+    volumes.warn_of_away(AROUND, context);
+    Ok(())
 }
 
 /// Refuses directories and links: a link is not followed, since it may lead anywhere.

@@ -14,9 +14,10 @@ use serde::Serialize;
 
 use crate::{
     context::Context,
-    failure::{Failure, read_error, scrub_error},
+    failure::{Failure, of_absence, read_error, scrub_error},
     output::Loudness,
     text,
+    volumes::Volumes,
 };
 
 /// Collects the damaged shards of every file that is read.
@@ -76,6 +77,11 @@ pub(super) fn read_failure(
     snapshot: &Snapshot,
     context: &Context,
 ) -> Failure {
+    if let Ok(volumes) = Volumes::of(snapshot, context)
+        && let Some(failure) = of_absence(error, name, &volumes, context)
+    {
+        return failure;
+    }
     let meaning = read_error(error);
     let mut failure = context.failure(error, meaning);
     let ReadError::Lost { range, .. } = error else {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bfdb::{
-    archive::{Archive, FileHealth, HealthClass, HealthQuery, HealthState, Snapshot},
+    archive::{Archive, FileHealth, HealthClass, HealthQuery, HealthState},
     catalog::Access,
     geometry::Tier,
     units::{FileName, VolumeId},
@@ -13,11 +13,15 @@ use serde::Serialize;
 
 use super::entry::state_name;
 use crate::{
-    arguments::values::{self, Age},
+    arguments::{
+        values::{self, Age},
+        volumes::{VolumeName, volume_parser},
+    },
     context::Context,
     exit,
     failure::{Failure, Meaning},
     text,
+    volumes::Volumes,
 };
 
 /// List how files are
@@ -29,7 +33,8 @@ use crate::{
     bfdb health --state degraded --state lost\n  \
     bfdb health --margin-at-most 1           files that may lose one more shard, or none\n  \
     bfdb health --not-verified-since 30d photos\n\n\
-    Exit codes, about the files that are listed: 0 none is damaged, 4 every byte can still be read, 5 bytes are lost.")]
+    Exit codes, about the files that are listed: 0 none is damaged, 4 every byte can still be read, 5 bytes are lost; 6 a volume is\n\
+    not there.")]
 pub(crate) struct Arguments {
     /// Name of a file, or a directory above files
     #[arg(value_parser = values::name_parser())]
@@ -47,9 +52,9 @@ pub(crate) struct Arguments {
     /// Files with bytes that were not verified for so long, or never: 30d, 12h
     #[arg(long, value_name = "AGE", value_parser = values::age)]
     not_verified_since: Option<Age>,
-    /// Files with a frame on this volume
-    #[arg(long, value_name = "ID", value_parser = values::volume)]
-    volume: Option<VolumeId>,
+    /// Files with a frame on this volume: its number, its id or its directory
+    #[arg(long, value_name = "VOLUME", value_parser = volume_parser())]
+    on_volume: Option<VolumeName>,
     /// Lists no more than so many files
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -100,12 +105,17 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
 fn list(archive: &Archive, arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
     let unreadable = |error| context.catalog_failure(&error);
     let snapshot = archive.snapshot().map_err(unreadable)?;
-    check_volume(&snapshot, arguments, context)?;
+    let volumes = Volumes::of(&snapshot, context).map_err(unreadable)?;
+    let on_volume = match &arguments.on_volume {
+        Some(name) => Some(volumes.find(name, context)?.id),
+        None => None,
+    };
+    volumes.warn_of_away("what is on it counts as it was when it was seen last", context);
     let mut summary = Summary {
         complete: true,
         ..Summary::default()
     };
-    for health in snapshot.health(&arguments.query()) {
+    for health in snapshot.health(&arguments.query(on_volume)) {
         context.check_interrupt()?;
         let health = health.map_err(unreadable)?;
         if arguments.limit.is_some_and(|limit| summary.files >= limit) {
@@ -116,7 +126,7 @@ fn list(archive: &Archive, arguments: &Arguments, context: &Context) -> Result<u
         context.output.json(&Line::of(&health));
         context.output.line(&line_for_people(&health));
         if context.output.is_closed() {
-            return Ok(summary.code());
+            return Ok(exit::worst(summary.code(), volumes.code()));
         }
     }
     if let Some(prefix) = &arguments.prefix
@@ -129,29 +139,17 @@ fn list(archive: &Archive, arguments: &Arguments, context: &Context) -> Result<u
     }
     context.output.json(&summary);
     context.output.summary(&summary.in_words());
-    Ok(summary.code())
-}
-
-fn check_volume(snapshot: &Snapshot, arguments: &Arguments, context: &Context) -> Result<(), Failure> {
-    let Some(id) = arguments.volume else { return Ok(()) };
-    let volumes = snapshot
-        .volumes()
-        .map_err(|error| context.catalog_failure(&error))?;
-    if volumes.iter().any(|volume| volume.id == id) {
-        return Ok(());
-    }
-    let failure = Failure::new(exit::FAILED, format!("volume {id} is none of this archive"));
-    Err(failure.suggest(context.command("status", &[])))
+    Ok(exit::worst(summary.code(), volumes.code()))
 }
 
 impl Arguments {
-    fn query(&self) -> HealthQuery {
+    fn query(&self, volume: Option<VolumeId>) -> HealthQuery {
         HealthQuery {
             classes: self.states.iter().map(|state| state.class()).collect(),
             tiers: self.tiers.iter().copied().collect::<BTreeSet<Tier>>(),
             margin_at_most: self.margin_at_most,
             not_verified_since: self.not_verified_since.map(|age| age.before(text::now())),
-            volume: self.volume,
+            volume,
             prefix: self.prefix.clone(),
             looks_up_last_verified: true,
         }

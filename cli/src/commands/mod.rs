@@ -17,6 +17,7 @@ pub(crate) mod scrub;
 pub(crate) mod stat;
 pub(crate) mod status;
 pub(crate) mod verify;
+pub(crate) mod volume;
 pub(crate) mod what_if;
 
 use bfdb::units::FileName;
@@ -35,6 +36,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<u8, Failure> {
         Command::Restore(arguments) => return restore::run(arguments, context),
         Command::Rm(arguments) => return rm::run(arguments, context),
         Command::Recover(arguments) => return recover::run(arguments, context),
+        Command::Volume(arguments) => return volume::run(arguments, context),
         Command::Ls(arguments) => ls::run(arguments, context)?,
         Command::Find(arguments) => find::run(arguments, context)?,
         Command::Stat(arguments) => stat::run(arguments, context)?,

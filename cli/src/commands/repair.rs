@@ -19,6 +19,7 @@ use crate::{
     output::Loudness,
     progress::{Progress, Stopwatch},
     text,
+    volumes::Volumes,
 };
 
 /// Write damaged shards anew, from what is left of them
@@ -32,7 +33,7 @@ use crate::{
     bfdb repair photos                   only what has that name or lies below it\n  \
     bfdb repair --import /mnt/backup     also from originals: photos/a.jpg from /mnt/backup/photos/a.jpg\n\n\
     Exit codes: 0 nothing that is known to be damaged is left, 5 bytes are lost, 4 damage is left and every byte can be\n\
-    read, 15 no such name.")]
+    read, 6 a volume is not there, 15 no such name.")]
 pub(crate) struct Arguments {
     /// Names, and what lies below them; everything when none is given
     #[arg(value_name = "PREFIX", value_parser = name_parser())]
@@ -65,6 +66,8 @@ struct Summary {
     damaged_shards: u64,
     files_lost: u64,
     lost: Vec<Lost>,
+    /// Volumes that are not there: nothing on them was read or repaired.
+    volumes_offline: Vec<String>,
     dry_run: bool,
     suggest: Vec<String>,
     seconds: f64,
@@ -93,7 +96,8 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
         for prefix in without_covered(&arguments.names) {
             repair.go_on(archive, arguments, Some(prefix))?;
         }
-        Ok(repair.finish(arguments))
+        let volumes = Volumes::of_archive(archive, context)?;
+        Ok(repair.finish(arguments, &volumes))
     })
 }
 
@@ -209,7 +213,7 @@ impl<'a> Repair<'a> {
     }
 
     /// Shows what is left and the sums, and returns the exit code.
-    fn finish(self, arguments: &Arguments) -> u8 {
+    fn finish(self, arguments: &Arguments, volumes: &Volumes) -> u8 {
         let Self {
             watch,
             stopwatch,
@@ -245,6 +249,7 @@ impl<'a> Repair<'a> {
             damaged_shards: left,
             files_lost: as_u64(lost.len()),
             lost: lost.iter().map(|file| Lost::of(file)).collect(),
+            volumes_offline: report.offline.iter().map(ToString::to_string).collect(),
             dry_run: arguments.dry_run,
             suggest: suggest.clone(),
             seconds: stopwatch.seconds(),
@@ -258,6 +263,7 @@ impl<'a> Repair<'a> {
         for command in &suggest {
             output.summary(&format!("  try: {command}"));
         }
+        let code = exit::worst(code, volumes.warn_of_unread(&report.offline, context));
         exit::worst(code, code_of(&report))
     }
 }

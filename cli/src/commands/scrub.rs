@@ -37,8 +37,8 @@ use crate::{
     bfdb scrub --budget 8%                            each night a part; all of it in two weeks\n  \
     bfdb scrub --older-than 30d --rate 100MiB/s       what was not read for a month, slowly\n  \
     bfdb scrub -q || mail -s 'archive damaged' me     speaks only of damage\n\n\
-    Exit codes: 0 no damage, or all of it repaired, 4 every byte can still be read, 5 bytes are lost, 7 the budget was used up\n\
-    (with --strict-budget).")]
+    Exit codes: 0 no damage, or all of it repaired, 4 every byte can still be read, 5 bytes are lost, 6 a volume is not\n\
+    there, 7 the budget was used up (with --strict-budget).")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     depth: Depth,

@@ -19,6 +19,7 @@ use crate::{
     failure::{Failure, as_pairs, scrub_error},
     progress::{Progress, Stopwatch},
     text,
+    volumes::Volumes,
 };
 
 /// Files that commands are suggested for; the findings name all of them.
@@ -32,7 +33,7 @@ const SUGGESTED_FILES: usize = 5;
 #[command(after_help = "Examples:\n  \
     bfdb verify photo.cr3\n  \
     bfdb verify 2024 --json          findings as JSON lines\n\n\
-    Exit codes: 0 no damage, 4 every byte can still be read, 5 bytes are lost.")]
+    Exit codes: 0 no damage, 4 every byte can still be read, 5 bytes are lost, 6 a volume is not there.")]
 pub(crate) struct Arguments {
     /// Names of files, or of directories above them
     #[arg(value_name = "NAME|PREFIX", value_parser = values::name_parser())]
@@ -56,6 +57,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
 
 /// A scrub or a verification while it runs: shows findings as they come.
 pub(super) struct Inspection<'a> {
+    volumes: Volumes,
     context: &'a Context<'a>,
     progress: Progress<'a>,
     stopwatch: Stopwatch,
@@ -91,6 +93,8 @@ struct Summary {
     files_lost: u64,
     /// Runs of records that a copy of the journal lacks and others have.
     journal_faults: u64,
+    /// Volumes that are not there: nothing on them was read.
+    volumes_offline: Vec<String>,
     repaired_shards: u64,
     complete: bool,
     suggest: Vec<String>,
@@ -121,8 +125,10 @@ impl<'a> Inspection<'a> {
         let snapshot = archive
             .snapshot()
             .map_err(|error| context.catalog_failure(&error))?;
+        let volumes = Volumes::of(&snapshot, context).map_err(|error| context.catalog_failure(&error))?;
         let total = context.total_for_progress(|| total(&snapshot).ok());
         Ok(Self {
+            volumes,
             context,
             progress: context.progress("verified", total),
             stopwatch: Stopwatch::start(),
@@ -198,8 +204,9 @@ impl<'a> Inspection<'a> {
             files_degraded: as_u64(degraded),
             files_lost: as_u64(lost),
             journal_faults: as_u64(report.journal.len()),
+            volumes_offline: report.offline.iter().map(ToString::to_string).collect(),
             repaired_shards: repaired.as_ref().map_or(0, |repaired| repaired.shards_repaired),
-            complete: code == exit::SUCCESS && !report.is_cut_short,
+            complete: code == exit::SUCCESS && !report.is_cut_short && report.offline.is_empty(),
             suggest: suggest.clone(),
             seconds: self.stopwatch.seconds(),
         });
@@ -213,6 +220,9 @@ impl<'a> Inspection<'a> {
         let found = found_text(&report);
         output.summary(&format!("{read}: {found}"));
         tell_what_is_forgotten(&report, context);
+        let mut offline = report.offline.clone();
+        offline.extend(repaired.iter().flat_map(|repaired| &repaired.offline));
+        let code = exit::worst(code, self.volumes.warn_of_unread(&offline, context));
         if let Some(repaired) = &repaired {
             output.summary(&repaired_text(repaired));
         }

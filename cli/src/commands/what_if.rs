@@ -7,7 +7,14 @@ use bfdb::{
 use serde::Serialize;
 
 use super::entry::state_name;
-use crate::{arguments::values, context::Context, exit, failure::Failure, text};
+use crate::{
+    arguments::volumes::{AskedLoss, loss},
+    context::Context,
+    exit,
+    failure::Failure,
+    text,
+    volumes::Volumes,
+};
 
 /// Say what losing extents or a volume would mean
 ///
@@ -15,12 +22,13 @@ use crate::{arguments::values, context::Context, exit, failure::Failure, text};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     bfdb what-if --lose extent:12\n  \
-    bfdb what-if --lose extent:12 --lose extent:13 -l      also the files, one a line\n\n\
-    Where shards lie is shown by `bfdb stat -v NAME`, which volumes there are by `bfdb status`.")]
+    bfdb what-if --lose extent:12 --lose extent:13 -l      also the files, one a line\n  \
+    bfdb what-if --lose volume:1 --lose volume:2           two disks at once\n\n\
+    Where shards lie is shown by `bfdb stat -v NAME`, which volumes there are by `bfdb volume ls`.")]
 pub(crate) struct Arguments {
-    /// What would be lost: extent:ID or volume:ID; several may be given
-    #[arg(long = "lose", value_name = "WHAT", value_parser = values::loss, required = true)]
-    losses: Vec<Loss>,
+    /// What would be lost: extent:ID or volume:VOLUME, by its number, id or directory; several may be given
+    #[arg(long = "lose", value_name = "WHAT", value_parser = loss, required = true)]
+    losses: Vec<AskedLoss>,
     /// List every file that has a shard there
     #[arg(short, long)]
     long: bool,
@@ -55,8 +63,16 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
 fn answer(archive: &Archive, arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
     let unreadable = |error| context.catalog_failure(&error);
     let snapshot = archive.snapshot().map_err(unreadable)?;
+    let volumes = Volumes::of(&snapshot, context).map_err(unreadable)?;
+    let meant = |asked: &AskedLoss| match asked {
+        AskedLoss::Extent(extent) => Ok(Loss::Extent(*extent)),
+        AskedLoss::Volume(name) => volumes.find(name, context).map(|volume| Loss::Volume(volume.id)),
+    };
+    let losses = (arguments.losses.iter())
+        .map(meant)
+        .collect::<Result<Vec<Loss>, Failure>>()?;
     if arguments.long {
-        for file in snapshot.what_if_files(&arguments.losses).map_err(unreadable)? {
+        for file in snapshot.what_if_files(&losses).map_err(unreadable)? {
             context.check_interrupt()?;
             let file = file.map_err(unreadable)?;
             context.output.json(&Line::of(&file));
@@ -66,7 +82,7 @@ fn answer(archive: &Archive, arguments: &Arguments, context: &Context) -> Result
             }
         }
     }
-    let report = snapshot.what_if(&arguments.losses).map_err(unreadable)?;
+    let report = snapshot.what_if(&losses).map_err(unreadable)?;
     context.output.json(&Summary::of(&report));
     for line in lines_for_people(&report) {
         context.output.line(&line);

@@ -32,6 +32,7 @@ pub(crate) fn open_error(error: &OpenError) -> Meaning {
         | OpenError::VolumeTaken { .. }
         | OpenError::VolumeNested { .. }
         | OpenError::TooManyVolumes { .. }
+        | OpenError::VolumesNotSurvived { .. }
         | OpenError::Threads { .. }
         | _ => Meaning::Failed,
     }
@@ -64,6 +65,9 @@ pub(crate) fn commit_error(error: &CommitError) -> Meaning {
         | CommitError::SourceRead { .. }
         | CommitError::Full { .. }
         | CommitError::NoVolume
+        | CommitError::LastVolume { .. }
+        | CommitError::NoRoomToDrain { .. }
+        | CommitError::VolumeNotDrained { .. }
         | _ => Meaning::Failed,
     }
 }

@@ -6,6 +6,7 @@
 mod archive;
 mod host;
 mod journal;
+mod volumes;
 
 use std::error::Error;
 
@@ -19,6 +20,7 @@ pub(crate) use archive::{
     close_error, commit_error, is_full, open_error, read_error, repair_error, restore_error, scrub_error,
 };
 pub(crate) use host::host_error;
+pub(crate) use volumes::{of_absence, of_moving, of_place, of_volumes};
 
 /// Why a command, or one file of it, failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

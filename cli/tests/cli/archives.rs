@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::harness::Place;
 
 /// Commands that open an archive, with arguments that are right.
-const COMMANDS: [&[&str]; 12] = [
+const COMMANDS: [&[&str]; 14] = [
     &["ls"],
     &["status"],
     &["health"],
@@ -29,6 +29,8 @@ const COMMANDS: [&[&str]; 12] = [
     &["restore", "a", "-o", "out"],
     &["rm", "a"],
     &["recover"],
+    &["volume", "ls"],
+    &["volume", "add", "v"],
     &["commit", "a"],
 ];
 
@@ -36,11 +38,17 @@ const COMMANDS: [&[&str]; 12] = [
 fn init_makes_an_archive_once() {
     let place = Place::new();
     let answer = place.run(["init", "-n"]).expect_code(0);
-    answer.expect_text("would make an archive at ./archive.bfdb\n");
+    answer.expect_text(
+        "would make an archive at ./archive.bfdb\n\
+         volume 0  ./archive.bfdb/volumes/v0\n\
+         tier 1    RS(1,3), 300 % overhead; any 3 of the 4 shards of a block may be lost, but no volume\n\
+         tier 2    RS(1,3), 300 % overhead; any 3 of the 4 shards of a block may be lost, but no volume\n\
+         tier 3    RS(30,3), 10 % overhead; any 3 of the 33 shards of a block may be lost, but no volume\n",
+    );
     assert!(!place.path("archive.bfdb").exists(), "a dry run made something");
     let answer = place.run(["init"]).expect_code(0);
     assert!(
-        answer.text().starts_with("made archive ") && answer.text().ends_with(" at ./archive.bfdb\n"),
+        answer.text().starts_with("made archive ") && answer.text().contains(" at ./archive.bfdb\n"),
         "{}",
         answer.text()
     );
@@ -61,10 +69,14 @@ fn init_makes_an_archive_once() {
     let line = &answer.json()[0];
     let id = line["archive"].as_str().expect("an id");
     assert_eq!(id.len(), 32);
-    assert_eq!(
-        *line,
-        json!({"type": "summary", "path": "other", "archive": id, "dry_run": false})
-    );
+    let replicas = |tier: u8| json!({"tier": tier, "data_shards": 1, "parity_shards": 3, "overhead": 3.0, "shards": 3, "volumes": 0});
+    let wide =
+        json!({"tier": 3, "data_shards": 30, "parity_shards": 3, "overhead": 0.1, "shards": 3, "volumes": 0});
+    let expected = json!({
+        "type": "summary", "path": "other", "archive": id, "volumes": ["other/volumes/v0"], "survive_volumes": 0,
+        "tiers": [replicas(1), replicas(2), wide], "dry_run": false,
+    });
+    assert_eq!(*line, expected);
     place.run(["ls", "-a", "other"]).expect_code(0);
 }
 

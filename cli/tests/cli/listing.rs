@@ -217,7 +217,7 @@ fn status_is_one_object_and_one_screen() {
     for part in [
         "state     healthy: nothing is known to be damaged\n",
         "files     1, 976.5 KiB stored as ",
-        "tier 3    0 files, 0 B; any 3 of the 33 shards of a block may be lost\n",
+        "tier 3    0 files, 0 B; any 3 of the 33 shards of a block may be lost, but no volume\n",
         "next      bfdb scrub\n",
     ] {
         assert!(text.text().contains(part), "{part} in {}", text.text());

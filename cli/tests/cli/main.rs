@@ -21,3 +21,4 @@ mod restore;
 mod signals;
 mod sources;
 mod trees;
+mod volumes;

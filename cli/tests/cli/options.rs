@@ -5,9 +5,9 @@ use serde_json::json;
 
 use crate::harness::{Place, content};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "init", "commit", "ls", "find", "stat", "cat", "restore", "verify", "scrub", "rm", "status", "health",
-    "what-if", "recover",
+    "what-if", "recover", "volume",
 ];
 
 #[test]
@@ -33,7 +33,7 @@ fn the_help_of_every_command_shows_an_example_of_it() {
 #[test]
 fn a_command_line_that_means_nothing_is_exit_code_2_in_text_and_json() {
     let place = Place::new();
-    let lines: [&[&str]; 14] = [
+    let lines: [&[&str]; 20] = [
         &[],
         &["frobnicate"],
         &["scrub", "--budget", "some"],
@@ -48,6 +48,12 @@ fn a_command_line_that_means_nothing_is_exit_code_2_in_text_and_json() {
         &["recover", "--all"],
         &["recover", "--rollback", "--all", "a"],
         &["commit", "--progress-bytes", "0", "a"],
+        &["volume"],
+        &["volume", "drain"],
+        &["volume", "replace", "1"],
+        &["volume", "drain", "1", "--rate", "0"],
+        &["init", "--survive-volumes", "-1"],
+        &["init", "--tier1", "4"],
     ];
     for line in lines {
         let answer = place.run(line).expect_code(i32::from(exit::USAGE));
@@ -132,7 +138,7 @@ fn variables_set_global_options_and_the_command_line_wins() {
 fn a_variable_that_is_empty_counts_as_not_set() {
     let place = Place::with(&[("a", b"hello")]);
     let variables = [
-        "ARCHIVE", "JSON", "QUIET", "VERBOSE", "COLOR", "PROGRESS", "THREADS", "MEMORY", "IO",
+        "ARCHIVE", "VOLUME", "JSON", "QUIET", "VERBOSE", "COLOR", "PROGRESS", "THREADS", "MEMORY", "IO",
     ];
     for variable in variables {
         let variable = format!("BFDB_{variable}");

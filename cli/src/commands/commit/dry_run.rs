@@ -20,7 +20,7 @@ use bfdb::{
 };
 
 use super::{
-    Arguments, directories_of,
+    Arguments,
     ledger::{Change, SharedLedger, Stored, Subject},
     pipe, reason,
     sources::{Found, Sources},
@@ -38,7 +38,7 @@ pub(super) fn run(
 ) -> Result<u8, Failure> {
     with_planner(arguments, context, |planner, archive| {
         if let Some(archive) = archive {
-            sources.keep_out_of(directories_of(archive, context)?);
+            sources.keep_out_of(super::directories_of(archive, context)?);
         }
         for found in sources.by_ref() {
             let subject = Subject {

@@ -11,11 +11,7 @@ mod reason;
 mod roots;
 mod sources;
 
-use std::{
-    ffi::OsStr,
-    os::unix::ffi::OsStrExt as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use bfdb::{
     archive::{
@@ -24,6 +20,7 @@ use bfdb::{
     },
     catalog::Access,
     error::{CommitError, OpenError},
+    geometry::Policy,
     host::ExcludedDirectories,
     units::FileName,
 };
@@ -33,11 +30,14 @@ use self::{
     ledger::{Ledger, SharedLedger, Stored, Subject},
     sources::Sources,
 };
+use super::{damage::as_u64, init::warn_of_disks};
 use crate::{
     arguments::{Advanced, values},
     context::Context,
-    failure::{Failure, commit_error, host_error},
+    failure::{Failure, commit_error},
     progress::Progress,
+    text,
+    volumes::Volumes,
 };
 
 /// Store files, directories and links
@@ -149,27 +149,29 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
     };
     context.finish(archive, |archive| {
         sources.keep_out_of(directories_of(archive, context)?);
+        Volumes::of_archive(archive, context)?.warn_of_unwritable(context);
         store_all(archive, &mut sources, arguments, context, &ledger)
     })
 }
 
 fn make_archive(context: &Context) -> Result<Archive, Failure> {
-    let archive = context.create()?;
+    let policy = Policy::default();
+    let archive = context.create(policy)?;
     let place = context.archive_text();
-    context.output.note(&format!("made a new archive at {place}"));
+    let volumes = context.volumes();
+    let on = match volumes.len() {
+        0 => String::new(),
+        count => format!(", on {}", text::count(as_u64(count), "volume")),
+    };
+    context.output.note(&format!("made a new archive at {place}{on}"));
+    warn_of_disks(volumes, policy.survive_volumes(), context);
     Ok(archive)
 }
 
 /// Returns the directories in which the archive keeps its own files.
 fn directories_of(archive: &Archive, context: &Context) -> Result<ExcludedDirectories, Failure> {
-    let volumes = archive.snapshot().and_then(|snapshot| snapshot.volumes());
-    let volumes = volumes.map_err(|error| context.catalog_failure(&error))?;
-    let place = context.archive();
-    let volumes = volumes
-        .iter()
-        .map(|volume| place.join(OsStr::from_bytes(&volume.path)));
-    let directories = std::iter::once(place.to_path_buf()).chain(volumes);
-    ExcludedDirectories::of_paths(directories).map_err(|error| Failure::of(&error, host_error(&error)))
+    let own = archive.own_directories();
+    own.map_err(|error| context.failure(&error, commit_error(&error)))
 }
 
 fn store_all(

@@ -17,7 +17,7 @@ use super::{
     ledger::{SharedLedger, Stored, Subject},
     make_archive, reason,
 };
-use crate::{context::Context, failure::Failure, interrupt::Patient, text};
+use crate::{context::Context, failure::Failure, interrupt::Patient, text, volumes::Volumes};
 
 pub(super) fn run(arguments: &Arguments, context: &Context, ledger: &SharedLedger) -> Result<u8, Failure> {
     let name = name(arguments)?;
@@ -32,6 +32,7 @@ pub(super) fn run(arguments: &Arguments, context: &Context, ledger: &SharedLedge
         Err(error) => return Err(context.open_failure(&error)),
     };
     context.finish(archive, |archive| {
+        Volumes::of_archive(archive, context)?.warn_of_unwritable(context);
         store(archive, (&name, &mut source), arguments, context, ledger)
     })
 }

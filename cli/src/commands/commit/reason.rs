@@ -42,8 +42,10 @@ pub(super) fn of_commit(error: &CommitError, subject: &Subject, context: &Contex
             .under(format!("{path} was not stored: {name} is being stored just now")),
         // That it was not stored is not known, or not so.
         _ if error.may_be_published() => context.explain(Failure::of(error, meaning), meaning),
+        CommitError::NoVolume => Failure::of(error, meaning)
+            .under(format!("{path} was not stored"))
+            .suggest(context.command("volume ls", &[])),
         CommitError::NotFound { .. }
-        | CommitError::NoVolume
         | CommitError::Volumes { .. }
         | CommitError::ReadOnly
         | CommitError::OwnershipLost { .. }

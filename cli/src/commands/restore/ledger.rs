@@ -18,10 +18,11 @@ use crate::{
     },
     context::Context,
     exit,
-    failure::{Failure, Meaning, as_pairs, restore_error},
+    failure::{Failure, Meaning, as_pairs, of_absence, restore_error},
     output::{Form, Loudness},
     progress::Stopwatch,
     text,
+    volumes::Volumes,
 };
 
 /// Prints each result as it comes and counts.
@@ -40,6 +41,7 @@ pub(super) struct Ledger<'a> {
     /// Files with lost bytes. They are verified in the end, so that all their lost ranges can be named: while others are
     /// still being restored, the workers that it takes are theirs.
     lost: Vec<(FileName, ReadError)>,
+    volumes: &'a Volumes,
     /// Whether it was said how to replace what is in the way of everything: once is enough for a tree.
     has_suggested_overwrite: bool,
 }
@@ -76,7 +78,7 @@ struct Summary {
 }
 
 impl<'a> Ledger<'a> {
-    pub(super) fn new(arguments: &'a Arguments, context: &'a Context<'a>) -> Self {
+    pub(super) fn new(arguments: &'a Arguments, volumes: &'a Volumes, context: &'a Context<'a>) -> Self {
         Self {
             arguments,
             context,
@@ -88,6 +90,7 @@ impl<'a> Ledger<'a> {
             failed: 0,
             code: exit::SUCCESS,
             lost: Vec::new(),
+            volumes,
             has_suggested_overwrite: false,
         }
     }
@@ -234,7 +237,8 @@ impl<'a> Ledger<'a> {
         let meaning = restore_error(error);
         let name = &entry.name;
         match error {
-            RestoreError::Read { source } => self.context.failure(source, meaning),
+            RestoreError::Read { source } => of_absence(source, name, self.volumes, self.context)
+                .unwrap_or_else(|| self.context.failure(source, meaning)),
             RestoreError::NothingLeft { len_bytes, .. } => {
                 self.lost_bytes(entry, &whole(*len_bytes), "nothing was restored")
             }

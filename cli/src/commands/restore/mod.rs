@@ -26,6 +26,7 @@ use crate::{
     failure::{Failure, Meaning, host_error, restore_error},
     progress::Progress,
     text,
+    volumes::{AROUND, Volumes},
 };
 
 /// Get files back, verified
@@ -89,6 +90,10 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
         let snapshot = archive
             .snapshot()
             .map_err(|error| context.catalog_failure(&error))?;
+        let volumes = Volumes::of(&snapshot, context).map_err(|error| context.catalog_failure(&error))?;
+        if !arguments.dry_run {
+            volumes.warn_of_away(AROUND, context);
+        }
         let total = context.total_for_progress(|| total_len_bytes(&snapshot, arguments));
         let restoring = Restoring {
             arguments,
@@ -97,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
             target: OnceLock::new(),
             progress: context.progress("restored", total),
             log: DamageLog::default(),
-            ledger: Mutex::new(Ledger::new(arguments, context)),
+            ledger: Mutex::new(Ledger::new(arguments, &volumes, context)),
         };
         restoring.run()
     })

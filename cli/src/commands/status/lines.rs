@@ -2,8 +2,11 @@
 
 use core::fmt::Display;
 
-use super::{super::damage::as_u64, Affected, Status, VolumeLine};
-use crate::text;
+use super::{
+    super::{damage::as_u64, init::volumes_in_words},
+    Affected, Status,
+};
+use crate::{text, volumes::VolumeLine};
 
 impl Status {
     pub(super) fn lines(&self) -> Vec<String> {
@@ -15,6 +18,7 @@ impl Status {
             row("archive", format!("{} ({})", self.path, self.archive)),
             row("state", format!("{}: {}", self.state, self.damage_in_words())),
         ];
+        lines.extend(self.reduced.iter().map(|volume| row("reduced", volume)));
         lines.extend(self.affected.iter().map(affected_line));
         let left_out = (self.degraded + self.lost).saturating_sub(as_u64(self.affected.len()));
         if left_out > 0 {
@@ -40,15 +44,16 @@ impl Status {
             lines.push(row(
                 &format!("tier {}", tier.tier),
                 format!(
-                    "{}, {}; any {} of the {total} shards of a block may be lost",
+                    "{}, {}; any {} of the {total} shards of a block may be lost, {}",
                     text::count(tier.files, "file"),
                     text::size(tier.bytes),
-                    tier.shards
+                    tier.shards,
+                    volumes_in_words(tier.volumes, self.volumes_for_files)
                 ),
             ));
         }
         for volume in &self.volumes {
-            lines.extend(volume.lines());
+            lines.extend(volume_lines(volume));
         }
         lines.extend(self.unfinished_lines());
         lines.extend(self.suggest.iter().map(|command| row("next", command)));
@@ -119,30 +124,21 @@ impl Status {
     }
 }
 
-impl VolumeLine {
-    fn lines(&self) -> Vec<String> {
-        let free = text::size(self.free_bytes);
-        let mut lines = vec![row("volume", format!("{}, {free} free ({})", self.path, self.id))];
-        let found = [
-            ("with a wrong hash", self.found.checksum),
-            ("misplaced", self.found.misplaced),
-            ("that could not be read", self.found.io_error),
-            ("that were encoded wrongly", self.found.encoding),
-            ("missing", self.found.missing),
-        ];
-        let found = found.iter().filter(|(_, shards)| *shards > 0);
-        let mut words: Vec<String> = found
-            .map(|(what, shards)| format!("{} {what}", text::count(*shards, "shard")))
-            .collect();
-        if self.repaired_shards > 0 {
-            let (shards, bytes) = (self.repaired_shards, text::size(self.repaired_bytes));
-            words.push(format!("{}, {bytes} repaired", text::count(shards, "shard")));
-        }
-        if !words.is_empty() {
-            lines.push(row("so far", words.join("; ")));
-        }
-        lines
-    }
+fn volume_lines(volume: &VolumeLine) -> Vec<String> {
+    let (free, live) = (text::size(volume.free_bytes), text::size(volume.live_bytes));
+    let (number, path, id) = (volume.number, &volume.path, &volume.id);
+    let (state, condition) = (volume.state, volume.condition);
+    let mut lines = vec![row(
+        "volume",
+        format!("{number}, {path}: {state}, {condition}, {live} stored, {free} free ({id})"),
+    )];
+    lines.extend(
+        volume
+            .remarks()
+            .into_iter()
+            .map(|(label, remark)| row(label, remark)),
+    );
+    lines
 }
 
 fn affected_line(file: &Affected) -> String {

@@ -2,29 +2,31 @@
 
 mod lines;
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
-
 use bfdb::{
     archive::{
         Archive, ArchiveHealth, FileHealth, HealthClass, HealthQuery, HealthState, Snapshot,
-        UnfinishedCommit, VerificationAges, VolumeInfo,
+        UnfinishedCommit, VerificationAges,
     },
-    catalog::{Access, Totals, VolumeCounters},
+    catalog::{Access, Totals},
     error::CatalogError,
     geometry::{Policy, Tier},
     units::FileName,
 };
 use serde::Serialize;
 
-use super::{damage::as_u64, entry::state_name};
+use super::{
+    damage::as_u64,
+    entry::state_name,
+    init::{TIERS, survived},
+    volume,
+};
 use crate::{
     context::Context,
     exit,
     failure::{Failure, commit_error},
     text,
+    volumes::{VolumeLine, Volumes, in_words},
 };
-
-const TIERS: [Tier; 3] = [Tier::Tiny, Tier::Segmented, Tier::Blocked];
 
 /// Damaged files that are named; `health` names all of them.
 const NAMED_FILES: usize = 5;
@@ -37,7 +39,8 @@ const NAMED_FILES: usize = 5;
 #[command(after_help = "Examples:\n  \
     bfdb status\n  \
     bfdb status --json               one JSON object\n\n\
-    Exit codes: 0 nothing is known to be damaged, 4 every byte can still be read, 5 bytes are lost.")]
+    Exit codes: 0 nothing is known to be damaged, 4 every byte can still be read, 5 bytes are lost, 6 a volume is\n\
+    not there, and nothing is known to be damaged.")]
 pub(crate) struct Arguments {}
 
 #[derive(Debug, Serialize)]
@@ -67,6 +70,11 @@ struct Status {
     overhead: Option<f64>,
     tolerance: Vec<Tolerance>,
     volumes: Vec<VolumeLine>,
+    /// How many of them new files go to.
+    volumes_for_files: u16,
+    /// What is wrong with those that are not as they should be.
+    #[serde(skip)]
+    reduced: Vec<String>,
     /// Commits that were interrupted and wait.
     pending_commits: u64,
     /// Bytes of their files.
@@ -87,26 +95,8 @@ struct Tolerance {
     parity_shards: u16,
     /// Shards of each block that may be lost.
     shards: u16,
-}
-
-#[derive(Debug, Serialize)]
-struct VolumeLine {
-    id: String,
-    path: String,
-    free_bytes: u64,
-    /// Damaged shards that were ever found there.
-    found: Found,
-    repaired_shards: u64,
-    repaired_bytes: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Found {
-    checksum: u64,
-    misplaced: u64,
-    io_error: u64,
-    missing: u64,
-    encoding: u64,
+    /// Volumes that may be lost of those that new files go to now, whichever they are; what is stored may lie on others.
+    volumes: u16,
 }
 
 #[derive(Debug, Serialize)]
@@ -149,10 +139,23 @@ impl Status {
         let (totals, known) = (health.stored, health.known);
         let ages = snapshot.verification_ages(text::now())?;
         let affected = affected(&snapshot)?;
+        let volumes = Volumes::of(&snapshot, context)?;
+        let for_files = u16::try_from(volumes.for_files().count()).unwrap_or(u16::MAX);
+        let is_reduced = volumes.code() != exit::SUCCESS;
         Ok(Self {
             archive: archive.id().to_string(),
             path: context.archive_text(),
-            state: state_name(health.state()),
+            state: match health.state() {
+                HealthState::Healthy if is_reduced => "reduced",
+                state @ (HealthState::Healthy | HealthState::Degraded | HealthState::Lost) => {
+                    state_name(state)
+                }
+            },
+            volumes_for_files: for_files,
+            reduced: volumes
+                .reduced()
+                .map(|volume| format!("{} {}", volumes.label(volume), in_words(volume)))
+                .collect(),
             healthy: health.healthy_files(),
             degraded: known.degraded_files,
             lost: known.lost_files,
@@ -161,7 +164,10 @@ impl Status {
             damaged_descriptors: known.damaged_descriptors,
             lost_descriptors: known.lost_descriptors,
             verification: Verification::of(&ages),
-            suggest: suggestions(&health, &ages, &affected, context),
+            suggest: volume::suggestions(&volumes, context)
+                .into_iter()
+                .chain(suggestions(&health, &ages, &affected, context))
+                .collect(),
             affected: affected.iter().map(Affected::of).collect(),
             files: totals.files,
             directories: totals.directories,
@@ -171,10 +177,10 @@ impl Status {
             overhead: overhead(&totals),
             tolerance: TIERS
                 .iter()
-                .map(|&tier| Tolerance::of(tier, archive.policy(), &totals))
+                .map(|&tier| Tolerance::of(tier, (archive.policy(), for_files), &totals))
                 .collect(),
-            volumes: (snapshot.volumes()?.iter())
-                .map(|volume| VolumeLine::of(volume, context))
+            volumes: (volumes.in_use())
+                .map(|volume| VolumeLine::of(volume, &volumes))
                 .collect(),
             pending_commits: 0,
             pending_bytes: 0,
@@ -208,7 +214,8 @@ impl Status {
 
     fn code(&self) -> u8 {
         match (self.lost, self.damaged_shards) {
-            (0, 0) => exit::SUCCESS,
+            (0, 0) if self.reduced.is_empty() => exit::SUCCESS,
+            (0, 0) => exit::REDUCED,
             (0, _) => exit::DAMAGED,
             _ => exit::LOST,
         }
@@ -260,34 +267,6 @@ fn suggestions(
     suggest
 }
 
-impl VolumeLine {
-    fn of(volume: &VolumeInfo, context: &Context) -> Self {
-        let VolumeCounters {
-            checksum,
-            misplaced,
-            io_error,
-            missing,
-            encoding,
-            repaired_shards,
-            repaired_bytes,
-        } = volume.counters;
-        Self {
-            id: volume.id.to_string(),
-            path: text::path(&context.archive().join(OsStr::from_bytes(&volume.path))),
-            free_bytes: volume.free_bytes,
-            found: Found {
-                checksum,
-                misplaced,
-                io_error,
-                missing,
-                encoding,
-            },
-            repaired_shards,
-            repaired_bytes,
-        }
-    }
-}
-
 impl Affected {
     fn of(health: &FileHealth) -> Self {
         Self {
@@ -314,7 +293,7 @@ impl Verification {
 }
 
 impl Tolerance {
-    fn of(tier: Tier, policy: &Policy, totals: &Totals) -> Self {
+    fn of(tier: Tier, (policy, volumes): (&Policy, u16), totals: &Totals) -> Self {
         let (shape, sums) = (policy.shape(tier), totals.tier(tier));
         Self {
             tier: tier.number(),
@@ -323,6 +302,7 @@ impl Tolerance {
             data_shards: shape.data(),
             parity_shards: shape.parity(),
             shards: shape.parity(),
+            volumes: survived(tier, policy, volumes),
         }
     }
 }

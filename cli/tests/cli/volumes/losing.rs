@@ -1,0 +1,264 @@
+//! Volumes that are away, moved, doubled or old: what every command says and exits with.
+
+use serde_json::json;
+
+use super::{OnVolumes, copy, text_of};
+
+fn three() -> OnVolumes {
+    OnVolumes::with_files(3, &["--survive-volumes", "1"])
+}
+
+#[test]
+fn any_one_of_three_volumes_may_be_deleted_and_is_replaced() {
+    for lost in ["v0", "v1", "v2"] {
+        let store = three();
+        store.lose(&[lost]);
+        store.has_all();
+        let number = &lost[1..];
+        let dry = store
+            .run(&["volume", "replace", number, "new", "-n"])
+            .expect_code(0);
+        assert!(dry.text().starts_with("would move "), "{}", dry.text());
+        assert!(!store.place.path("new").exists(), "a dry run made something");
+        let answer = store
+            .run(&["volume", "replace", number, "new", "--json"])
+            .expect_code(0);
+        let lines = answer.json();
+        let summary = lines.last().expect("a summary");
+        assert_eq!(
+            (&summary["shards_left"], &summary["targets"][0]["number"]),
+            (&json!(0), &json!(3))
+        );
+        assert!(summary["shards_moved"].as_u64() > Some(0), "{summary}");
+        store.run(&["scrub"]).expect_code(0);
+        store.run(&["status"]).expect_code(0);
+        // Full tolerance: any other may go now.
+        let others: Vec<&str> = ["v0", "v1", "v2"]
+            .into_iter()
+            .filter(|name| *name != lost)
+            .collect();
+        store.lose(&others[..1]);
+        store.has_all();
+        store.lose(&others[1..]);
+        let answer = store.run(&["volume", "replace", number, "other"]).expect_code(15);
+        assert!(
+            answer.stderr.contains("is no part of this archive any more"),
+            "{}",
+            answer.stderr
+        );
+    }
+}
+
+#[test]
+fn a_volume_that_is_away_is_named_by_every_command_that_would_have_looked_at_it() {
+    let store = three();
+    store.carry("v1", "away/deep/v1");
+    let path = store.place.path("v1").canonicalize().unwrap_or_else(|_| {
+        let root = store.place.path("").canonicalize().expect("it is there");
+        root.join("v1")
+    });
+    let name = format!("volume 1 at {} is missing", path.display());
+    for (arguments, code, meaning) in [
+        (&["scrub"][..], 6, "nothing on it was looked at"),
+        (&["verify"], 6, "nothing on it was looked at"),
+        (&["scrub", "--repair"], 6, "nothing on it was looked at"),
+        (&["health"], 6, "counts as it was when it was seen last"),
+        (&["cat", "tiny", "--range", "0..0"], 0, "it is read around"),
+        (&["restore", "-o", "out"], 0, "it is read around"),
+        (
+            &["commit", "tiny", "--name", "again"],
+            0,
+            "nothing new is stored there",
+        ),
+    ] {
+        let answer = store.run(arguments).expect_code(code);
+        assert_eq!(
+            answer.stderr.matches("warning: ").count(),
+            1,
+            "{arguments:?}: {}",
+            answer.stderr
+        );
+        assert!(
+            answer.stderr.contains(&name) && answer.stderr.contains(meaning),
+            "{arguments:?}: {}",
+            answer.stderr
+        );
+        assert!(
+            answer.stderr.contains("  try: bfdb volume replace 1 DIR\n"),
+            "{}",
+            answer.stderr
+        );
+    }
+    store.run(&["repair"]).expect_code(0);
+    let text = store.run(&["status"]).expect_code(6);
+    for part in [
+        "state     reduced: nothing is known to be damaged\n",
+        &format!("reduced   {name}\n"),
+        "next      bfdb volume replace 1 DIR\n",
+        "next      bfdb --volume DIR volume ls\n",
+    ] {
+        assert!(text.text().contains(part), "{part} in {}", text.text());
+    }
+    let status = &store.run(&["status", "--json"]).expect_code(6).json()[0];
+    assert_eq!(status["state"], "reduced");
+    assert_eq!(status["volumes"][1]["condition"], "missing");
+    for command in [["verify", "--json"], ["scrub", "--json"]] {
+        let lines = store.run(&command).expect_code(6).json();
+        let summary = lines.last().expect("a summary");
+        assert_eq!(summary["volumes_offline"], json!([status["volumes"][1]["id"]]));
+        assert_eq!(summary["complete"], false);
+    }
+}
+
+#[test]
+fn a_volume_that_was_moved_is_found_where_the_command_says() {
+    let store = three();
+    store.carry("v1", "elsewhere/deep/volume");
+    store.run(&["volume", "ls"]).expect_code(6);
+    for arguments in [
+        &["--volume", "elsewhere/deep/volume", "scrub"][..],
+        &["status", "--volume", "elsewhere/deep/volume"],
+    ] {
+        store.run(arguments).expect_code(0).expect_stderr("");
+    }
+    let variable = [("BFDB_VOLUME", "nowhere:elsewhere/deep/volume")];
+    let lines = store
+        .place
+        .run_with(&variable, ["volume", "ls", "--json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(lines[1]["found_at"], "elsewhere/deep/volume");
+    assert_eq!(
+        (&lines[0]["found_at"], &lines[1]["condition"]),
+        (&json!(null), &json!("present"))
+    );
+    let text = store.place.run_with(&variable, ["volume", "ls"]).expect_code(0);
+    assert!(
+        text.text().contains("found at elsewhere/deep/volume\n"),
+        "{}",
+        text.text()
+    );
+    // What is suggested finds it too.
+    let answer = store
+        .run(&["--volume", "elsewhere/deep/volume", "cat", "none"])
+        .expect_code(15);
+    assert!(
+        answer
+            .stderr
+            .ends_with("  try: bfdb --volume elsewhere/deep/volume ls\n"),
+        "{}",
+        answer.stderr
+    );
+}
+
+#[test]
+fn a_copy_of_a_volume_is_named_and_left_alone() {
+    let store = three();
+    copy(&store.place.path("v1"), &store.place.path("copies/deep/v1"));
+    let lines = store
+        .run(&["volume", "ls", "--json", "--volume", "copies/deep/v1"])
+        .expect_code(0)
+        .json();
+    assert_eq!(lines[1]["doubles"], json!(["copies/deep/v1"]));
+    let text = store
+        .run(&["status", "--volume", "copies/deep/v1"])
+        .expect_code(0);
+    assert!(
+        text.text()
+            .contains("double    a copy of it at copies/deep/v1 is left alone\n"),
+        "{}",
+        text.text()
+    );
+}
+
+#[test]
+fn an_old_copy_of_a_volume_is_noticed_and_read() {
+    let store = three();
+    copy(&store.place.path("v1"), &store.place.path("old/deep/v1"));
+    store
+        .run(&["commit", "-q", "segmented", "--name", "later"])
+        .expect_code(0);
+    store.lose(&["v1"]);
+    store.carry("old/deep/v1", "v1");
+    let text = store.run(&["volume", "ls"]).expect_code(6);
+    assert!(text.text().contains("is an old copy (epoch "), "{}", text.text());
+    assert_eq!(store.condition(1), "stale");
+    store.run(&["status"]).expect_code(6);
+    store.has_all();
+    store.run(&["cat", "later"]).expect_code(0);
+    let answer = store
+        .run(&["commit", "-q", "tiny", "--name", "more"])
+        .expect_code(0);
+    assert!(
+        answer.stderr.contains("nothing new is stored there"),
+        "{}",
+        answer.stderr
+    );
+    store.run(&["volume", "replace", "1", "new"]).expect_code(0);
+    store.run(&["status"]).expect_code(0);
+    store.run(&["scrub"]).expect_code(0);
+}
+
+#[test]
+fn too_little_is_left_while_volumes_are_away_and_nothing_is_said_to_be_lost() {
+    let store = OnVolumes::with_files(2, &["--tier2", "30+3"]);
+    let holder = usize::from(store.volume(0)["live_bytes"].as_u64() < store.volume(1)["live_bytes"].as_u64());
+    let name = format!("v{holder}");
+    store.carry(&name, "away/deep/volume");
+    for arguments in [&["cat", "segmented"][..], &["restore", "segmented", "-o", "out"]] {
+        let answer = store.run(arguments).expect_code(1);
+        let part = format!("segmented cannot be read now: volume {holder} at ");
+        assert!(
+            answer.stderr.contains(&part) && answer.stderr.contains("nothing is lost by that"),
+            "{}",
+            answer.stderr
+        );
+    }
+    store.run(&["cat", "tiny"]).expect_code(0);
+    let number = holder.to_string();
+    let answer = store.run(&["volume", "drain", &number]).expect_code(6);
+    assert!(
+        answer
+            .text()
+            .contains("they cannot be made again without what is on volume"),
+        "{}",
+        answer.text()
+    );
+    store.run(&["volume", "remove", &number]).expect_code(1);
+    store.run(&["scrub"]).expect_code(6);
+    store.run(&["health"]).expect_code(6);
+    // The same command goes on when it is back.
+    let at = ["--volume", "away/deep/volume"];
+    store
+        .run(&[&at[..], &["volume", "drain", &number]].concat())
+        .expect_code(0);
+    store.run(&["volume", "remove", &number]).expect_code(0);
+    store.run(&["status"]).expect_code(0);
+    store.has_all();
+}
+
+#[test]
+fn an_archive_without_any_volume_says_where_one_was() {
+    let store = three();
+    for volume in ["v0", "v1", "v2"] {
+        store.carry(volume, &format!("away/deep/{volume}"));
+    }
+    let answer = store.run(&["cat", "tiny"]).expect_code(1);
+    assert!(
+        answer
+            .stderr
+            .starts_with("error: no volume of the archive is there, ")
+            && answer
+                .stderr
+                .contains("/v0 for one; plug it in, or say with --volume DIR where it is now\n"),
+        "{}",
+        answer.stderr
+    );
+    let id = text_of(
+        &store
+            .run(&["volume", "ls", "--json", "--volume", "away/deep/v2"])
+            .expect_code(6)
+            .json()[2]["id"],
+    );
+    assert_eq!(id.len(), 32);
+}
