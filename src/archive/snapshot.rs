@@ -264,10 +264,14 @@ impl Snapshot {
     }
 
     fn refuse_target_inside(&self, target: &RestoreTarget) -> Result<(), RestoreError> {
-        if target.is_within(self.shared.layout.root())? {
-            return Err(RestoreError::TargetInsideArchive {
-                path: target.path().to_path_buf(),
-            });
+        let volumes = self.shared.volumes();
+        let volumes = volumes.readable().map(|member| member.path.as_path());
+        for own in volumes.chain([self.shared.layout.root()]) {
+            if target.is_within(own)? {
+                return Err(RestoreError::TargetInsideArchive {
+                    path: target.path().to_path_buf(),
+                });
+            }
         }
         Ok(())
     }

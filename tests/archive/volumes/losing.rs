@@ -1,9 +1,9 @@
 //! Volumes that are lost, every set of them.
 
-use bfdb::catalog::Access;
+use bfdb::{archive::RestoreOptions, catalog::Access, error::RestoreError, host::RestoreTarget};
 
 use super::{counts, lose, store_of_each_tier};
-use crate::support::{LEAF, SEGMENTED_BELOW, TINY_BELOW, open};
+use crate::support::{LEAF, SEGMENTED_BELOW, TINY_BELOW, name, open};
 
 #[test]
 fn of_four_volumes_any_three_may_be_lost_and_replicated_files_are_read() {
@@ -72,4 +72,22 @@ fn a_volume_that_is_added_takes_its_part_of_what_comes() {
     let store = store.after(|dir| lose(dir, &[0]));
     store.has("new", TINY_BELOW - 7, 9);
     assert!(super::get(&store.archive, "tiny").is_err(), "it was never there");
+}
+
+/// Only the directory of the archive itself was refused.
+#[test]
+fn nothing_is_restored_into_a_volume_wherever_it_lies() {
+    let store = store_of_each_tier(2).after(|dir| lose(dir, &[0]));
+    let snapshot = store.archive.snapshot().unwrap();
+    for target in [store.volume(1), store.volume(1).join("extents/deep")] {
+        let target = RestoreTarget::open(&target).unwrap();
+        let refused = snapshot.restore(&name("tiny"), &target, &RestoreOptions::default(), &());
+        assert!(
+            matches!(refused, Err(RestoreError::TargetInsideArchive { .. })),
+            "{refused:?}"
+        );
+    }
+    let beside = RestoreTarget::open(&store.dir.path().join("beside")).unwrap();
+    let restored = snapshot.restore(&name("tiny"), &beside, &RestoreOptions::default(), &());
+    assert!(restored.is_ok(), "{restored:?}");
 }
