@@ -130,6 +130,12 @@ impl Volumes {
         self.root.join(OsStr::from_bytes(&volume.path))
     }
 
+    /// Returns the directories of those that are a part of the archive, where they are now.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = PathBuf> {
+        self.in_use()
+            .map(|volume| volume.found_at.clone().unwrap_or_else(|| self.path(volume)))
+    }
+
     /// Names a volume: `volume 2 at /mnt/b`.
     pub(crate) fn label(&self, volume: &VolumeInfo) -> String {
         format!("volume {} at {}", volume.number, text::path(&self.path(volume)))

@@ -86,11 +86,11 @@ impl Arguments {
 
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
     context.with_archive_to_read(|archive| {
-        refuse_target_in_archive(&arguments.output, context)?;
         let snapshot = archive
             .snapshot()
             .map_err(|error| context.catalog_failure(&error))?;
         let volumes = Volumes::of(&snapshot, context).map_err(|error| context.catalog_failure(&error))?;
+        refuse_target_in_archive(&arguments.output, &volumes, context)?;
         if !arguments.dry_run {
             volumes.warn_of_away(AROUND, context);
         }
@@ -224,7 +224,7 @@ impl Restoring<'_> {
 }
 
 /// Refuses to put files where the archive keeps its own.
-fn refuse_target_in_archive(target: &Path, context: &Context) -> Result<(), Failure> {
+fn refuse_target_in_archive(target: &Path, volumes: &Volumes, context: &Context) -> Result<(), Failure> {
     // What is missing of the target will be made below the first directory that is there.
     let existing = target
         .ancestors()
@@ -239,11 +239,16 @@ fn refuse_target_in_archive(target: &Path, context: &Context) -> Result<(), Fail
     let existing = existing.unwrap_or(Path::new("."));
     // A link at the end counts for what it leads to. What cannot be resolved is refused when it is opened.
     let resolved = existing.canonicalize();
-    let is_inside = path_is_inside(resolved.as_deref().unwrap_or(existing), context.archive());
-    if is_inside.map_err(|error| Failure::of(&error, host_error(&error)))? {
-        let (target, archive) = (text::path(target), context.archive_text());
-        let message = format!("{target} lies inside the archive {archive}: nothing is restored there");
-        return Err(Failure::new(exit::FAILED, message));
+    let existing = resolved.as_deref().unwrap_or(existing);
+    // What is not there holds nothing.
+    let own = volumes.directories().filter(|own| own.exists());
+    for own in own.chain([context.archive().to_path_buf()]) {
+        let is_inside = path_is_inside(existing, &own);
+        if is_inside.map_err(|error| Failure::of(&error, host_error(&error)))? {
+            let (target, archive) = (text::path(target), context.archive_text());
+            let message = format!("{target} lies inside the archive {archive}: nothing is restored there");
+            return Err(Failure::new(exit::FAILED, message));
+        }
     }
     Ok(())
 }

@@ -89,6 +89,8 @@ fn a_volume_that_is_away_is_named_by_every_command_that_would_have_looked_at_it(
             answer.stderr
         );
     }
+    // What was stored meanwhile has nothing there.
+    store.run(&["cat", "again"]).expect_code(0).expect_stderr("");
     store.run(&["repair"]).expect_code(0);
     let text = store.run(&["status"]).expect_code(6);
     for part in [
@@ -261,4 +263,44 @@ fn an_archive_without_any_volume_says_where_one_was() {
             .json()[2]["id"],
     );
     assert_eq!(id.len(), 32);
+}
+
+#[test]
+fn another_volume_in_the_place_of_one_is_told_and_left_alone() {
+    let store = three();
+    store.carry("v1", "away/deep/v1");
+    store
+        .run(&["init", "-q", "-a", "other", "--volume", "v1"])
+        .expect_code(0);
+    assert_eq!(store.condition(1), "foreign");
+    let text = store.run(&["status"]).expect_code(6);
+    assert!(text.text().contains("is missing, and volume "), "{}", text.text());
+    store
+        .run(&["commit", "-q", "tiny", "--name", "again"])
+        .expect_code(0);
+    store.run(&["scrub"]).expect_code(6);
+    store.has_all();
+    store.run(&["ls", "-a", "other"]).expect_code(0).expect_text("");
+    store.run(&["scrub", "--volume", "away/deep/v1"]).expect_code(0);
+}
+
+#[test]
+fn nothing_is_stored_from_a_volume_or_restored_into_one() {
+    let store = three();
+    for target in ["v1", "v1/deep/er"] {
+        let answer = store.run(&["restore", "tiny", "-o", target]).expect_code(1);
+        assert!(
+            answer
+                .stderr
+                .contains("lies inside the archive ./archive.bfdb: nothing is restored there"),
+            "{}",
+            answer.stderr
+        );
+    }
+    assert!(!store.place.path("v1/deep").exists(), "a directory was made");
+    store.lose(&["v2"]);
+    store.run(&["commit", "-q", ".", "--name", "all"]).expect_code(0);
+    let listed = store.run(&["ls", "all"]).expect_code(0);
+    assert_eq!(listed.text(), "all\nall/segmented\nall/tiny\n");
+    store.run(&["commit", "v1"]).expect_code(1);
 }
