@@ -32,6 +32,7 @@
 //!     let options = ArchiveOptions {
 //!         policy: small_policy(),
 //!         resources: resources(),
+//!         ..ArchiveOptions::default()
 //!     };
 //!     let archive = Archive::create_on(&watched.machine(), Path::new(ROOT), &options)?;
 //!     for name in ["geysir", "hekla"] {
@@ -49,6 +50,7 @@
 //!     let options = OpenOptions {
 //!         access: Access::Write,
 //!         resources: resources(),
+//!         ..OpenOptions::default()
 //!     };
 //!     let (archive, _) = Archive::open_on(&restarted.machine(), Path::new(ROOT), &options)?;
 //!     for name in stored {

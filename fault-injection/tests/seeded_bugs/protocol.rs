@@ -100,7 +100,8 @@ fn room_that_a_commit_has_no_use_for_any_more_is_caught() {
 
 #[test]
 fn a_rollback_that_cuts_below_live_bytes_is_caught() {
-    Search::crashes("too-short").catches(SeededBug::CutBelowLiveBytes, Promise::Whole);
+    // The first extent that is cut too short ends in dead bytes: its length is what tells, before a file is missed.
+    Search::crashes("too-short").catches(SeededBug::CutBelowLiveBytes, Promise::NoLeak);
 }
 
 #[test]
