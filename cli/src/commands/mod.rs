@@ -16,6 +16,7 @@ pub(crate) mod rm;
 pub(crate) mod scrub;
 pub(crate) mod stat;
 pub(crate) mod status;
+mod tolerance;
 pub(crate) mod verify;
 pub(crate) mod volume;
 pub(crate) mod what_if;

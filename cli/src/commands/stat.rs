@@ -3,6 +3,7 @@
 use bfdb::{
     archive::{Archive, BlockPlaces, FileHealth, FileInfo, HealthClass, HealthState},
     catalog::{Access, EntryKind},
+    geometry::Tolerance,
     units::FileName,
 };
 use serde::Serialize;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use super::{
     damage::{FindingLine, place_and_fault, read_failure},
     entry::{Entry, kind_name, mode_text, target},
+    tolerance::{self, ToleranceFields},
 };
 use crate::{
     arguments::values,
@@ -35,6 +37,13 @@ pub(crate) struct Arguments {
     name: FileName,
 }
 
+/// What the catalog knows of a name.
+struct Known<'k> {
+    file: &'k FileInfo,
+    health: Option<&'k FileHealth>,
+    tolerance: Option<Tolerance>,
+}
+
 #[derive(Debug, Serialize)]
 struct Details {
     #[serde(flatten)]
@@ -45,8 +54,8 @@ struct Details {
     blocks: u64,
     data_shards: u16,
     parity_shards: u16,
-    /// Shards of each block that may be lost.
-    tolerance: u16,
+    /// What may be lost of it where it lies; null for what has no bytes.
+    tolerance: Option<ToleranceFields>,
     /// What is known about how it is; not there for directories and links.
     #[serde(flatten)]
     health: Option<HealthFields>,
@@ -103,8 +112,18 @@ fn show(archive: &Archive, name: &FileName, context: &Context) -> Result<u8, Fai
         Vec::new()
     };
     let health = snapshot.file_health(name).map_err(unreadable)?;
-    context.output.json(&Details::of(&file, health.as_ref()));
-    for line in lines_for_people(&file, health.as_ref()) {
+    let tolerance = match file.kind {
+        EntryKind::File => snapshot.tolerance_of(name),
+        EntryKind::Directory | EntryKind::SymbolicLink { .. } => Ok(None),
+    };
+    let tolerance = tolerance.map_err(|error| read_failure(&error, name, &snapshot, context))?;
+    let known = Known {
+        file: &file,
+        health: health.as_ref(),
+        tolerance,
+    };
+    context.output.json(&Details::of(&known));
+    for line in lines_for_people(&known) {
         context.output.line(&line);
     }
     for finding in snapshot.known_damage(name).map_err(unreadable)? {
@@ -126,7 +145,12 @@ fn show(archive: &Archive, name: &FileName, context: &Context) -> Result<u8, Fai
 }
 
 impl Details {
-    fn of(file: &FileInfo, health: Option<&FileHealth>) -> Self {
+    fn of(known: &Known) -> Self {
+        let Known {
+            file,
+            health,
+            tolerance,
+        } = *known;
         Self {
             entry: Entry::of(file, health.map(FileHealth::class)),
             stored_bytes: file.stored_bytes,
@@ -136,7 +160,7 @@ impl Details {
             blocks: file.block_count,
             data_shards: file.shape.data(),
             parity_shards: file.shape.parity(),
-            tolerance: file.shape.parity(),
+            tolerance: tolerance.map(ToleranceFields::from),
             health: health.map(|health| HealthFields {
                 unverified: health.is_unverified,
                 damaged_shards: health.damaged_shards,
@@ -172,14 +196,15 @@ fn row(label: &str, value: &str) -> String {
     format!("{label:<10} {value}")
 }
 
-fn lines_for_people(entry: &FileInfo, health: Option<&FileHealth>) -> Vec<String> {
+fn lines_for_people(known: &Known) -> Vec<String> {
+    let entry = known.file;
     let kind = match target(&entry.kind) {
         Some(target) => format!("symbolic link to {target}"),
         None => kind_name(&entry.kind).to_owned(),
     };
     let mut lines = vec![row("name", &entry.name.to_string()), row("kind", &kind)];
     if entry.kind == EntryKind::File {
-        lines.extend(content_lines(entry));
+        lines.extend(content_lines(entry, known.tolerance));
     }
     let mode = format!("{:04o} ({})", entry.mode & 0o7777, mode_text(entry));
     lines.extend([
@@ -187,7 +212,7 @@ fn lines_for_people(entry: &FileInfo, health: Option<&FileHealth>) -> Vec<String
         row("modified", &text::time(entry.modified_at)),
         row("committed", &text::time(entry.committed_at)),
     ]);
-    lines.extend(health.map(|health| row("state", &state_text(health))));
+    lines.extend(known.health.map(|health| row("state", &state_text(health))));
     lines
 }
 
@@ -219,7 +244,7 @@ fn state_text(health: &FileHealth) -> String {
 }
 
 /// What only a file has.
-fn content_lines(file: &FileInfo) -> [String; 6] {
+fn content_lines(file: &FileInfo, tolerance: Option<Tolerance>) -> [String; 6] {
     let exact = |bytes: u64| format!("{} ({bytes} bytes)", text::size(bytes));
     let (data, parity) = (file.shape.data(), file.shape.parity());
     let code = if file.shape.is_replication() {
@@ -227,15 +252,16 @@ fn content_lines(file: &FileInfo) -> [String; 6] {
     } else {
         format!("{data} data and {parity} parity shards a block")
     };
+    let tolerance = tolerance.map_or_else(
+        || "it has no bytes to lose".to_owned(),
+        |tolerance| tolerance::in_words(file.shape, tolerance),
+    );
     [
         row("length", &exact(file.len_bytes)),
         row("stored", &exact(file.stored_bytes)),
         row("tier", &format!("{}, {code}", file.tier)),
         row("blocks", &file.block_count.to_string()),
-        row(
-            "tolerance",
-            &format!("any {parity} of the {} shards of each block", data + parity),
-        ),
+        row("tolerance", &tolerance),
         row("root", &file.root.to_string()),
     ]
 }

@@ -122,7 +122,7 @@ fn stat_shows_the_file_and_where_its_shards_are() {
         ("blocks", json!(3)),
         ("data_shards", json!(1)),
         ("parity_shards", json!(3)),
-        ("tolerance", json!(3)),
+        ("tolerance", json!({"segments": 3, "extents": 3, "volumes": 0})),
     ] {
         assert_eq!(file[field], expected, "{field}");
     }
@@ -144,12 +144,12 @@ fn stat_shows_the_file_and_where_its_shards_are() {
         "length     11.4 MiB (12000000 bytes)",
         "tier       2, 4 copies",
         "blocks     3",
-        "tolerance  any 3 of the 4 shards of each block",
+        "tolerance  any 3 of the 4 shards of a block, any 3 extents may be lost, but no volume",
         "state      unverified: not known to have been read back",
     ] {
         assert!(text.text().lines().any(|found| found == line), "{line}");
     }
-    assert!(!text.text().contains("extent"), "places only with -v");
+    assert!(!text.text().contains(": extent"), "places only with -v");
     let verbose = place.run(["stat", "-v", "large"]).expect_code(0);
     assert_eq!(
         verbose.text().matches("block 2 shard").count(),
@@ -217,7 +217,7 @@ fn status_is_one_object_and_one_screen() {
     for part in [
         "state     healthy: nothing is known to be damaged\n",
         "files     1, 976.5 KiB stored as ",
-        "tier 3    0 files, 0 B; any 3 of the 33 shards of a block may be lost, but no volume\n",
+        "tier 3    0 files, 0 B; any 3 of the 33 shards of a block, any 3 extents may be lost, but no volume\n",
         "next      bfdb scrub\n",
     ] {
         assert!(text.text().contains(part), "{part} in {}", text.text());

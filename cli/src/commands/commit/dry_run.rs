@@ -178,6 +178,7 @@ impl Planner<'_> {
             tier: geometry.tier(),
             root: None,
             taken_bytes: 0,
+            tolerance: None,
         };
         self.remember(name, &stored, place);
         Ok(stored)
@@ -198,6 +199,7 @@ impl Planner<'_> {
             tier: geometry.tier(),
             root: None,
             taken_bytes: frames_len_bytes(&geometry),
+            tolerance: None,
         };
         let Some(taken) = self.taken(name)? else {
             return Ok(stored);

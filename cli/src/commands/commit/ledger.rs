@@ -2,23 +2,26 @@
 
 use std::{
     collections::BTreeSet,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use bfdb::{
     archive::{Archive, CommitOutcome, CommitReceipt, HealthClass, HealthQuery, HealthState},
     catalog::EntryKind,
-    geometry::Tier,
+    geometry::{Tier, Tolerance},
     host::SkipReason,
     merkle::RootHash,
     units::FileName,
 };
 use serde::Serialize;
 
-use super::Arguments;
+use super::{Arguments, risks};
 use crate::{
-    commands::entry::{Counts, kind_name, target},
+    commands::{
+        entry::{Counts, kind_name, target},
+        tolerance::ToleranceFields,
+    },
     context::Context,
     exit,
     failure::Failure,
@@ -39,6 +42,8 @@ pub(super) struct Ledger<'a> {
     given: BTreeSet<FileName>,
     /// Stored files that have lost bytes, as far as they are known.
     lost: BTreeSet<FileName>,
+    /// Tiers of the files that were stored now.
+    tiers: BTreeSet<Tier>,
     sums: Sums,
     /// The worst that any source failed with.
     code: u8,
@@ -76,6 +81,8 @@ pub(super) struct Stored {
     pub(super) root: Option<RootHash>,
     /// What it takes on the volumes.
     pub(super) taken_bytes: u64,
+    /// What may be lost of it; `None` for what has no bytes, and for what was not stored now.
+    pub(super) tolerance: Option<Tolerance>,
 }
 
 /// What a source has changed in the archive.
@@ -99,6 +106,8 @@ struct FileLine {
     tier: Option<u8>,
     root: Option<String>,
     stored_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tolerance: Option<ToleranceFields>,
     result: &'static str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replaced: bool,
@@ -134,6 +143,7 @@ impl Stored {
             tier: receipt.tier,
             root: Some(receipt.root),
             taken_bytes: receipt.stored_bytes,
+            tolerance: receipt.tolerance,
         }
     }
 }
@@ -190,6 +200,7 @@ impl<'a> Ledger<'a> {
             stopwatch: Stopwatch::start(),
             given: BTreeSet::new(),
             lost: BTreeSet::new(),
+            tiers: BTreeSet::new(),
             sums: Sums::default(),
             code: exit::SUCCESS,
         }
@@ -218,6 +229,20 @@ impl<'a> Ledger<'a> {
         self.context.warn(message, vec![import, anew]);
     }
 
+    /// Warns, at the end, of what was stored with fewer volumes than ought to be, and beside its source.
+    pub(super) fn warn_of_risks(&mut self, archive: &Archive, sources: &[PathBuf]) {
+        if self.tiers.is_empty() {
+            return;
+        }
+        match risks::warn(archive, (&self.tiers, sources), self.context) {
+            Ok(code) => self.code = exit::worst(self.code, code),
+            Err(failure) => {
+                self.note_code(&failure);
+                self.context.output.failure(&failure);
+            }
+        }
+    }
+
     /// Asks for a line for a file or link.
     pub(super) fn expect(&mut self, name: &FileName) {
         self.given.insert(name.clone());
@@ -232,6 +257,7 @@ impl<'a> Ledger<'a> {
             self.warn_of_lost(name);
         }
         self.sums.replaced += u64::from(stored.change == Change::Replaced);
+        self.tiers.extend(stored.tolerance.map(|_| stored.tier));
         self.sums.bytes += stored.len_bytes;
         self.sums.stored_bytes += stored.taken_bytes;
         let is_file = stored.kind == EntryKind::File;
@@ -243,6 +269,7 @@ impl<'a> Ledger<'a> {
             tier: is_file.then(|| stored.tier.number()),
             root: stored.root.filter(|_| is_file).map(|root| root.to_string()),
             stored_bytes: Some(stored.taken_bytes),
+            tolerance: stored.tolerance.map(ToleranceFields::from),
             result: match stored.change {
                 Change::New | Change::Replaced => "committed",
                 Change::Nothing => "unchanged",
@@ -377,6 +404,7 @@ impl<'a> Ledger<'a> {
             tier: None,
             root: None,
             stored_bytes: None,
+            tolerance: None,
             result: "",
             replaced: false,
             error: None,

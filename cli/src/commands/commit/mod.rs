@@ -8,6 +8,7 @@ mod exclusion;
 mod ledger;
 mod pipe;
 mod reason;
+mod risks;
 mod roots;
 mod sources;
 
@@ -59,7 +60,7 @@ use crate::{
     pg_dump shop | bfdb commit - --name db/monday.sql\n  \
     find src -name '*.rs' -print0 | bfdb commit --files-from - -0\n  \
     bfdb commit -n ~/photos                        say what would be stored\n\n\
-    Exit codes: 0 all are stored, 3 some are, 1 none is.")]
+    Exit codes: 0 all are stored, 3 some are, 1 none is, 6 all are, and fewer volumes may be lost of them than ought to.")]
 pub(crate) struct Arguments {
     /// What to store; - is standard input and needs --name
     #[arg(value_name = "PATH", required_unless_present = "files_from")]
@@ -198,6 +199,7 @@ fn store_all(
         return Err(ledger.interrupted_within(name, *done_bytes));
     }
     sources.check_complete()?;
+    ledger.with(|ledger| ledger.warn_of_risks(archive, &arguments.paths));
     match stored {
         Ok(()) => Ok(ledger.finish()),
         Err(CommitError::Cancelled) => Err(ledger.interrupted()),

@@ -64,6 +64,7 @@ fn store(
             ledger.with(|ledger| ledger.failed(&subject, &failure));
         }
     }
+    ledger.with(|ledger| ledger.warn_of_risks(archive, &[]));
     Ok(ledger.finish())
 }
 

@@ -12,7 +12,7 @@ use bfdb::{
 use serde::Serialize;
 
 use self::promise::TierPromise;
-pub(super) use self::promise::{TIERS, survived, volumes_in_words, warn_of_disks};
+pub(super) use self::promise::{TIERS, survived, warn_of_disks};
 use crate::{
     arguments::volumes::shape, context::Context, exit, failure::Failure, output::Output, text,
     volumes::Volumes,

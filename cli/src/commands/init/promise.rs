@@ -18,7 +18,7 @@ pub(in crate::commands) const TIERS: [Tier; 3] = [Tier::Tiny, Tier::Segmented, T
 
 /// The code of a tier, and what may be lost with it.
 #[derive(Debug, Serialize)]
-pub(in crate::commands) struct TierPromise {
+pub(super) struct TierPromise {
     tier: u8,
     data_shards: u16,
     parity_shards: u16,
@@ -31,7 +31,7 @@ pub(in crate::commands) struct TierPromise {
 }
 
 impl TierPromise {
-    pub(in crate::commands) fn of(tier: Tier, policy: &Policy, volumes: u16) -> Self {
+    pub(super) fn of(tier: Tier, policy: &Policy, volumes: u16) -> Self {
         let shape = policy.shape(tier);
         Self {
             tier: tier.number(),
@@ -62,7 +62,7 @@ pub(in crate::commands) fn survived(tier: Tier, policy: &Policy, volumes: u16) -
 }
 
 /// Says how many volumes may be lost.
-pub(in crate::commands) fn volumes_in_words(survived: u16, volumes: u16) -> String {
+fn volumes_in_words(survived: u16, volumes: u16) -> String {
     match (survived, volumes) {
         (0, 0 | 1) => "but no volume".to_owned(),
         (0, _) => format!("but none of the {volumes} volumes: each file lies whole on one"),

@@ -2,10 +2,7 @@
 
 use core::fmt::Display;
 
-use super::{
-    super::{damage::as_u64, init::volumes_in_words},
-    Affected, Status,
-};
+use super::{super::damage::as_u64, Affected, Status};
 use crate::{text, volumes::VolumeLine};
 
 impl Status {
@@ -40,15 +37,13 @@ impl Status {
             ),
         ]);
         for tier in &self.tolerance {
-            let total = tier.data_shards + tier.parity_shards;
             lines.push(row(
                 &format!("tier {}", tier.tier),
                 format!(
-                    "{}, {}; any {} of the {total} shards of a block may be lost, {}",
+                    "{}, {}; {}",
                     text::count(tier.files, "file"),
                     text::size(tier.bytes),
-                    tier.shards,
-                    volumes_in_words(tier.volumes, self.volumes_for_files)
+                    tier.in_words
                 ),
             ));
         }

@@ -4,12 +4,11 @@ mod lines;
 
 use bfdb::{
     archive::{
-        Archive, ArchiveHealth, FileHealth, HealthClass, HealthQuery, HealthState, Snapshot,
+        Archive, ArchiveHealth, FileHealth, HealthClass, HealthQuery, HealthState, Snapshot, TierTolerance,
         UnfinishedCommit, VerificationAges,
     },
     catalog::{Access, Totals},
     error::CatalogError,
-    geometry::{Policy, Tier},
     units::FileName,
 };
 use serde::Serialize;
@@ -17,13 +16,13 @@ use serde::Serialize;
 use super::{
     damage::as_u64,
     entry::state_name,
-    init::{TIERS, survived},
+    tolerance::{self, ToleranceFields},
     volume,
 };
 use crate::{
     context::Context,
     exit,
-    failure::{Failure, commit_error},
+    failure::{Failure, commit_error, read_error},
     text,
     volumes::{VolumeLine, Volumes, in_words},
 };
@@ -93,10 +92,15 @@ struct Tolerance {
     bytes: u64,
     data_shards: u16,
     parity_shards: u16,
-    /// Shards of each block that may be lost.
+    /// Shards of each block that may be lost; the same number as `segments`.
     shards: u16,
-    /// Volumes that may be lost of those that new files go to now, whichever they are; what is stored may lie on others.
-    volumes: u16,
+    /// What may be lost of what is stored now; what is stored already may lie on other volumes.
+    #[serde(flatten)]
+    now: ToleranceFields,
+    /// How many volumes may be lost when all of them are there.
+    volumes_full: u16,
+    #[serde(skip)]
+    in_words: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -120,7 +124,12 @@ struct Verification {
 
 pub(crate) fn run(_: &Arguments, context: &Context) -> Result<u8, Failure> {
     context.with_archive(Access::Read, |archive| {
-        let mut status = Status::of(archive, context).map_err(|error| context.catalog_failure(&error))?;
+        let unreadable = |error| context.catalog_failure(&error);
+        let snapshot = archive.snapshot().map_err(unreadable)?;
+        let tolerances = snapshot.tolerances();
+        let tolerances = tolerances.map_err(|error| context.failure(&error, read_error(&error)))?;
+        let status = Status::of(archive, &snapshot, (&tolerances, context));
+        let mut status = status.map_err(unreadable)?;
         let unfinished = archive.unfinished();
         let unfinished = unfinished.map_err(|error| context.failure(&error, commit_error(&error)))?;
         status.add_unfinished(&unfinished, context);
@@ -133,13 +142,16 @@ pub(crate) fn run(_: &Arguments, context: &Context) -> Result<u8, Failure> {
 }
 
 impl Status {
-    fn of(archive: &Archive, context: &Context) -> Result<Self, CatalogError> {
-        let snapshot = archive.snapshot()?;
+    fn of(
+        archive: &Archive,
+        snapshot: &Snapshot,
+        (tolerances, context): (&[TierTolerance], &Context),
+    ) -> Result<Self, CatalogError> {
         let health = snapshot.health_totals()?;
         let (totals, known) = (health.stored, health.known);
         let ages = snapshot.verification_ages(text::now())?;
-        let affected = affected(&snapshot)?;
-        let volumes = Volumes::of(&snapshot, context)?;
+        let affected = affected(snapshot)?;
+        let volumes = Volumes::of(snapshot, context)?;
         let for_files = u16::try_from(volumes.for_files().count()).unwrap_or(u16::MAX);
         let is_reduced = volumes.code() != exit::SUCCESS;
         Ok(Self {
@@ -175,9 +187,8 @@ impl Status {
             bytes: totals.bytes,
             stored_bytes: totals.stored_bytes,
             overhead: overhead(&totals),
-            tolerance: TIERS
-                .iter()
-                .map(|&tier| Tolerance::of(tier, (archive.policy(), for_files), &totals))
+            tolerance: (tolerances.iter())
+                .map(|tier| Tolerance::of(tier, &totals))
                 .collect(),
             volumes: (volumes.in_use())
                 .map(|volume| VolumeLine::of(volume, &volumes))
@@ -293,16 +304,18 @@ impl Verification {
 }
 
 impl Tolerance {
-    fn of(tier: Tier, (policy, volumes): (&Policy, u16), totals: &Totals) -> Self {
-        let (shape, sums) = (policy.shape(tier), totals.tier(tier));
+    fn of(tier: &TierTolerance, totals: &Totals) -> Self {
+        let (shape, sums) = (tier.shape, totals.tier(tier.tier));
         Self {
-            tier: tier.number(),
+            tier: tier.tier.number(),
             files: sums.files,
             bytes: sums.bytes,
             data_shards: shape.data(),
             parity_shards: shape.parity(),
             shards: shape.parity(),
-            volumes: survived(tier, policy, volumes),
+            now: tier.now.into(),
+            volumes_full: tier.full.volumes,
+            in_words: tolerance::of_tier_in_words(tier),
         }
     }
 }

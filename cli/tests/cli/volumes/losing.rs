@@ -58,23 +58,24 @@ fn a_volume_that_is_away_is_named_by_every_command_that_would_have_looked_at_it(
         root.join("v1")
     });
     let name = format!("volume 1 at {} is missing", path.display());
-    for (arguments, code, meaning) in [
-        (&["scrub"][..], 6, "nothing on it was looked at"),
-        (&["verify"], 6, "nothing on it was looked at"),
-        (&["scrub", "--repair"], 6, "nothing on it was looked at"),
-        (&["health"], 6, "counts as it was when it was seen last"),
-        (&["cat", "tiny", "--range", "0..0"], 0, "it is read around"),
-        (&["restore", "-o", "out"], 0, "it is read around"),
+    for (arguments, code, warnings, meaning) in [
+        (&["scrub"][..], 6, 1, "nothing on it was looked at"),
+        (&["verify"], 6, 1, "nothing on it was looked at"),
+        (&["scrub", "--repair"], 6, 1, "nothing on it was looked at"),
+        (&["health"], 6, 1, "counts as it was when it was seen last"),
+        (&["cat", "tiny", "--range", "0..0"], 0, 1, "it is read around"),
+        (&["restore", "-o", "out"], 0, 1, "it is read around"),
         (
             &["commit", "tiny", "--name", "again"],
-            0,
+            6,
+            3,
             "nothing new is stored there",
         ),
     ] {
         let answer = store.run(arguments).expect_code(code);
         assert_eq!(
             answer.stderr.matches("warning: ").count(),
-            1,
+            warnings,
             "{arguments:?}: {}",
             answer.stderr
         );
@@ -190,7 +191,7 @@ fn an_old_copy_of_a_volume_is_noticed_and_read() {
     store.run(&["cat", "later"]).expect_code(0);
     let answer = store
         .run(&["commit", "-q", "tiny", "--name", "more"])
-        .expect_code(0);
+        .expect_code(6);
     assert!(
         answer.stderr.contains("nothing new is stored there"),
         "{}",
@@ -277,7 +278,7 @@ fn another_volume_in_the_place_of_one_is_told_and_left_alone() {
     assert!(text.text().contains("is missing, and volume "), "{}", text.text());
     store
         .run(&["commit", "-q", "tiny", "--name", "again"])
-        .expect_code(0);
+        .expect_code(6);
     store.run(&["scrub"]).expect_code(6);
     store.has_all();
     store.run(&["ls", "-a", "other"]).expect_code(0).expect_text("");
@@ -299,8 +300,91 @@ fn nothing_is_stored_from_a_volume_or_restored_into_one() {
     }
     assert!(!store.place.path("v1/deep").exists(), "a directory was made");
     store.lose(&["v2"]);
-    store.run(&["commit", "-q", ".", "--name", "all"]).expect_code(0);
+    store.run(&["commit", "-q", ".", "--name", "all"]).expect_code(6);
     let listed = store.run(&["ls", "all"]).expect_code(0);
     assert_eq!(listed.text(), "all\nall/segmented\nall/tiny\n");
     store.run(&["commit", "v1"]).expect_code(1);
+}
+
+#[test]
+fn what_is_stored_while_a_volume_is_away_is_said_to_survive_less_in_all_three_numbers() {
+    let store = three();
+    let before = store.run(&["commit", "--json", "tiny", "--name", "before"]);
+    let line = &before.expect_code(0).json()[0];
+    assert_eq!(
+        line["tolerance"],
+        json!({"segments": 3, "extents": 3, "volumes": 2})
+    );
+    store.carry("v1", "away/deep/v1");
+    let answer = store.run(&["commit", "--json", "tiny", "--name", "again"]);
+    let lines = answer.expect_code(6);
+    let less = json!({"segments": 3, "extents": 3, "volumes": 1});
+    assert_eq!(lines.json()[0]["tolerance"], less);
+    let errors = lines.json_errors();
+    let last = errors.last().expect("a warning");
+    assert_eq!(
+        last["message"],
+        "fewer volumes than usual may be lost of what was stored: of tier 1 1 instead of the 2 with all volumes"
+    );
+    assert_eq!(last["suggest"][0], "bfdb volume replace 1 DIR");
+    let unchanged = store.run(&["commit", "--json", "tiny", "--name", "again"]);
+    let unchanged = unchanged.expect_code(0);
+    assert_eq!(
+        unchanged.json()[0]["tolerance"],
+        json!(null),
+        "nothing was stored"
+    );
+
+    let status = &store.run(&["status", "--json"]).expect_code(6).json()[0]["tolerance"][0];
+    for (field, expected) in [
+        ("shards", 3),
+        ("segments", 3),
+        ("extents", 3),
+        ("volumes", 1),
+        ("volumes_full", 2),
+    ] {
+        assert_eq!(status[field], expected, "{field}");
+    }
+    let text = store.run(&["status"]).expect_code(6);
+    let words = "any 3 of the 4 shards of a block, any 3 extents, any volume may be lost (2 when all volumes are there)\n";
+    assert!(text.text().contains(words), "{}", text.text());
+    // What lies somewhere stays there, and stat speaks of that.
+    for (name, volumes) in [("before", 2), ("again", 1)] {
+        let lines = store.run(&["stat", "--json", name]).expect_code(0).json();
+        assert_eq!(lines[0]["tolerance"]["volumes"], volumes, "{name}");
+    }
+}
+
+#[test]
+fn an_archive_with_fewer_volumes_than_it_was_made_for_says_so_at_each_commit() {
+    let store = three();
+    for number in ["1", "2"] {
+        store.run(&["volume", "drain", number]).expect_code(0);
+        store.run(&["volume", "remove", number]).expect_code(0);
+    }
+    let answer = store
+        .run(&["commit", "-q", "tiny", "--name", "again"])
+        .expect_code(6);
+    assert_eq!(
+        answer.stderr,
+        "warning: fewer volumes than usual may be lost of what was stored: of tier 1 0 instead of the 1 that the archive was made \
+         for\n  try: bfdb volume add DIR\n"
+    );
+    let piped = store
+        .run(&["commit", "-q", "-", "--name", "empty"])
+        .expect_code(0);
+    assert_eq!(piped.stderr, "", "nothing has bytes there");
+}
+
+#[test]
+fn a_source_on_one_disk_with_too_many_volumes_gets_a_warning_and_is_stored() {
+    let store = three();
+    let answer = store
+        .run(&["commit", "-q", "tiny", "--name", "again"])
+        .expect_code(0);
+    assert_eq!(
+        answer.stderr,
+        "warning: tiny is on one disk with 3 volumes, and 2 may be lost: when that disk dies, it may take the source and what is \
+         stored of it\n"
+    );
 }
