@@ -15,7 +15,7 @@ use clap::{
 
 use crate::{
     commands::{
-        cat, commit, find, health, init, ls, recover, repair, restore, rm, scrub, stat, status, verify,
+        cat, commit, find, health, init, ls, plan, recover, repair, restore, rm, scrub, stat, status, verify,
         volume, what_if,
     },
     exit,
@@ -42,6 +42,7 @@ const JSON_VARIABLE: &str = "BFDB_JSON";
     max_term_width = 100,
     after_help = "Examples:\n  \
         bfdb commit photo.cr3             store a file in ./archive.bfdb, which is made when missing\n  \
+        bfdb plan ~/photos                what storing it would take, and how safe it would be\n  \
         bfdb ls -l                        list what is stored\n  \
         bfdb scrub                        read and verify every stored byte\n  \
         bfdb restore photo.cr3 -o /tmp    get it back, verified\n\n\
@@ -146,6 +147,7 @@ pub(crate) enum IoChoice {
 pub(crate) enum Command {
     Init(init::Arguments),
     Commit(commit::Arguments),
+    Plan(plan::Arguments),
     Ls(ls::Arguments),
     Find(find::Arguments),
     Stat(stat::Arguments),
@@ -169,6 +171,7 @@ impl Command {
             Self::Commit(arguments) => arguments.progress_bytes(),
             Self::Recover(arguments) => arguments.progress_bytes(),
             Self::Init(_)
+            | Self::Plan(_)
             | Self::Ls(_)
             | Self::Find(_)
             | Self::Stat(_)

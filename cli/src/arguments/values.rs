@@ -135,6 +135,14 @@ pub(crate) fn age(text: &str) -> Result<Age, String> {
     Ok(Age { seconds })
 }
 
+/// Parses a part of a hundred, such as `1.4`: 0 or more and below 100.
+pub(crate) fn percent(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok();
+    let number = number.filter(|number| (0.0..100.0).contains(number));
+    number
+        .ok_or_else(|| "a percentage is a number of 0 or more and below 100, such as 1.4 or 1e-4".to_owned())
+}
+
 /// Parses the number of a tier.
 pub(crate) fn tier(text: &str) -> Result<Tier, String> {
     let tier = text.parse().ok().and_then(Tier::from_number);
@@ -223,6 +231,16 @@ mod tests {
         }
         let ancient = age("18446744073709551615s").map(|age| age.before(now).seconds());
         assert_eq!(ancient, Ok(i64::MIN), "the earliest time that there is");
+    }
+
+    #[test]
+    fn percentages_are_below_100() {
+        assert_eq!(percent("1.4"), Ok(1.4));
+        assert_eq!(percent("0"), Ok(0.0));
+        assert_eq!(percent("1e-4"), Ok(0.0001));
+        for text in ["", "-1", "100", "1.4%", "1,4", "nan", "inf", "x"] {
+            assert!(percent(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -5,10 +5,12 @@ pub(crate) mod commit;
 mod damage;
 mod entry;
 pub(crate) mod find;
+mod frames;
 pub(crate) mod health;
 pub(crate) mod init;
 mod listing;
 pub(crate) mod ls;
+pub(crate) mod plan;
 pub(crate) mod recover;
 pub(crate) mod repair;
 pub(crate) mod restore;
@@ -36,6 +38,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<u8, Failure> {
         Command::Cat(arguments) => return cat::run(arguments, context),
         Command::Restore(arguments) => return restore::run(arguments, context),
         Command::Rm(arguments) => return rm::run(arguments, context),
+        Command::Plan(arguments) => return plan::run(arguments, context),
         Command::Recover(arguments) => return recover::run(arguments, context),
         Command::Volume(arguments) => return volume::run(arguments, context),
         Command::Ls(arguments) => ls::run(arguments, context)?,

@@ -13,6 +13,7 @@ mod health;
 mod listing;
 mod options;
 mod partial;
+mod plan;
 mod reading;
 mod recover;
 mod refusals;

@@ -5,9 +5,9 @@ use serde_json::json;
 
 use crate::harness::{Place, content};
 
-const COMMANDS: [&str; 15] = [
-    "init", "commit", "ls", "find", "stat", "cat", "restore", "verify", "scrub", "rm", "status", "health",
-    "what-if", "recover", "volume",
+const COMMANDS: [&str; 16] = [
+    "init", "commit", "plan", "ls", "find", "stat", "cat", "restore", "verify", "scrub", "rm", "status",
+    "health", "what-if", "recover", "volume",
 ];
 
 #[test]

@@ -12,7 +12,6 @@ use bfdb::{
     archive::{Archive, ArchiveOptions, FileInfo, NameConflict, Observer as _, Snapshot},
     catalog::{Access, EntryKind},
     error::{CommitError, FileKind, HostError, OpenError},
-    format::FrameLayout,
     geometry::{FileGeometry, Policy},
     host::{Place, SourceFile},
     merkle::RootHash,
@@ -25,7 +24,7 @@ use super::{
     pipe, reason,
     sources::{Found, Sources},
 };
-use crate::{context::Context, failure::Failure, progress::Progress};
+use crate::{commands::frames::frames_len_bytes, context::Context, failure::Failure, progress::Progress};
 
 /// Bytes that are read at a time.
 const PIECE_LEN_BYTES: usize = 1 << 20;
@@ -273,17 +272,6 @@ impl Planner<'_> {
 
 fn of_source(source: HostError) -> CommitError {
     CommitError::Source { source }
-}
-
-/// Returns what the frames of a file take; what a commit adds to begin an extent is not counted.
-fn frames_len_bytes(geometry: &FileGeometry) -> u64 {
-    let block_len = |block: bfdb::geometry::BlockGeometry| -> u64 {
-        let frames = block
-            .shards()
-            .filter_map(|shard| FrameLayout::of_shard(&block, shard));
-        frames.map(|frame| frame.total_len_bytes()).sum()
-    };
-    geometry.blocks().map(block_len).sum()
 }
 
 /// Returns the root of a source: the BLAKE3 of its content.

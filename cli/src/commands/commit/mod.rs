@@ -7,7 +7,7 @@ mod dry_run;
 mod exclusion;
 mod ledger;
 mod pipe;
-mod reason;
+pub(super) mod reason;
 mod risks;
 mod roots;
 mod sources;

@@ -80,7 +80,7 @@ fn naming(name: &FileName, subject: &Subject) -> String {
     }
 }
 
-pub(super) fn of_host(error: &HostError) -> Failure {
+pub(in crate::commands) fn of_host(error: &HostError) -> Failure {
     if let HostError::Io {
         operation: HostOperation::Inspect,
         path,
@@ -94,7 +94,7 @@ pub(super) fn of_host(error: &HostError) -> Failure {
 }
 
 /// Something that was asked for and is nothing to store.
-pub(super) fn of_skipped_root(path: &Path, why: SkipReason) -> Failure {
+pub(in crate::commands) fn of_skipped_root(path: &Path, why: SkipReason) -> Failure {
     let path = path.to_path_buf();
     match why {
         SkipReason::SpecialFile(kind) => of_host(&HostError::NotRegular { path, kind }),

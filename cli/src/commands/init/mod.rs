@@ -12,7 +12,7 @@ use bfdb::{
 use serde::Serialize;
 
 use self::promise::TierPromise;
-pub(super) use self::promise::{TIERS, survived, warn_of_disks};
+pub(super) use self::promise::{TIERS, places, survived, there, warn_of_disks};
 use crate::{
     arguments::volumes::shape, context::Context, exit, failure::Failure, output::Output, text,
     volumes::Volumes,
@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
     if arguments.dry_run {
         context.check_creation(policy)?;
         context.output.line(&format!("would make an archive at {path}"));
-        let volumes = promise::places(context);
+        let volumes = places(context);
         tell(&policy, (None, &volumes), context);
         arguments.note_what_is_not_survived(&policy, volumes.len(), context);
         warn_of_disks(&volumes, policy.survive_volumes(), context);

@@ -71,7 +71,7 @@ fn volumes_in_words(survived: u16, volumes: u16) -> String {
 }
 
 /// Returns where the volumes of a new archive would be.
-pub(super) fn places(context: &Context) -> Vec<PathBuf> {
+pub(in crate::commands) fn places(context: &Context) -> Vec<PathBuf> {
     if context.volumes().is_empty() {
         return vec![ArchiveLayout::new(context.archive()).embedded_volume()];
     }
@@ -119,7 +119,7 @@ fn disks(volumes: &[PathBuf]) -> Vec<Vec<&Path>> {
 }
 
 /// Returns a directory, or what is there above it.
-fn there(path: &Path) -> &Path {
+pub(in crate::commands) fn there(path: &Path) -> &Path {
     let mut above = path.ancestors();
     let found = above.find(|path| path.exists());
     found.unwrap_or(Path::new("."))
