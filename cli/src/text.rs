@@ -28,7 +28,9 @@ pub(crate) fn size(bytes: u64) -> String {
 
 /// Returns a count and its noun: `1 file`, `2 files`, `3 entries`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
-    match (number, noun.strip_suffix('y')) {
+    // A day is no exception, a directory is.
+    let stem = (noun.strip_suffix('y')).filter(|stem| !stem.ends_with(['a', 'e', 'i', 'o', 'u']));
+    match (number, stem) {
         (1, _) => format!("1 {noun}"),
         (_, Some(stem)) => format!("{number} {stem}ies"),
         (_, None) => format!("{number} {noun}s"),
@@ -259,8 +261,13 @@ mod tests {
     #[test]
     fn one_is_singular_and_everything_else_plural() {
         assert_eq!(
-            [count(0, "file"), count(1, "entry"), count(2, "entry")],
-            ["0 files", "1 entry", "2 entries"]
+            [
+                count(0, "file"),
+                count(1, "entry"),
+                count(2, "entry"),
+                count(2, "day")
+            ],
+            ["0 files", "1 entry", "2 entries", "2 days"]
         );
     }
 }

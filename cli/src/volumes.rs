@@ -152,6 +152,17 @@ impl Volumes {
         context.command(&format!("volume replace {} DIR", volume.number), &[])
     }
 
+    /// Returns the command that makes one whole again: an old copy is read and mended, what is not there is replaced.
+    pub(crate) fn way_back(volume: &VolumeInfo, context: &Context) -> String {
+        match volume.condition {
+            VolumeCondition::Stale { .. } => context.command("scrub --repair", &[]),
+            VolumeCondition::Present | VolumeCondition::ReadOnly => context.command("volume ls", &[]),
+            VolumeCondition::Missing | VolumeCondition::Foreign { .. } | VolumeCondition::Unreadable => {
+                Self::replacement(volume, context)
+            }
+        }
+    }
+
     /// Warns of volumes that a command would have read and that are not there, and returns what they add to its exit code.
     pub(crate) fn warn_of_unread<'i>(
         &self,
@@ -188,14 +199,7 @@ impl Volumes {
             let message = format!(
                 "{label} {condition}: nothing new is stored there, and fewer volumes may be lost than with it"
             );
-            let next = match volume.condition {
-                VolumeCondition::Present | VolumeCondition::ReadOnly => context.command("volume ls", &[]),
-                VolumeCondition::Missing
-                | VolumeCondition::Foreign { .. }
-                | VolumeCondition::Stale { .. }
-                | VolumeCondition::Unreadable => Self::replacement(volume, context),
-            };
-            context.warn(message, vec![next]);
+            context.warn(message, vec![Self::way_back(volume, context)]);
         }
     }
 

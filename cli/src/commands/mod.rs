@@ -3,6 +3,7 @@
 pub(crate) mod cat;
 pub(crate) mod commit;
 mod damage;
+mod disks;
 mod entry;
 pub(crate) mod find;
 mod frames;

@@ -318,6 +318,7 @@ fn a_resumed_commit_has_the_json_line_of_a_commit() {
     let line = json!({
         "type": "file", "commit_id": numbers[0], "name": "big", "source": place.path("big").display().to_string(),
         "length": LEN, "tier": 2, "root": root_of(&bytes), "stored_bytes": stored, "result": "committed",
+        "tolerance": {"segments": 3, "extents": 3, "volumes": 0},
     });
     assert_eq!(lines[0], line);
     assert_eq!(

@@ -8,7 +8,7 @@ mod exclusion;
 mod ledger;
 mod pipe;
 pub(super) mod reason;
-mod risks;
+pub(super) mod risks;
 mod roots;
 mod sources;
 
@@ -31,7 +31,7 @@ use self::{
     ledger::{Ledger, SharedLedger, Stored, Subject},
     sources::Sources,
 };
-use super::{damage::as_u64, init::warn_of_disks};
+use super::{damage::as_u64, disks::warn_of_disks};
 use crate::{
     arguments::{Advanced, values},
     context::Context,

@@ -1,23 +1,18 @@
 //! What is to be known about what was stored just now: that fewer volumes may be lost than ought to, and that one disk may take both
 //! it and its source.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use bfdb::{
     archive::{Archive, TierTolerance},
     geometry::Tier,
-    host::same_device,
 };
 
 use crate::{
-    commands::{damage::as_u64, volume},
+    commands::{disks::warn_of_sources, volume},
     context::Context,
     exit,
     failure::{Failure, read_error},
-    text,
     volumes::Volumes,
 };
 
@@ -25,7 +20,7 @@ use crate::{
 ///
 /// # Errors
 /// That the catalog cannot be asked.
-pub(super) fn warn(
+pub(in crate::commands) fn warn(
     archive: &Archive,
     (tiers, sources): (&BTreeSet<Tier>, &[PathBuf]),
     context: &Context,
@@ -83,19 +78,7 @@ fn warn_of_shared_disk(sources: &[PathBuf], survived: u16, volumes: &Volumes, co
     if places.len() < 2 {
         return;
     }
-    for source in sources {
-        let is_beside = |place: &Path| same_device(source, place).is_ok_and(|is_same| is_same);
-        let beside = places.iter().filter(|place| is_beside(place)).count();
-        if beside > usize::from(survived) {
-            let (source, count) = (text::path(source), text::count(as_u64(beside), "volume"));
-            let message = format!(
-                "{source} is on one disk with {count}, and {survived} may be lost: when that disk dies, it may take the source \
-                 and what is stored of it"
-            );
-            context.warn(message, Vec::new());
-            return;
-        }
-    }
+    warn_of_sources(sources, (&places, survived), context);
 }
 
 #[cfg(test)]

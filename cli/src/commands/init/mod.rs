@@ -12,7 +12,8 @@ use bfdb::{
 use serde::Serialize;
 
 use self::promise::TierPromise;
-pub(super) use self::promise::{TIERS, places, survived, there, warn_of_disks};
+pub(super) use self::promise::{TIERS, places, survived};
+use super::disks::warn_of_disks;
 use crate::{
     arguments::volumes::shape, context::Context, exit, failure::Failure, output::Output, text,
     volumes::Volumes,

@@ -1,17 +1,14 @@
-//! What may be lost of an archive: shards, volumes, disks.
+//! What may be lost of an archive: shards and volumes.
 
-use std::{
-    num::NonZeroU16,
-    path::{Path, PathBuf},
-};
+use std::{num::NonZeroU16, path::PathBuf};
 
 use bfdb::{
     geometry::{Policy, Tier},
-    host::{ArchiveLayout, same_device},
+    host::ArchiveLayout,
 };
 use serde::Serialize;
 
-use crate::{context::Context, text};
+use crate::context::Context;
 
 /// All tiers, the one of the shortest files first.
 pub(in crate::commands) const TIERS: [Tier; 3] = [Tier::Tiny, Tier::Segmented, Tier::Blocked];
@@ -78,63 +75,9 @@ pub(in crate::commands) fn places(context: &Context) -> Vec<PathBuf> {
     context.volumes().to_vec()
 }
 
-/// Warns of volumes that share a disk, and of how many disks may die then; `survive` is how many volumes may.
-pub(in crate::commands) fn warn_of_disks(volumes: &[PathBuf], survive: u16, context: &Context) {
-    let disks = disks(volumes);
-    for disk in disks.iter().filter(|disk| disk.len() > 1) {
-        let paths: Vec<String> = disk.iter().map(|path| text::path(path)).collect();
-        let message = format!(
-            "{} volumes are on one disk, which takes all of them with it when it dies: {}",
-            disk.len(),
-            paths.join(", ")
-        );
-        context.warn(message, Vec::new());
-    }
-    let lost = |disk: &Vec<&Path>| disk.len() > usize::from(survive);
-    if survive > 0 && disks.iter().any(lost) {
-        let message = format!(
-            "any {} may be lost, but not any disk: the {} volumes are on {}; put each volume on a disk of its own",
-            text::count(u64::from(survive), "volume"),
-            volumes.len(),
-            text::count(super::super::damage::as_u64(disks.len()), "disk")
-        );
-        context.warn(message, Vec::new());
-    }
-}
-
-/// Sorts directories by the disk that they are on, or the first that is there above them.
-fn disks(volumes: &[PathBuf]) -> Vec<Vec<&Path>> {
-    let mut disks: Vec<(&Path, Vec<&Path>)> = Vec::new();
-    for volume in volumes {
-        let there = there(volume);
-        let known = disks
-            .iter_mut()
-            .find(|(other, _)| same_device(other, there).is_ok_and(|is_same| is_same));
-        match known {
-            Some((_, volumes)) => volumes.push(volume),
-            None => disks.push((there, vec![volume])),
-        }
-    }
-    disks.into_iter().map(|(_, volumes)| volumes).collect()
-}
-
-/// Returns a directory, or what is there above it.
-pub(in crate::commands) fn there(path: &Path) -> &Path {
-    let mut above = path.ancestors();
-    let found = above.find(|path| path.exists());
-    found.unwrap_or(Path::new("."))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn volumes_are_sorted_by_the_disk_that_they_will_be_on() {
-        let volumes = ["/proc/missing", "src", "src/missing/below", "missing"].map(PathBuf::from);
-        let numbers: Vec<usize> = disks(&volumes).iter().map(Vec::len).collect();
-        assert_eq!(numbers, [1, 3]);
-    }
 
     #[test]
     fn no_volume_and_one_are_not_said_to_be_lost_without_harm() {

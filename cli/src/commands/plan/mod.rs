@@ -13,7 +13,7 @@ use std::{
 use bfdb::{
     catalog::{Access, EntryKind},
     error::{FileKind, OpenError},
-    geometry::{FileGeometry, Policy},
+    geometry::{FileGeometry, Policy, Tier},
     host::{Place, TreeEntry, TreeWalk, Walked},
     plan::{FailureRateParts, FailureRates, FailureRatesError},
 };
@@ -25,6 +25,7 @@ use self::{
 };
 use super::{
     commit::reason::{of_host, of_skipped_root},
+    disks::warn_of_sources,
     entry::Counts,
     init::TIERS,
 };
@@ -155,6 +156,10 @@ impl Arguments {
                 context.output.line(&line);
             }
         }
+        let tiers = (target.tolerances.iter()).filter(|tolerance| found.has_files_of(tolerance.tier));
+        if let Some(survived) = tiers.map(|tolerance| tolerance.now.volumes).min() {
+            warn_of_sources(&self.paths, (&target.places, survived), context);
+        }
         let summary = self.summary(&found, target);
         context.output.json(&summary);
         context.output.line(&words::row("model", &self.model_in_words()));
@@ -259,6 +264,10 @@ impl<'a> Found<'a> {
             of_tier.expect("every tier has sums").add(&geometry);
         }
         self.counts.add(&kind);
+    }
+
+    fn has_files_of(&self, tier: Tier) -> bool {
+        self.tiers.iter().any(|sums| sums.tier == tier && sums.files > 0)
     }
 
     fn fail(&mut self, failure: &Failure) {

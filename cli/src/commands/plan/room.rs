@@ -8,7 +8,7 @@ use bfdb::{
 };
 
 use super::tiers::TierSums;
-use crate::commands::init::there;
+use crate::commands::disks::there;
 
 /// Pieces that a tier is dealt in at most, or as many as it has files that are as long as its longest.
 const PIECES: u64 = 1024;

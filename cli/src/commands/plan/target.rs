@@ -10,7 +10,10 @@ use bfdb::{
 
 use super::room::Room;
 use crate::{
-    commands::init::{TIERS, places, warn_of_disks},
+    commands::{
+        disks::warn_of_disks,
+        init::{TIERS, places},
+    },
     context::Context,
     failure::{Failure, commit_error, read_error},
     text,
@@ -24,6 +27,8 @@ pub(super) struct Target {
     pub(super) own: ExcludedDirectories,
     /// How many volumes it would go to.
     pub(super) volumes: u16,
+    /// Where these are.
+    pub(super) places: Vec<PathBuf>,
     pub(super) tolerances: Vec<TierTolerance>,
     pub(super) room: Room,
 }
@@ -51,6 +56,7 @@ impl Target {
             policy,
             own,
             volumes: count(&places),
+            places,
             tolerances,
             room: Room::of_volumes(&rooms),
         })
@@ -83,6 +89,7 @@ impl Target {
             volumes,
             tolerances: TIERS.map(of_tier).to_vec(),
             room: Room::of_places(&places),
+            places,
         })
     }
 }

@@ -34,7 +34,8 @@ use crate::{
     bfdb recover --resume movie.mkv    with one, by its name or its number\n  \
     bfdb recover --rollback 12         give back what commit 12 has taken\n  \
     bfdb recover --rollback --all\n\n\
-    Exit codes: 0 done or nothing to do, 3 partly done, 1 failed, 11 another process works on it, 15 no such commit.")]
+    Exit codes: 0 done or nothing to do, 3 partly done, 1 failed, 11 another process works on it, 15 no such commit,\n\
+    6 done, and a volume is away that files should lie on.")]
 #[expect(clippy::struct_excessive_bools, reason = "a switch of the command line each")]
 pub(crate) struct Arguments {
     /// Names or numbers of interrupted commits; a number that is also a name is that name

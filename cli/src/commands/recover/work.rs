@@ -1,14 +1,18 @@
 //! Resuming commits and giving them back, one after another.
 
+use std::collections::BTreeSet;
+
 use bfdb::{
     archive::{Archive, CommitOutcome, CommitReceipt, Event, Observer, UnfinishedCommit},
     error::CommitError,
+    geometry::Tier,
     units::FileName,
 };
 use serde::Serialize;
 
 use super::{Action, Arguments, Summary, choice::Chosen, progress, unfinished};
 use crate::{
+    commands::{commit::risks, tolerance::ToleranceFields},
     context::Context,
     exit,
     failure::{Failure, Meaning, commit_error},
@@ -22,6 +26,8 @@ pub(super) struct Work<'a> {
     context: &'a Context<'a>,
     stopwatch: Stopwatch,
     summary: Summary,
+    /// Tiers of the files that were stored.
+    tiers: BTreeSet<Tier>,
     /// Whether any has failed with nothing more to say about it.
     has_failed: bool,
     /// The worst that any other has failed with.
@@ -38,6 +44,8 @@ struct FileLine {
     tier: Option<u8>,
     root: Option<String>,
     stored_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tolerance: Option<ToleranceFields>,
     result: &'static str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     replaced: bool,
@@ -82,6 +90,7 @@ impl<'a> Work<'a> {
                 dry_run: arguments.dry_run,
                 ..Summary::default()
             },
+            tiers: BTreeSet::new(),
             has_failed: false,
             code: exit::SUCCESS,
         }
@@ -190,6 +199,10 @@ impl<'a> Work<'a> {
             self.context.output.summary(&line);
         }
         let done = self.summary.resumed + self.summary.rolled_back;
+        if !self.tiers.is_empty() {
+            let risks = risks::warn(self.archive, (&self.tiers, &[]), self.context)?;
+            self.code = exit::worst(self.code, risks);
+        }
         let code = match (self.has_failed, done) {
             (false, _) => exit::SUCCESS,
             (true, 0) => exit::FAILED,
@@ -267,8 +280,10 @@ impl<'a> Work<'a> {
             CommitOutcome::Replaced(_) => ("replaced", "committed"),
             CommitOutcome::Unchanged(_) => ("unchanged", "unchanged"),
         };
+        self.tiers.extend(receipt.tolerance.map(|_| receipt.tier));
         let output = self.context.output;
         output.json(&FileLine {
+            tolerance: receipt.tolerance.map(ToleranceFields::from),
             tier: Some(receipt.tier.number()),
             root: Some(receipt.root.to_string()),
             stored_bytes: Some(receipt.stored_bytes),

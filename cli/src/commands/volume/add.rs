@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Addition;
 use crate::{
-    commands::init::warn_of_disks,
+    commands::disks::warn_of_disks,
     context::Context,
     exit,
     failure::{Failure, of_volumes},

@@ -84,7 +84,7 @@ impl Summary {
 pub(in crate::commands) fn suggestions(volumes: &Volumes, context: &Context) -> Vec<String> {
     let mut suggest = Vec::new();
     for volume in volumes.reduced() {
-        suggest.push(Volumes::replacement(volume, context));
+        suggest.push(Volumes::way_back(volume, context));
     }
     if volumes.away().next().is_some() {
         suggest.push(context.command("--volume DIR volume ls", &[]));
