@@ -264,3 +264,19 @@ fn numbers_that_no_model_has_are_usage_errors() {
         assert!(answer.stdout.is_empty(), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_source_on_one_disk_with_all_volumes_is_told_before_it_is_stored() {
+    let place = Place::new();
+    place.write("film", &content(300_000, 1));
+    for (volumes, count, survived) in [
+        (&[][..], "1 volume", "none"),
+        (&["--volume", "a", "--volume", "b"], "2 volumes", "1"),
+    ] {
+        let answer = place
+            .run([&["plan", "film"][..], volumes].concat())
+            .expect_code(0);
+        let expected = format!("warning: film is on one disk with {count}, and {survived} may be lost");
+        assert!(answer.stderr.contains(&expected), "{}", answer.stderr);
+    }
+}

@@ -1,11 +1,14 @@
 //! `volume add`: one volume more.
 
-use bfdb::catalog::Access;
+use bfdb::{archive::Archive, catalog::Access, geometry::Tier};
 use serde::Serialize;
 
 use super::Addition;
 use crate::{
-    commands::disks::warn_of_disks,
+    commands::{
+        disks::warn_of_disks,
+        init::{TIERS, survived},
+    },
     context::Context,
     exit,
     failure::{Failure, of_volumes},
@@ -20,6 +23,7 @@ struct Summary {
     number: Option<u16>,
     id: Option<String>,
     path: String,
+    suggest: Vec<String>,
     dry_run: bool,
 }
 
@@ -35,6 +39,7 @@ pub(super) fn run(addition: &Addition, context: &Context) -> Result<u8, Failure>
                 number: None,
                 id: None,
                 path,
+                suggest: Vec::new(),
                 dry_run: true,
             });
             Ok(exit::SUCCESS)
@@ -54,14 +59,40 @@ pub(super) fn run(addition: &Addition, context: &Context) -> Result<u8, Failure>
                 "volume"
             )
         ));
+        let suggest = gain(archive, (&before, &volumes), context)?;
+        for command in &suggest {
+            context.output.summary(&format!("  try: {command}"));
+        }
         context.output.json(&Summary {
             number: added.map(|volume| volume.number),
             id: Some(id.to_string()),
             path: added.map_or(path, |volume| text::path(&volumes.path(volume))),
+            suggest,
             dry_run: false,
         });
         let places: Vec<_> = volumes.for_files().map(|volume| volumes.path(volume)).collect();
         warn_of_disks(&places, archive.policy().survive_volumes(), context);
         Ok(exit::SUCCESS)
     })
+}
+
+/// Returns the command that lets more volumes be lost of what is stored already, if any does.
+fn gain(
+    archive: &Archive,
+    (before, after): (&Volumes, &Volumes),
+    context: &Context,
+) -> Result<Vec<String>, Failure> {
+    let unreadable = |error| context.catalog_failure(&error);
+    let snapshot = archive.snapshot().map_err(unreadable)?;
+    let totals = snapshot.totals().map_err(unreadable)?;
+    let survived = |tier: Tier, volumes: &Volumes| {
+        let count = u16::try_from(volumes.for_files().count()).unwrap_or(u16::MAX);
+        survived(tier, archive.policy(), count)
+    };
+    let gains = |tier: Tier| totals.tier(tier).bytes > 0 && survived(tier, after) > survived(tier, before);
+    let spread = TIERS.into_iter().any(gains);
+    Ok(spread
+        .then(|| context.command("volume spread", &[]))
+        .into_iter()
+        .collect())
 }

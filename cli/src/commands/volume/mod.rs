@@ -5,6 +5,7 @@ mod listing;
 mod moving;
 mod outcome;
 mod remove;
+mod spread;
 
 use std::{num::NonZeroU64, path::PathBuf};
 
@@ -52,6 +53,10 @@ enum Action {
     Drain(Drain),
     /// Let a volume that holds nothing any more be a part of the archive no longer
     Remove(Removal),
+    /// Move shards of files that lie on fewer volumes than new ones do, so that as many volumes may be lost of them
+    ///
+    /// They were stored when there were fewer volumes, or while some were away. Interrupted, the same command goes on.
+    Spread(Spread),
     /// Put a new volume in the place of one, which need not be there
     ///
     /// Everything that is on the old one is copied to a directory that is absent or empty; what cannot be copied is made again from
@@ -83,6 +88,13 @@ struct Drain {
 }
 
 #[derive(Debug, clap::Args)]
+struct Spread {
+    /// Write at most so many bytes a second, such as 100M
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
+    rate: Option<NonZeroU64>,
+}
+
+#[derive(Debug, clap::Args)]
 struct Removal {
     /// Number, id or directory of the volume
     #[arg(value_name = "VOLUME", value_parser = volume_parser())]
@@ -106,6 +118,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
         Action::Add(addition) => add::run(addition, context),
         Action::Ls => listing::run(context),
         Action::Drain(drain) => moving::drain(drain, context),
+        Action::Spread(spread) => spread::run(spread, context),
         Action::Remove(removal) => remove::run(removal, context),
         Action::Replace(replacement) => moving::replace(replacement, context),
     }

@@ -76,7 +76,7 @@ const fn access(drain: &Drain) -> Access {
     }
 }
 
-fn options(rate: Option<NonZeroU64>) -> MoveOptions {
+pub(super) fn options(rate: Option<NonZeroU64>) -> MoveOptions {
     MoveOptions {
         rate: rate.map(RateLimit::new),
     }

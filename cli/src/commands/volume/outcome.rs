@@ -55,6 +55,15 @@ pub(super) struct Watch<'a> {
     progress: Progress<'a>,
 }
 
+impl<'a> Watch<'a> {
+    pub(super) fn new(context: &'a Context<'a>, total_bytes: Option<u64>) -> Self {
+        Self {
+            context,
+            progress: context.progress("moved", total_bytes),
+        }
+    }
+}
+
 impl Observer for Watch<'_> {
     fn event(&self, event: Event<'_>) {
         self.progress.event(event);
@@ -134,11 +143,7 @@ impl<'a> Moving<'a> {
     }
 
     pub(super) fn watch(&self) -> Watch<'a> {
-        let total = self.volume.live_bytes;
-        Watch {
-            context: self.context,
-            progress: self.context.progress("moved", Some(total)),
-        }
+        Watch::new(self.context, Some(self.volume.live_bytes))
     }
 
     /// Says how much would be moved where.

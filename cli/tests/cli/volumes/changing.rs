@@ -218,3 +218,29 @@ fn a_volume_whose_move_is_interrupted_is_moved_by_the_same_command() {
         store.run(&["scrub"]).expect_code(0);
     }
 }
+
+#[test]
+fn what_is_stored_is_spread_over_a_volume_that_was_added() {
+    let store = OnVolumes::with_files(2, &[]);
+    let tolerance = |name| store.run(&["stat", "--json", name]).json()[0]["tolerance"]["volumes"].clone();
+    assert_eq!(tolerance("segmented"), json!(1));
+    let added = store
+        .run(&["volume", "add", "v2", "--json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(added[0]["suggest"], json!(["bfdb volume spread"]));
+    assert_eq!(tolerance("segmented"), json!(1), "it stays where it is");
+    let spread = store.run(&["volume", "spread", "--json"]).expect_code(0).json();
+    let summary = spread.last().expect("a summary");
+    // A shard of each block, one of tier 1 and three of tier 2, and of what two commits have written about their files.
+    assert_eq!(
+        (&summary["volumes"], &summary["shards_moved"]),
+        (&json!(3), &json!(6))
+    );
+    assert_eq!(spread.iter().filter(|line| line["type"] == "moved").count(), 6);
+    assert_eq!((tolerance("tiny"), tolerance("segmented")), (json!(2), json!(2)));
+    let again = store.run(&["volume", "spread"]).expect_code(0);
+    assert!(again.text().starts_with("0 shards, "), "{}", again.text());
+    store.lose(&["v0", "v1"]);
+    store.has_all();
+}

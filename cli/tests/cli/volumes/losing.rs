@@ -203,6 +203,28 @@ fn an_old_copy_of_a_volume_is_noticed_and_read() {
 }
 
 #[test]
+fn an_old_copy_of_a_volume_takes_part_again_when_it_was_mended() {
+    let store = three();
+    copy(&store.place.path("v1"), &store.place.path("old/deep/v1"));
+    store
+        .run(&["commit", "-q", "segmented", "--name", "later"])
+        .expect_code(0);
+    store.lose(&["v1"]);
+    store.carry("old/deep/v1", "v1");
+    let status = store.run(&["status", "--json"]).expect_code(6).json();
+    assert_eq!(status[0]["suggest"][0], json!("bfdb scrub --repair"));
+    store.run(&["scrub", "--repair"]).expect_code(0);
+    assert_eq!(store.condition(1), "present");
+    store.run(&["status"]).expect_code(0);
+    store.run(&["commit", "tiny", "--name", "more"]).expect_code(0);
+    store.lose(&["v0", "v2"]);
+    store.has_all();
+    for name in ["later", "more"] {
+        store.run(&["cat", name]).expect_code(0);
+    }
+}
+
+#[test]
 fn too_little_is_left_while_volumes_are_away_and_nothing_is_said_to_be_lost() {
     let store = OnVolumes::with_files(2, &["--tier2", "30+3"]);
     let holder = usize::from(store.volume(0)["live_bytes"].as_u64() < store.volume(1)["live_bytes"].as_u64());
