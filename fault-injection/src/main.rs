@@ -36,7 +36,7 @@ const USAGE: &str = "\
 usage: bfdb-fault-injection campaign [--minutes M | --states N] [--seed S] [--level LEVEL] [--from BIT] [--replay CASE]
 
   --minutes M    go on for so long
-  --states N     go on until so many different images were checked, a quarter of them through the whole engine, with one killed
+  --states N     go on until so many different images were checked, a sixth of them through the whole engine, with one killed
                  process to 650, one concurrent operation to 40 and one archive damaged at rest to 20, half of them in extents
   --seed S       what everything random follows from (1)
   --level LEVEL  one of these; all but the last without this
@@ -57,8 +57,9 @@ Without an end it goes on for one minute.";
 /// Between two lines that say how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// What a mixed campaign of so many states has beside them: to 200 000, 300 kills, 5000 concurrent operations and 10 000 damaged
+/// What a mixed campaign of so many states has beside them: to 200 000, 33 000 images of the whole engine, 300 kills, 5000 concurrent operations and 10 000 damaged
 /// archives, of which 5000 have damaged extents.
+const STATES_PER_ENGINE_IMAGE: u64 = 6;
 const STATES_PER_KILL: u64 = 650;
 const STATES_PER_OPERATION: u64 = 40;
 const STATES_PER_DAMAGED: u64 = 20;
@@ -153,7 +154,7 @@ impl End {
                     return findings.images().max(findings.damaged()) >= states;
                 }
                 findings.images() >= states
-                    && findings.engine_images() >= states / 4
+                    && findings.engine_images() >= states / STATES_PER_ENGINE_IMAGE
                     && findings.kills() >= states / STATES_PER_KILL
                     && findings.operations() >= states / STATES_PER_OPERATION
                     && findings.damaged() >= states / STATES_PER_DAMAGED

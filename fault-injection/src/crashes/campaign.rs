@@ -61,29 +61,29 @@ pub struct Plan {
     pub program: Option<PathBuf>,
 }
 
-/// Errors that a round injects into each workload. With the floors below they make a round of some 300 000 images, of which a
-/// quarter are of the whole engine, and over 20 000 errors.
-const ERRORS: usize = 1200;
+/// Errors that a round injects into each workload. With the floors below they make a round of some 450 000 images, of which a
+/// sixth are of the whole engine, and some 14 000 errors: these two are what a round takes its time for.
+const ERRORS: usize = 800;
 
 /// Seeds of each floor in one job, and jobs of each floor in one round.
 const SEEDS: u64 = 12;
-const FLOOR_JOBS: u64 = 6;
+const FLOOR_JOBS: u64 = 10;
 
 /// Archives of a round in which process after process is killed. With the companies below they make some 370 kills until there
 /// are 200 000 images.
-const CHAINS: u64 = 80;
+const CHAINS: u64 = 128;
 
 /// Archives of a round in which processes work at once, 400 to 1200 operations in each.
-const COMPANIES: u64 = 24;
+const COMPANIES: u64 = 38;
 
 /// Seeds of a round whose archives are damaged at rest: catalog, journal and slots.
-const RESTING: u64 = 80;
+const RESTING: u64 = 128;
 
 /// Seeds of a round whose archives have damaged extents.
-const DECAYING: u64 = 104;
+const DECAYING: u64 = 166;
 
 /// Lives of a round of archives whose volumes meet with mishaps.
-const LIVES: u64 = 100;
+const LIVES: u64 = 160;
 
 /// One thing to do.
 struct Job<'a> {
