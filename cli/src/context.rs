@@ -8,11 +8,11 @@ use std::{
 };
 
 use bfdb::{
-    archive::{Archive, ArchiveOptions, MetDamage, OpenOptions, RecoveryReport, Resources},
+    archive::{Archive, ArchiveOptions, MetDamage, OpenOptions, RebuildReport, RecoveryReport, Resources},
     catalog::Access,
     error::{CatalogError, OpenError},
     geometry::Policy,
-    host::{ArchiveLayout, SessionLife, glance_at_sessions},
+    host::{ArchiveLayout, Machine, SessionLife, glance_at_sessions},
     units::FileName,
     volume::IoMode,
 };
@@ -279,13 +279,25 @@ impl<'a> Context<'a> {
         Ok(self.told(archive, &report))
     }
 
+    /// Makes the catalog again and opens the archive for writing.
+    pub(crate) fn rebuild(&self) -> Result<(Archive, RebuildReport), Failure> {
+        let options = self.opening(Access::Write);
+        let rebuilt = Archive::rebuild_catalog(&Machine::default(), &self.archive, &options);
+        let (archive, report) = rebuilt.map_err(|error| self.open_failure(&error))?;
+        self.warn_of_catalog(&report.recovery);
+        Ok((archive, report))
+    }
+
     fn open(&self, access: Access) -> Result<(Archive, RecoveryReport), OpenError> {
-        let options = OpenOptions {
+        Archive::open(&self.archive, &self.opening(access))
+    }
+
+    fn opening(&self, access: Access) -> OpenOptions {
+        OpenOptions {
             access,
             resources: self.resources,
             volumes: self.volumes.clone(),
-        };
-        Archive::open(&self.archive, &options)
+        }
     }
 
     /// Tells what opening has settled.
@@ -396,8 +408,12 @@ impl<'a> Context<'a> {
         let place = self.archive_text();
         match meaning {
             Meaning::CatalogDamaged => failure.under(format!(
-                "the catalog of {place} cannot be used; the data is still on its volumes: put a copy of catalog.redb \
-                 back, which is brought forward from the journal by itself"
+                "the catalog of {place} cannot be used; the data is still on its volumes: make it again \
+                 from the journal there, or put a copy of catalog.redb back, which is brought forward by itself"
+            ))
+            .suggest(self.command("catalog rebuild", &[])),
+            Meaning::JournalMissing => failure.under(format!(
+                "no catalog can be made for {place}: name with --volume a volume that has a copy of the journal"
             )),
             Meaning::Forked => failure.under(format!(
                 "parts of two archives are mixed in {place}; nothing was changed: put the catalog and the volumes of one \

@@ -18,14 +18,15 @@ use super::{
     volumes::{announce_epoch, write_slot},
 };
 use crate::{
-    catalog::{Access, ArchiveRecord, Catalog, CatalogOptions, Check, VolumeRecord, VolumeState},
-    error::{HostError, OpenError, PublicationError},
-    format::{FormatVersion, JournalState, VolumeSlot},
+    catalog::{
+        Access, ArchiveRecord, Catalog, CatalogOptions, CatalogWriter, Check, VolumeRecord, VolumeState,
+    },
+    error::{CatalogError, HostError, OpenError, PublicationError},
+    format::{FormatVersion, VolumeSlot},
     geometry::Tier,
-    host::{ArchiveLayout, ArchiveState, Building, Existing, Machine, publish},
+    host::{ArchiveLayout, ArchiveState, BuildLock, Building, Existing, Machine, publish},
     journal::Journal,
     merkle::ChainHash,
-    storage::Storage,
     units::{ArchiveId, Epoch, VolumeId},
     volume::{LocalVolume, Volume as _},
 };
@@ -65,19 +66,10 @@ pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -
         created_at: machine.now(),
         policy: options.policy,
     };
-    let temporary = layout.root().join(TEMPORARY_CATALOG);
-    let cache = CatalogOptions {
-        cache_bytes: options.resources.catalog_cache_bytes,
-    };
-    Catalog::create(&machine.storage, &temporary, &archive, &records, cache)?;
-    remember_journal(&machine.storage, &temporary, &journal, cache)?;
-    // The catalog is complete and synced before it gets its name, and the name is synced before anyone relies on it.
-    publish(
-        machine.storage.as_ref(),
-        &temporary,
-        &layout.catalog(),
-        Existing::Refuse,
-    )?;
+    let cache = options.resources.catalog_cache();
+    let catalog = NewCatalog::make(&layout, &build, (&archive, &records), cache)?;
+    catalog.change(|writer| writer.set_journal(&journal.encode()))?;
+    catalog.publish()?;
     build.end()?;
     let open = OpenOptions {
         access: Access::Write,
@@ -125,19 +117,55 @@ pub(super) fn check(
     Ok(state)
 }
 
-/// Tells a new catalog where its journal begins.
-fn remember_journal(
-    storage: &Arc<dyn Storage>,
-    path: &Path,
-    journal: &JournalState,
+/// A catalog that has no name yet.
+pub(super) struct NewCatalog<'a> {
+    layout: &'a ArchiveLayout,
+    temporary: PathBuf,
     cache: CatalogOptions,
-) -> Result<(), OpenError> {
-    let catalog = Catalog::open(storage, path, Access::Write, Check::Always, cache)?;
-    let mut writer = catalog.write()?;
-    writer.set_journal(&journal.encode())?;
-    writer.commit()?;
-    catalog.close()?;
-    Ok(())
+}
+
+impl<'a> NewCatalog<'a> {
+    /// Makes one for an archive with volumes; whoever builds is the only one who does.
+    pub(super) fn make(
+        layout: &'a ArchiveLayout,
+        _build: &BuildLock,
+        (archive, volumes): (&ArchiveRecord, &[VolumeRecord]),
+        cache: CatalogOptions,
+    ) -> Result<Self, OpenError> {
+        let temporary = layout.root().join(TEMPORARY_CATALOG);
+        Catalog::create(&layout.machine().storage, &temporary, archive, volumes, cache)?;
+        Ok(Self {
+            layout,
+            temporary,
+            cache,
+        })
+    }
+
+    /// Changes it in one transaction.
+    pub(super) fn change(
+        &self,
+        change: impl FnOnce(&mut CatalogWriter) -> Result<(), CatalogError>,
+    ) -> Result<(), OpenError> {
+        let storage = &self.layout.machine().storage;
+        let catalog = Catalog::open(storage, &self.temporary, Access::Write, Check::Always, self.cache)?;
+        let mut writer = catalog.write()?;
+        change(&mut writer)?;
+        writer.commit()?;
+        catalog.close()?;
+        Ok(())
+    }
+
+    /// Gives it its name.
+    pub(super) fn publish(self) -> Result<(), OpenError> {
+        // The catalog is complete and synced before it gets its name, and the name is synced before anyone relies on it.
+        publish(
+            self.layout.machine().storage.as_ref(),
+            &self.temporary,
+            &self.layout.catalog(),
+            Existing::Refuse,
+        )?;
+        Ok(())
+    }
 }
 
 /// Makes the volumes of a new archive: those that are named, or one inside the archive.
@@ -218,7 +246,7 @@ pub(super) fn open(
 }
 
 /// Opens an archive that is there, in the way that processes share it.
-fn open_shared(
+pub(super) fn open_shared(
     layout: ArchiveLayout,
     sharing: Sharing,
     options: &OpenOptions,
@@ -236,9 +264,7 @@ fn open_shared(
     } else {
         Check::WhenSmall { file_len_bytes }
     };
-    let cache = CatalogOptions {
-        cache_bytes: options.resources.catalog_cache_bytes,
-    };
+    let cache = options.resources.catalog_cache();
     let storage = Arc::clone(&layout.machine().storage);
     let open = || Catalog::open(&storage, &layout.catalog(), options.access, check, cache);
     let catalog = match options.access {

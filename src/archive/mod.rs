@@ -34,6 +34,7 @@ mod owned;
 mod pace;
 mod publication;
 mod read;
+mod rebuild;
 mod recovery;
 mod remove;
 mod repair;
@@ -61,6 +62,7 @@ pub use met::MetDamage;
 pub use observer::{CommitObserver, DamageKind, DamagePart, Event, Finding, Observer, RestoreObserver};
 pub use options::{ArchiveOptions, CommitOptions, OpenOptions, Resources};
 pub use read::FileReader;
+pub use rebuild::RebuildReport;
 pub use recovery::RecoveryReport;
 pub use remove::Removal;
 pub use repair::{MoveOptions, MoveReport, RepairMode, RepairOptions, RepairReport};
@@ -134,6 +136,26 @@ impl Archive {
         options: &OpenOptions,
     ) -> Result<(Self, RecoveryReport), OpenError> {
         create::open(machine, root, options)
+    }
+
+    /// Makes the catalog of an archive again, when it is lost, and opens the archive for writing.
+    ///
+    /// Everything that was published is in the journal, of which one copy at least must be found whole from its beginning: on
+    /// the volumes in the directory of the archive, and on those in [`OpenOptions::volumes`]. The new catalog has the files,
+    /// names, volumes and places that the lost one had; what scrubs have learnt, and interrupted commits, it does not. One that
+    /// is there is kept beside it under a longer name. Until this returns `Ok` the catalog is not complete; interrupted, it
+    /// goes on with the same call, or when the archive is opened for writing. Nobody else may have the archive open.
+    ///
+    /// # Errors
+    /// [`OpenError::JournalMissing`], [`OpenError::Forked`], [`OpenError::Journal`] for one that is not whole or whose
+    /// descriptors cannot be read, [`OpenError::VolumeTaken`] for volumes of several archives, and those of
+    /// [`Self::open_on`].
+    pub fn rebuild_catalog(
+        machine: &Machine,
+        root: &Path,
+        options: &OpenOptions,
+    ) -> Result<(Self, RebuildReport), OpenError> {
+        rebuild::rebuild(machine, root, options)
     }
 
     /// Returns the identity of the archive.

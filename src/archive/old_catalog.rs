@@ -52,14 +52,18 @@ pub(super) fn prepare(
     let publication =
         Publication::parse(&record.body).map_err(|source| PublicationError::Record { epoch, source })?;
     // What was given out since, and never published, is not in the journal: no id is given twice.
-    let next = publication.next_ids;
-    writer.raise_next_ids(&NextIds {
+    writer.raise_next_ids(&beyond(publication.next_ids));
+    Ok(())
+}
+
+/// Returns ids that nobody has got who had got no more than these when a publication was made.
+pub(super) fn beyond(next: NextIds) -> NextIds {
+    NextIds {
         file: FileId::new(next.file.get() + SKIPPED_IDS),
         block: BlockId::new(next.block.get() + SKIPPED_IDS),
         extent: ExtentId::new(next.extent.get() + SKIPPED_IDS),
         commit: CommitId::new(next.commit.get() + SKIPPED_IDS),
-    });
-    Ok(())
+    }
 }
 
 /// Seals open extents that end elsewhere than a catalog says that was just brought forward.

@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 
 use super::NameConflict;
-use crate::{catalog::Access, geometry::Policy, units::Timestamp, volume::IoMode};
+use crate::{
+    catalog::{Access, CatalogOptions},
+    geometry::Policy,
+    units::Timestamp,
+    volume::IoMode,
+};
 
 /// What an operation may use of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +24,15 @@ pub struct Resources {
     /// Bytes of a file after which a commit notes how far it has come, so that it can go on from there after a crash. Shorter
     /// files are written again from their start.
     pub progress_bytes: u64,
+}
+
+impl Resources {
+    /// Returns how the catalog is opened.
+    pub(super) const fn catalog_cache(&self) -> CatalogOptions {
+        CatalogOptions {
+            cache_bytes: self.catalog_cache_bytes,
+        }
+    }
 }
 
 impl Default for Resources {

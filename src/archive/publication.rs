@@ -24,7 +24,10 @@ use super::{
     volumes::{Member, announce_epoch, read_slots},
 };
 use crate::{
-    catalog::{BlockRecord, CatalogReader, CatalogWriter, FileRecord, Publication, ShardOwner},
+    catalog::{
+        BlockRecord, CatalogReader, CatalogWriter, FileRecord, Founding, Publication, ShardOwner,
+        VolumeChange, VolumeRecord,
+    },
     error::{AppendError, CatalogError, CommitError, JournalError, PublicationError, VolumeError},
     format::JournalState,
     journal::{Journal, JournalFault, JournalFinding, JournalRecord, RecordEntry, Tail},
@@ -129,6 +132,7 @@ fn mend(shared: &Shared, copies: &Journal, state: JournalState) -> JournalState 
 /// Returns a publication that changes nothing yet.
 pub(super) fn empty(writer: &CatalogWriter) -> Result<Publication, CatalogError> {
     Ok(Publication {
+        founding: None,
         commit: None,
         descriptor: None,
         skipped: Vec::new(),
@@ -168,6 +172,7 @@ pub(super) fn publish_noting(
     // Whoever sees the record before the catalog has it is to see that somebody lives who brings it there.
     shared.session()?;
     let journal = mend(shared, &copies, journal);
+    publication.founding = founding(shared, &writer)?;
     publication.announced = volumes_that_hear(shared, &copies, &publication);
     let body = publication.encode();
     let journal = copies.prepare(&journal, body.len())?;
@@ -203,6 +208,23 @@ pub(super) fn publish_noting(
         return Err(CommitError::NotVisibleYet { epoch, source: cause });
     }
     Ok(())
+}
+
+/// Returns what the first publication of an archive says of it.
+fn founding(shared: &Shared, writer: &CatalogWriter) -> Result<Option<Founding>, CatalogError> {
+    if writer.epoch()? > Epoch::ZERO {
+        return Ok(None);
+    }
+    let change = |volume: VolumeRecord| VolumeChange {
+        number: volume.number,
+        id: volume.id,
+        state: volume.state,
+        path: volume.path,
+    };
+    Ok(Some(Founding {
+        archive: shared.catalog.archive().clone(),
+        volumes: writer.volumes()?.into_iter().map(change).collect(),
+    }))
 }
 
 /// Makes sure that the catalog has come to an epoch that the journal has.

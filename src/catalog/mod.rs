@@ -59,7 +59,7 @@ pub use intents::{
     IntentRecord, LegPosition, LegRecord, ProgressRecord, Replaces, ResumableRecord, SourceRecord,
 };
 pub use look::Look;
-pub use publication::{NextIds, Publication, PublishedExtent, Touch, VolumeChange};
+pub use publication::{Founding, NextIds, Publication, PublishedExtent, Touch, VolumeChange};
 pub use reader::CatalogReader;
 pub use records::{
     ArchiveRecord, BlockRecord, EntryKind, ExtentRecord, ExtentState, FileRecord, Relocation, ShardAddress,

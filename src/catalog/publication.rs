@@ -5,7 +5,7 @@
 //!
 //! [`CatalogWriter::apply`]: super::CatalogWriter::apply
 
-use super::records::{BlockRecord, ExtentState, Relocation, VolumeState};
+use super::records::{ArchiveRecord, BlockRecord, ExtentState, Relocation, VolumeState};
 use super::rows::{DescriptorBlockRow, ImpossibleField, PublicationRow};
 use crate::error::CatalogBytesError;
 use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex, Timestamp, VolumeId};
@@ -15,6 +15,8 @@ const VERSION: u8 = 1;
 /// What a publishing transaction does, beside the entries in its descriptor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
+    /// What the archive began with, in its first publication only: with it the journal alone is enough to make a catalog.
+    pub founding: Option<Founding>,
     /// The commit whose intent ends, and whose entries are added; none for what only removes and touches.
     pub commit: Option<CommitId>,
     /// Where the descriptor of the commit lies, as [`DescriptorRecord::block`](super::DescriptorRecord::block).
@@ -35,6 +37,15 @@ pub struct Publication {
     pub announced: Vec<u16>,
     /// The ids that come next at that moment, those of the publication are below.
     pub next_ids: NextIds,
+}
+
+/// What an archive is and was before its first publication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Founding {
+    /// The archive.
+    pub archive: ArchiveRecord,
+    /// Its volumes.
+    pub volumes: Vec<VolumeChange>,
 }
 
 /// New permissions and a new time of an entry.

@@ -39,6 +39,12 @@ pub enum OpenError {
         /// The archive.
         path: PathBuf,
     },
+    /// No copy of the journal was found to make the catalog from.
+    #[error("no journal of {} is on any volume that was found", path.display())]
+    JournalMissing {
+        /// The archive.
+        path: PathBuf,
+    },
     /// The volume is older than what the catalog knows: an old copy was put back.
     #[error("volume {volume} is at epoch {seen}, the catalog at {catalog}: an old volume was put back")]
     VolumeStale {

@@ -24,6 +24,7 @@
 
 mod append;
 mod chain;
+mod copies;
 mod create;
 mod files;
 mod finding;
@@ -44,6 +45,7 @@ use std::{
 };
 
 pub use chain::{Fork, Head, Part};
+pub use copies::copies_below;
 pub use finding::{JournalFault, JournalFinding};
 pub use record::{JournalRecord, RecordEntry};
 pub use scan::Scan;

@@ -20,6 +20,7 @@ mod machine;
 mod many_callers;
 mod old_catalog;
 mod overtaken;
+mod rebuilding;
 mod repeated_names;
 mod restored_trees;
 mod restores_under_way;

@@ -15,8 +15,8 @@ use clap::{
 
 use crate::{
     commands::{
-        cat, commit, find, health, init, ls, plan, recover, repair, restore, rm, scrub, stat, status, verify,
-        volume, what_if,
+        cat, catalog, commit, find, health, init, ls, plan, recover, repair, restore, rm, scrub, stat,
+        status, verify, volume, what_if,
     },
     exit,
     failure::Failure,
@@ -162,6 +162,7 @@ pub(crate) enum Command {
     WhatIf(what_if::Arguments),
     Recover(recover::Arguments),
     Volume(volume::Arguments),
+    Catalog(catalog::Arguments),
 }
 
 impl Command {
@@ -184,7 +185,8 @@ impl Command {
             | Self::Status(_)
             | Self::Health(_)
             | Self::WhatIf(_)
-            | Self::Volume(_) => None,
+            | Self::Volume(_)
+            | Self::Catalog(_) => None,
         }
     }
 }

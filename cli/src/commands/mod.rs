@@ -1,6 +1,7 @@
 //! The commands, a module each: arguments, what they ask of the library, and how the answer is shown.
 
 pub(crate) mod cat;
+pub(crate) mod catalog;
 pub(crate) mod commit;
 mod damage;
 mod disks;
@@ -42,6 +43,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<u8, Failure> {
         Command::Plan(arguments) => return plan::run(arguments, context),
         Command::Recover(arguments) => return recover::run(arguments, context),
         Command::Volume(arguments) => return volume::run(arguments, context),
+        Command::Catalog(arguments) => return catalog::run(arguments, context),
         Command::Ls(arguments) => ls::run(arguments, context)?,
         Command::Find(arguments) => find::run(arguments, context)?,
         Command::Stat(arguments) => stat::run(arguments, context)?,

@@ -15,6 +15,8 @@ pub(crate) fn open_error(error: &OpenError) -> Meaning {
     match error {
         OpenError::NotFound { .. } | OpenError::NotAnArchive { .. } => Meaning::NoArchive,
         OpenError::CatalogMissing { .. } => Meaning::CatalogDamaged,
+        // There is nothing to make it from.
+        OpenError::JournalMissing { .. } => Meaning::JournalMissing,
         OpenError::Forked { .. } => Meaning::Forked,
         OpenError::VolumeStale { .. } => Meaning::VolumeOld,
         OpenError::Journal { source } => publication_error(source),

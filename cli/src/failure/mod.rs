@@ -50,6 +50,8 @@ pub(crate) enum Meaning {
     Locked,
     /// The catalog cannot be used as it is.
     CatalogDamaged,
+    /// There is nothing to make a catalog from.
+    JournalMissing,
     /// Parts of two archives with a common past are mixed.
     Forked,
     /// An old copy of a volume was put back.
@@ -74,7 +76,7 @@ impl Meaning {
             Self::Failed | Self::VolumeOld | Self::Unsettled => exit::FAILED,
             Self::NoArchive => exit::NO_ARCHIVE,
             Self::Locked => exit::LOCKED,
-            Self::CatalogDamaged | Self::Forked => exit::CATALOG_DAMAGED,
+            Self::CatalogDamaged | Self::JournalMissing | Self::Forked => exit::CATALOG_DAMAGED,
             Self::NewerFormat => exit::NEWER_FORMAT,
             Self::NoSuchName | Self::NoSuchCommit => exit::NO_SUCH_NAME,
             Self::Lost => exit::LOST,

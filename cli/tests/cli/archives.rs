@@ -144,8 +144,9 @@ fn a_catalog_of_garbage_or_cut_short_is_exit_code_13_and_never_a_panic() {
             assert_eq!(answer.code, 13, "{command:?} of {len} bytes: {}", answer.stderr);
             assert!(
                 answer.stderr.starts_with(
-                    "error: the catalog of ./archive.bfdb cannot be used; the data is still on its volumes: put a copy of \
-                     catalog.redb back, which is brought forward from the journal by itself\n  caused by: "
+                    "error: the catalog of ./archive.bfdb cannot be used; the data is still on its volumes: make it again \
+                     from the journal there, or put a copy of catalog.redb back, which is brought forward by itself\n  \
+                     caused by: "
                 ),
                 "{}",
                 answer.stderr
@@ -192,7 +193,7 @@ fn a_missing_catalog_beside_volumes_is_not_an_empty_archive() {
         let answer = place.run(command).expect_code(13);
         assert!(
             answer.stderr.contains(
-                "cannot be used; the data is still on its volumes: put a copy of catalog.redb back"
+                "cannot be used; the data is still on its volumes: make it again from the journal there"
             ),
             "{}",
             answer.stderr

@@ -15,6 +15,7 @@ mod options;
 mod partial;
 mod plan;
 mod reading;
+mod rebuilding;
 mod recover;
 mod refusals;
 mod repairs;

@@ -156,7 +156,7 @@ impl Search<'_> {
     }
 
     /// Returns which of these directories hold a volume that says which it is.
-    fn named_in(&self, paths: Vec<PathBuf>) -> Vec<(PathBuf, VolumeSlot)> {
+    pub(in crate::archive) fn named_in(&self, paths: Vec<PathBuf>) -> Vec<(PathBuf, VolumeSlot)> {
         let mut named: Vec<(PathBuf, VolumeSlot)> = Vec::new();
         for path in paths {
             if let [Ok(first), Ok(second)] = LocalVolume::read_slots_on(self.storage(), &path)
@@ -171,7 +171,7 @@ impl Search<'_> {
         named
     }
 
-    fn below_archive(&self) -> Vec<PathBuf> {
+    pub(in crate::archive) fn below_archive(&self) -> Vec<PathBuf> {
         let volumes = self.layout.volumes();
         let names = self.storage().list(&volumes).unwrap_or_default();
         names.into_iter().map(|name| volumes.join(name)).collect()

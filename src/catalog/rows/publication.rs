@@ -2,15 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::archive::ArchiveRow;
 use super::descriptor::DescriptorBlockRow;
 use super::{ExtentShardRow, ImpossibleField, TimeRow};
-use crate::catalog::publication::{NextIds, Publication, PublishedExtent, Touch, VolumeChange};
+use crate::catalog::publication::{Founding, NextIds, Publication, PublishedExtent, Touch, VolumeChange};
 use crate::catalog::records::{ExtentState, Relocation, ShardAddress, VolumeState};
 use crate::merkle::ShardDigest;
 use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex, VolumeId};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::catalog) struct PublicationRow {
+    founding: Option<FoundingRow>,
     commit: Option<u64>,
     descriptor: Option<DescriptorBlockRow>,
     skipped: Vec<u32>,
@@ -24,6 +26,30 @@ pub(in crate::catalog) struct PublicationRow {
     next_block: u64,
     next_extent: u64,
     next_commit: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FoundingRow {
+    archive: ArchiveRow,
+    volumes: Vec<VolumeChangeRow>,
+}
+
+impl FoundingRow {
+    fn new(founding: &Founding) -> Self {
+        Self {
+            archive: ArchiveRow::new(&founding.archive),
+            volumes: founding.volumes.iter().map(VolumeChangeRow::new).collect(),
+        }
+    }
+
+    fn parse(self) -> Result<Founding, ImpossibleField> {
+        Ok(Founding {
+            archive: self.archive.parse()?,
+            volumes: (self.volumes.into_iter())
+                .map(VolumeChangeRow::parse)
+                .collect::<Result<_, _>>()?,
+        })
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -125,6 +151,7 @@ impl PublicationRow {
             end_bytes: extent.end_bytes,
         };
         Self {
+            founding: publication.founding.as_ref().map(FoundingRow::new),
             commit: publication.commit.map(CommitId::get),
             descriptor: publication.descriptor.as_ref().map(DescriptorBlockRow::new),
             skipped: publication.skipped.clone(),
@@ -160,6 +187,7 @@ impl PublicationRow {
         };
         let descriptor = self.descriptor.map(DescriptorBlockRow::parse);
         Ok(Publication {
+            founding: self.founding.map(FoundingRow::parse).transpose()?,
             commit: self.commit.map(CommitId::new),
             descriptor: descriptor.transpose()?,
             skipped: self.skipped,

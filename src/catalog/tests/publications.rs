@@ -148,6 +148,7 @@ impl World {
         let lanes = (0..LANES).map(|lane| extent(u64::from(lane) + 1, lane, self.ends[usize::from(lane)]));
         let (relocated, fresh_end) = moves(&writer, &step.moves, begun.fresh);
         let publication = Publication {
+            founding: None,
             commit: Some(begun.commit),
             descriptor: Some(begun.descriptor),
             skipped: begun.skipped,
@@ -331,6 +332,7 @@ fn about_to_replace() -> (World, Catalog, Publication, Vec<Entry>) {
     let next_ids = writer.next_ids().expect("sound");
     writer.commit().expect("committed");
     let publication = Publication {
+        founding: None,
         commit: Some(commit),
         descriptor: Some(descriptor),
         skipped: Vec::new(),
@@ -607,7 +609,7 @@ fn publications_have_their_golden_bytes() {
     assert_eq!(
         hex(&publication.encode()),
         compact(
-            "010102010801010a84070201f27802f27801c408dddddddddddddddddddddddddddddddddddddddddddddddddddddddd
+            "01000102010801010a84070201f27802f27801c408dddddddddddddddddddddddddddddddddddddddddddddddddddddddd
              dddddddd0201ac0202ac02020107a4830203ff93ebdc0300
              01ac020707070707070707070707070707070702022f61
              01ac020220038080808004
@@ -616,11 +618,31 @@ fn publications_have_their_golden_bytes() {
         )
     );
     assert_eq!(Publication::parse(&publication.encode()), Ok(publication.clone()));
+    let first = Publication {
+        founding: Some(Founding {
+            archive: archive(),
+            volumes: publication.volumes.clone(),
+        }),
+        ..publication.clone()
+    };
+    let (founding, rest) = (hex(&first.encode()), hex(&publication.encode()));
+    // Between the version and everything else.
+    let founding = founding
+        .strip_suffix(&rest[4..])
+        .expect("the rest stays as it is");
+    assert_eq!(
+        founding,
+        compact(
+            "0101a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5010080c49fd50c050a8020010180800101028010030280100001ac0207
+             07070707070707070707070707070702022f61"
+        )
+    );
+    assert_eq!(Publication::parse(&first.encode()), Ok(first));
     publication.relocated = relocations();
     assert_eq!(
         hex(&publication.encode()),
         compact(
-            "010102010801010a84070201f27802f27801c408dddddddddddddddddddddddddddddddddddddddddddddddddddddddd
+            "01000102010801010a84070201f27802f27801c408dddddddddddddddddddddddddddddddddddddddddddddddddddddddd
              dddddddd0201ac0202ac02020107a4830203ff93ebdc0303
              01ac02ff01018020ac02808080800401dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd
              020700018020ac02808080800400

@@ -47,6 +47,7 @@ fn publication(world: &mut World, writer: &CatalogWriter, shards: &[Live]) -> Pu
     let relocated = world.moves(shards, NEW);
     let extent = &world.others[&NEW];
     let publication = Publication {
+        founding: None,
         commit: None,
         descriptor: None,
         skipped: Vec::new(),

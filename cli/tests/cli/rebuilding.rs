@@ -1,0 +1,99 @@
+//! A catalog that is lost, and what is typed then.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Place, content};
+
+/// Lines of `ls --json` without what scrubs have found out.
+fn listing(place: &Place) -> Vec<Value> {
+    let mut lines = place.run(["ls", "--json"]).expect_code(0).json();
+    for line in &mut lines {
+        line.as_object_mut().expect("an object").remove("state");
+    }
+    lines
+}
+
+/// An archive in which files were stored, verified, replaced and removed.
+fn lived_in() -> Place {
+    let place = Place::with(&[
+        ("tiny", &content(300_000, 1)),
+        ("segmented", &content(10_100_000, 2)),
+        ("removed", &content(300_000, 3)),
+        ("replaced", &content(300_000, 4)),
+    ]);
+    place.run(["scrub", "-q"]).expect_code(0);
+    place.run(["rm", "-q", "removed"]).expect_code(0);
+    place.write("replaced", &content(400_000, 5));
+    place
+        .run(["commit", "-q", "--replace", "replaced"])
+        .expect_code(0);
+    place
+}
+
+#[test]
+fn a_lost_catalog_is_made_again_with_what_the_error_says() {
+    let place = lived_in();
+    let before = listing(&place);
+    fs::remove_file(place.path("archive.bfdb/catalog.redb")).expect("it is there");
+    let lost = place.run(["ls"]).expect_code(13);
+    assert!(
+        lost.stderr.contains("\n  try: bfdb catalog rebuild\n"),
+        "{}",
+        lost.stderr
+    );
+    let rebuilt = place.run(["catalog", "rebuild", "--json"]).expect_code(0).json();
+    let summary = &rebuilt[0];
+    for (field, expected) in [
+        ("type", json!("summary")),
+        ("records", json!(6)),
+        ("files", json!(3)),
+        ("kept", json!(null)),
+        ("suggest", json!(["bfdb scrub"])),
+    ] {
+        assert_eq!(summary[field], expected, "{field}");
+    }
+    assert_eq!(listing(&place), before);
+    for (name, bytes) in [
+        ("tiny", content(300_000, 1)),
+        ("segmented", content(10_100_000, 2)),
+        ("replaced", content(400_000, 5)),
+    ] {
+        let answer = place.run(["cat", name]).expect_code(0);
+        assert!(answer.stdout == bytes, "other bytes of {name} came back");
+    }
+    place.run(["cat", "removed"]).expect_code(15);
+    place.run(["scrub"]).expect_code(0);
+}
+
+#[test]
+fn a_damaged_catalog_is_kept_beside_the_new_one() {
+    let place = lived_in();
+    let before = listing(&place);
+    place.write("archive.bfdb/catalog.redb", &[0x5A; 8192]);
+    let damaged = place.run(["ls"]).expect_code(13);
+    assert!(
+        damaged.stderr.contains("bfdb catalog rebuild"),
+        "{}",
+        damaged.stderr
+    );
+    let rebuilt = place.run(["catalog", "rebuild"]).expect_code(0);
+    let kept = "the catalog that was there is ./archive.bfdb/catalog.redb.old-1 now\n";
+    assert!(rebuilt.text().contains(kept), "{}", rebuilt.text());
+    assert_eq!(place.read("archive.bfdb/catalog.redb.old-1"), [0x5A; 8192]);
+    assert_eq!(listing(&place), before);
+}
+
+#[test]
+fn without_a_journal_no_catalog_is_made() {
+    let place = lived_in();
+    fs::remove_file(place.path("archive.bfdb/catalog.redb")).expect("it is there");
+    fs::remove_dir_all(place.path("archive.bfdb/volumes/v0/journal")).expect("it is there");
+    let answer = place.run(["catalog", "rebuild"]).expect_code(13);
+    assert!(answer.stderr.contains("name with --volume"), "{}", answer.stderr);
+    assert!(!place.path("archive.bfdb/catalog.redb").exists());
+    let nothing = Place::new();
+    nothing.run(["catalog", "rebuild"]).expect_code(10);
+    nothing.run(["catalog"]).expect_code(2);
+}
