@@ -1,6 +1,9 @@
 //! How processes share an archive: by the locks of its file system, or, where those do not work, not at all.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     catalog::Catalog,
@@ -41,13 +44,8 @@ pub(super) fn machine_for_use(machine: &Machine, root: &Path) -> Result<(Machine
 pub(super) fn machine_for_creation(machine: &Machine, root: &Path) -> Result<(Machine, Sharing), OpenError> {
     let layout = ArchiveLayout::on(machine, root);
     layout.create_root()?;
-    let probe = root.join(format!(
-        "locks-{:016x}.tmp",
-        u64::from_le_bytes(machine.random_bytes()?)
-    ));
+    let probe = make_probe(machine, root)?;
     let failed = |operation| HostError::io::<io::Error>(operation, &probe);
-    let made = machine.storage.create_new(&probe);
-    drop(made.map_err(failed(HostOperation::Create))?);
     let found = machine_by_probe(machine, root, &probe);
     // What stays behind a crash is cleared up like anything under a temporary name, and somebody may do that just now.
     match machine.storage.remove_file(&probe) {
@@ -55,6 +53,20 @@ pub(super) fn machine_for_creation(machine: &Machine, root: &Path) -> Result<(Ma
             Err(failed(HostOperation::Remove)(error).into())
         }
         Ok(()) | Err(_) => found,
+    }
+}
+
+/// Makes an empty file to try locks on, under a name that nobody has.
+fn make_probe(machine: &Machine, root: &Path) -> Result<PathBuf, OpenError> {
+    loop {
+        let number = u64::from_le_bytes(machine.random_bytes()?);
+        let probe = root.join(format!("locks-{number:016x}.tmp"));
+        match machine.storage.create_new(&probe) {
+            Ok(_) => return Ok(probe),
+            // What a process with the same luck has left behind a crash.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(HostError::io(HostOperation::Create, &probe)(error).into()),
+        }
     }
 }
 

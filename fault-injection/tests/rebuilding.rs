@@ -1,0 +1,155 @@
+//! Catalogs that are made again, cut short at every step: whoever comes next has everything, or makes it again.
+
+use std::{
+    error::Error,
+    io::{self, Read as _},
+    path::Path,
+    sync::Arc,
+};
+
+use bfdb::{
+    Access, Archive, ArchiveOptions, CommitOptions, OpenOptions, error::OpenError, host::Machine,
+    storage::FileAccess,
+};
+use bfdb_fault_injection::crashes::{
+    Application, Effort, Enough, Findings, Restarted, Watched, explore, inject, resources, small_policy,
+};
+
+const SEED: u64 = 1;
+const ROOT: &str = "/archive.bfdb";
+
+/// Names and contents that are stored.
+const STORED: [(&str, [u8; 3]); 3] = [("first", [1; 3]), ("second", [2; 3]), ("third", [3; 3])];
+
+type Answer = Result<(), Box<dyn Error>>;
+
+/// What has become of the catalog before it is made again.
+#[derive(Clone, Copy)]
+enum Catalog {
+    Missing,
+    Damaged,
+}
+
+fn options() -> OpenOptions {
+    OpenOptions {
+        access: Access::Write,
+        resources: resources(),
+        volumes: Vec::new(),
+    }
+}
+
+fn content(seed: [u8; 3]) -> Vec<u8> {
+    seed.repeat(700)
+}
+
+fn commit(archive: &Archive, name: &str, bytes: &[u8]) -> Answer {
+    let len = u64::try_from(bytes.len())?;
+    archive.commit(&name.parse()?, bytes, len, &CommitOptions::default())?;
+    Ok(())
+}
+
+fn holds(archive: &Archive, name: &str, bytes: &[u8]) -> Answer {
+    let mut found = Vec::new();
+    let mut file = archive.snapshot()?.open_file(&name.parse()?, Arc::new(()))?;
+    file.read_to_end(&mut found)?;
+    if found == bytes {
+        Ok(())
+    } else {
+        Err(format!("{name} holds {} other bytes", found.len()).into())
+    }
+}
+
+/// An archive in which one file was removed, and whose catalog is lost.
+fn lose(machine: &Machine, catalog: Catalog) -> Answer {
+    let made = ArchiveOptions {
+        policy: small_policy(),
+        resources: resources(),
+        volumes: Vec::new(),
+    };
+    let archive = Archive::create_on(machine, Path::new(ROOT), &made)?;
+    commit(&archive, "removed", &[9; 900])?;
+    for (name, seed) in STORED {
+        commit(&archive, name, &content(seed))?;
+    }
+    let _removed = archive.remove(&"removed".parse()?)?;
+    archive.close()?;
+    let path = Path::new(ROOT).join("catalog.redb");
+    match catalog {
+        Catalog::Missing => {
+            machine.storage.remove_file(&path)?;
+            Ok(machine.storage.sync_directory(Path::new(ROOT))?)
+        }
+        Catalog::Damaged => {
+            let file = machine.storage.open(&path, FileAccess::ReadWrite)?;
+            file.write_all_at(0, &[0x5A; 8192])?;
+            Ok(file.sync_all()?)
+        }
+    }
+}
+
+/// Opens what is there, or makes the catalog again where there is none that can be used.
+fn open_or_rebuild(machine: &Machine) -> Result<Archive, Box<dyn Error>> {
+    match Archive::open_on(machine, Path::new(ROOT), &options()) {
+        Ok((archive, _)) => Ok(archive),
+        Err(OpenError::CatalogMissing { .. } | OpenError::Catalog { .. }) => {
+            let (archive, _) = Archive::rebuild_catalog(machine, Path::new(ROOT), &options())?;
+            Ok(archive)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn check(restarted: &Restarted) -> Answer {
+    let machine = restarted.machine();
+    let archive = open_or_rebuild(&machine)?;
+    for (name, seed) in STORED {
+        holds(&archive, name, &content(seed))?;
+    }
+    if archive.snapshot()?.file(&"removed".parse()?)?.is_some() {
+        return Err("a removed file is back".into());
+    }
+    // It is there when this check was cut short before.
+    if archive.snapshot()?.file(&"later".parse()?)?.is_none() {
+        commit(&archive, "later", &[8; 1200])?;
+    }
+    archive.close()?;
+    let (archive, _) = Archive::open_on(&machine, Path::new(ROOT), &options())?;
+    holds(&archive, "later", &[8; 1200])?;
+    let damage = archive.scrub(&())?.damage;
+    if !damage.is_empty() {
+        return Err(format!("{damage:?}").into());
+    }
+    Ok(archive.close()?)
+}
+
+fn rebuilt(name: &'static str, catalog: Catalog) -> Application<()> {
+    let run = |watched: &mut Watched<'_, ()>| -> Answer {
+        let (archive, _) = Archive::rebuild_catalog(&watched.machine(), Path::new(ROOT), &options())?;
+        Ok(archive.close()?)
+    };
+    let check = |restarted: &Restarted, (): &()| check(restarted);
+    Application::new(name, run, check).beginning_with((), move |disk, seed| {
+        lose(&disk.machine(seed), catalog).expect("the disk works");
+    })
+}
+
+fn is_survived(name: &'static str, catalog: Catalog) -> io::Result<()> {
+    let findings = Findings::until(Enough::violations(1));
+    let application = rebuilt(name, catalog);
+    explore(&application, SEED, &Effort::default(), &findings)?;
+    assert!(findings.violations().is_empty(), "{findings}");
+    assert!(findings.images() >= 100, "too few: {findings}");
+    inject(&application, SEED, 60, &findings)?;
+    assert!(findings.violations().is_empty(), "{findings}");
+    Ok(())
+}
+
+#[test]
+fn a_rebuild_of_a_missing_catalog_may_end_at_any_step() -> io::Result<()> {
+    is_survived("rebuild", Catalog::Missing)
+}
+
+#[test]
+fn a_rebuild_beside_a_damaged_catalog_may_end_at_any_step() -> io::Result<()> {
+    is_survived("rebuild-damaged", Catalog::Damaged)
+}
