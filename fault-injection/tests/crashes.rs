@@ -39,6 +39,10 @@ const VOLUMES: Floor = Floor {
     images: 5000,
     errors: 450,
 };
+const CHECKPOINTS: Floor = Floor {
+    images: 1000,
+    errors: 100,
+};
 const LIVES: Floor = Floor {
     images: 12_000,
     errors: 1950,
@@ -92,7 +96,7 @@ fn of_group(group: Group) -> Vec<Job> {
     let job = |workload: workloads::Workload| Job {
         limits: if workload.name.starts_with("killed")
             || workload.name == "repaired"
-            || workload.group == Group::Volumes
+            || matches!(workload.group, Group::Volumes | Group::Checkpoints)
         {
             few.clone()
         } else {
@@ -180,6 +184,16 @@ fn volumes_that_come_and_go_survive_every_crash() {
 #[test]
 fn volumes_that_come_and_go_survive_every_error() {
     fail(&of_group(Group::Volumes), &VOLUMES);
+}
+
+#[test]
+fn checkpoints_survive_every_crash() {
+    crash(&of_group(Group::Checkpoints), &CHECKPOINTS);
+}
+
+#[test]
+fn checkpoints_survive_every_error() {
+    fail(&of_group(Group::Checkpoints), &CHECKPOINTS);
 }
 
 #[test]

@@ -146,13 +146,24 @@ impl<'a> NewCatalog<'a> {
         &self,
         change: impl FnOnce(&mut CatalogWriter) -> Result<(), CatalogError>,
     ) -> Result<(), OpenError> {
-        let storage = &self.layout.machine().storage;
-        let catalog = Catalog::open(storage, &self.temporary, Access::Write, Check::Always, self.cache)?;
+        let catalog = self.open()?;
         let mut writer = catalog.write()?;
         change(&mut writer)?;
         writer.commit()?;
         catalog.close()?;
         Ok(())
+    }
+
+    /// Opens it, for changes in several transactions.
+    pub(super) fn open(&self) -> Result<Catalog, OpenError> {
+        let storage = &self.layout.machine().storage;
+        Ok(Catalog::open(
+            storage,
+            &self.temporary,
+            Access::Write,
+            Check::Always,
+            self.cache,
+        )?)
     }
 
     /// Gives it its name.

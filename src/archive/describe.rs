@@ -1,8 +1,9 @@
 //! Reading a descriptor: what the catalog knew, or was about to know, of the files of a commit.
 
 use core::ops::Range;
+use std::sync::Arc;
 
-use super::{publication::Entries, read::BlockReader, shared::Shared};
+use super::{publication::Entries, read::BlockReader, shared::Shared, volumes::Volumes};
 use crate::{
     catalog::{BlockRecord, descriptor},
     error::PublicationError,
@@ -15,8 +16,21 @@ pub(super) fn read_entries(
     (commit, record): (CommitId, &BlockRecord),
     epoch: Epoch,
 ) -> Result<Entries, PublicationError> {
-    let lost = || PublicationError::DescriptorLost { epoch, commit };
-    let block = BlockReader::new(shared.volumes(), name_of(commit), record.clone());
+    let bytes = read_text(shared.volumes(), (commit, record));
+    let bytes = bytes.ok_or(PublicationError::DescriptorLost { epoch, commit })?;
+    descriptor::parse(&bytes).map_err(|source| PublicationError::Descriptor {
+        epoch,
+        commit,
+        source,
+    })
+}
+
+/// Reads what a commit has stored beside its data, decoding around damage; `None` when it is lost.
+pub(super) fn read_text(
+    volumes: Arc<Volumes>,
+    (commit, record): (CommitId, &BlockRecord),
+) -> Option<Vec<u8>> {
+    let block = BlockReader::new(volumes, name_of(commit), record.clone());
     let geometry = *block.geometry();
     let mut bytes = vec![0; to_usize(geometry.data_len_bytes())];
     let mut filled = 0;
@@ -25,9 +39,7 @@ pub(super) fn read_entries(
         let columns: Range<u32> = 0..geometry.leaf_count(shard);
         let len = block.run_len(shard, columns.clone());
         let into = &mut bytes[filled..filled + len];
-        block
-            .read_run(shard, columns, into, &())
-            .map_err(|_lost| lost())?;
+        block.read_run(shard, columns, into, &()).ok()?;
         filled += len;
     }
     assert_eq!(
@@ -35,11 +47,7 @@ pub(super) fn read_entries(
         geometry.data_len_bytes(),
         "data shards hold all of a block"
     );
-    descriptor::parse(&bytes).map_err(|source| PublicationError::Descriptor {
-        epoch,
-        commit,
-        source,
-    })
+    Some(bytes)
 }
 
 /// Returns what findings call the descriptor of a commit; no file is meant.

@@ -9,10 +9,13 @@
 //! write transaction while it publishes.
 
 mod ballast;
+mod catalog_check;
+mod checkpoint;
 mod commit;
 mod create;
 mod describe;
 mod encoding;
+mod export;
 #[cfg(test)]
 mod full_disk;
 mod health;
@@ -52,6 +55,8 @@ mod what_if;
 
 use std::{io::Read, path::Path, sync::Arc};
 
+pub use catalog_check::{CatalogCheck, CatalogProblem};
+pub use checkpoint::CheckpointReport;
 pub use commit::{CommitAllOptions, CommitOutcome, CommitReceipt, NameConflict, Source};
 pub use health::{ArchiveHealth, FileHealth, HealthClass, HealthState};
 pub use health_query::{ClassListing, HealthListing, HealthQuery};
@@ -189,7 +194,7 @@ impl Archive {
         path: &Path,
         observer: &dyn Observer,
     ) -> Result<CommitOutcome, CommitError> {
-        commit::commit_path(&self.shared, name, path, observer)
+        self.and_checkpoint(commit::commit_path(&self.shared, name, path, observer))
     }
 
     /// Stores many sources: files, directories and symbolic links, each as what it is. What lies below a directory is
@@ -210,7 +215,7 @@ impl Archive {
         options: &CommitAllOptions,
         observer: &dyn CommitObserver,
     ) -> Result<(), CommitError> {
-        commit::commit_all(&self.shared, sources, *options, observer)
+        self.and_checkpoint(commit::commit_all(&self.shared, sources, *options, observer))
     }
 
     /// Stores a stream whose length nobody knows; reads it once, to its end.
@@ -226,7 +231,12 @@ impl Archive {
         options: &CommitOptions,
         observer: &dyn Observer,
     ) -> Result<CommitOutcome, CommitError> {
-        commit::commit_reader(&self.shared, (name, source), options, observer)
+        self.and_checkpoint(commit::commit_reader(
+            &self.shared,
+            (name, source),
+            options,
+            observer,
+        ))
     }
 
     /// Stores a stream of `len_bytes` bytes; reads it once, from the start to the end.
@@ -242,7 +252,13 @@ impl Archive {
         len_bytes: u64,
         options: &CommitOptions,
     ) -> Result<CommitReceipt, CommitError> {
-        commit::commit_stream(&self.shared, name, (&mut source, len_bytes), options, &())
+        self.and_checkpoint(commit::commit_stream(
+            &self.shared,
+            name,
+            (&mut source, len_bytes),
+            options,
+            &(),
+        ))
     }
 
     /// Removes a name, durably and at once for everyone; the space comes back later.
@@ -250,7 +266,7 @@ impl Archive {
     /// # Errors
     /// [`CommitError::NotFound`] when there is no file of that name.
     pub fn remove(&self, name: &FileName) -> Result<Removal, CommitError> {
-        remove::remove(&self.shared, name)
+        self.and_checkpoint(remove::remove(&self.shared, name))
     }
 
     /// Removes names in one transaction: all that are there, durably and at once for everyone. `None` for those that are
@@ -259,7 +275,7 @@ impl Archive {
     /// # Errors
     /// [`CommitError`]; nothing is removed then.
     pub fn remove_many(&self, names: &[FileName]) -> Result<Vec<Option<Removal>>, CommitError> {
-        remove::remove_many(&self.shared, names)
+        self.and_checkpoint(remove::remove_many(&self.shared, names))
     }
 
     /// Lists the commits that have begun and are not done: those that run just now, and those that were interrupted and can
@@ -281,7 +297,7 @@ impl Archive {
     pub fn resume(&self, commit: CommitId, observer: &dyn Observer) -> Result<CommitOutcome, CommitError> {
         let intent = intents::find(&self.shared, commit)?;
         let source = commit::open_source(&intent)?;
-        commit::resume(&self.shared, &intent, &source, observer)
+        self.and_checkpoint(commit::resume(&self.shared, &intent, &source, observer))
     }
 
     /// Gives back everything that an interrupted commit has taken.
@@ -300,6 +316,28 @@ impl Archive {
     /// [`CommitError`] when the archive cannot be written, or when the journal went another way than the catalog.
     pub fn mend_journal(&self) -> Result<u64, CommitError> {
         recovery::mend_journal(&self.shared)
+    }
+
+    /// Stores what the catalog says in the archive, so that a lost catalog is made again from there and from the records of the
+    /// journal behind; the records before it go once the next checkpoint has been read back. Others go on meanwhile.
+    ///
+    /// Operations take one by themselves when it is due ([`Resources::checkpoint_bytes`]). `None` where nothing was ever
+    /// published. It is durable when this returns.
+    ///
+    /// # Errors
+    /// [`CommitError`]: [`CommitError::CheckpointOvertaken`], [`CommitError::CheckpointLost`], a full disk. The archive is as
+    /// good as before then, and its journal longer.
+    pub fn checkpoint(&self) -> Result<Option<CheckpointReport>, CommitError> {
+        checkpoint::take(&self.shared)
+    }
+
+    /// Checks the catalog: its pages and rows, whether they agree with each other, with the journal, with the checkpoints and with
+    /// the extents that are on the volumes. Reads all of it; no file data. What is wrong comes back as values.
+    ///
+    /// # Errors
+    /// [`CommitError`] when something cannot be read that says nothing about the catalog.
+    pub fn check_catalog(&self) -> Result<CatalogCheck, CommitError> {
+        catalog_check::check(&self.shared)
     }
 
     /// Makes a volume in a directory that is absent or empty, best on a disk of its own, and adds it to the archive: durable and
@@ -430,6 +468,12 @@ impl Archive {
         observer: &dyn Observer,
     ) -> Result<RepairReport, RepairError> {
         repair::repair(&self.shared, options, observer)
+    }
+
+    /// Takes a checkpoint where it is due behind what was done.
+    fn and_checkpoint<T>(&self, done: T) -> T {
+        checkpoint::take_if_due(&self.shared);
+        done
     }
 
     /// Closes the archive; snapshots and readers that are still there keep it open until they are gone.

@@ -24,6 +24,9 @@ pub struct Resources {
     /// Bytes of a file after which a commit notes how far it has come, so that it can go on from there after a crash. Shorter
     /// files are written again from their start.
     pub progress_bytes: u64,
+    /// Bytes of journal behind the last checkpoint from which operations that store or remove take a new one when they are done,
+    /// unless the last one is longer; 64 MiB by default. `u64::MAX` never does.
+    pub checkpoint_bytes: u64,
 }
 
 impl Resources {
@@ -43,6 +46,7 @@ impl Default for Resources {
             catalog_cache_bytes: 16 << 20,
             io: IoMode::Auto,
             progress_bytes: 256 << 20,
+            checkpoint_bytes: 64 << 20,
         }
     }
 }

@@ -12,7 +12,10 @@
 //! An error before the append leaves nothing. After it the change is made, whatever becomes of this process: the next one
 //! that begins finds the record and applies it (`bring_forward`), by the same function that would have applied it here.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 
@@ -25,8 +28,8 @@ use super::{
 };
 use crate::{
     catalog::{
-        BlockRecord, CatalogReader, CatalogWriter, FileRecord, Founding, Publication, ShardOwner,
-        VolumeChange, VolumeRecord,
+        BlockRecord, CatalogReader, CatalogWriter, CheckpointStep, FileRecord, Founding, Publication,
+        ShardOwner, VolumeChange, VolumeRecord,
     },
     error::{AppendError, CatalogError, CommitError, JournalError, PublicationError, VolumeError},
     format::JournalState,
@@ -143,6 +146,7 @@ pub(super) fn empty(writer: &CatalogWriter) -> Result<Publication, CatalogError>
         extents: Vec::new(),
         announced: Vec::new(),
         next_ids: writer.next_ids()?,
+        checkpoint: None,
     })
 }
 
@@ -194,6 +198,7 @@ pub(super) fn publish_noting(
             return Err(error.into());
         }
     };
+    (shared.journal_bytes).store(journal.written_bytes, Ordering::Relaxed);
     // From here on the change is made; what follows can only be late.
     if is_on(SeededBug::AcknowledgedBeforeVisible) {
         return Ok(());
@@ -215,16 +220,21 @@ fn founding(shared: &Shared, writer: &CatalogWriter) -> Result<Option<Founding>,
     if writer.epoch()? > Epoch::ZERO {
         return Ok(None);
     }
+    archive_as_it_is(shared, writer).map(Some)
+}
+
+/// Returns the archive and its volumes.
+pub(super) fn archive_as_it_is(shared: &Shared, reader: &CatalogReader) -> Result<Founding, CatalogError> {
     let change = |volume: VolumeRecord| VolumeChange {
         number: volume.number,
         id: volume.id,
         state: volume.state,
         path: volume.path,
     };
-    Ok(Some(Founding {
+    Ok(Founding {
         archive: shared.catalog.archive().clone(),
-        volumes: writer.volumes()?.into_iter().map(change).collect(),
-    }))
+        volumes: reader.volumes()?.into_iter().map(change).collect(),
+    })
 }
 
 /// Makes sure that the catalog has come to an epoch that the journal has.
@@ -273,7 +283,9 @@ fn bring_forward(
         }
         let is_last = index + 1 == tail.ahead.len();
         let publication = apply(shared, &mut writer, &record, &tail.ahead[index + 1..])?;
+        let len_bytes = record.len_bytes();
         (before.epoch, before.hash) = (record.epoch, record.hash);
+        before.written_bytes += len_bytes;
         if is_last {
             old_catalog::seal_what_ends_elsewhere(shared, &mut writer)?;
         }
@@ -284,6 +296,7 @@ fn bring_forward(
             writer.set_journal(&behind.encode())?;
         } else {
             (behind.epoch, behind.hash) = (record.epoch, record.hash);
+            behind.written_bytes += len_bytes;
             writer.set_journal(&before.encode())?;
         }
         writer.commit()?;
@@ -311,6 +324,8 @@ fn apply(
         volumes.note(extent.id, extent.volume);
     }
     let entries = match (publication.commit, &publication.descriptor) {
+        // It says what others have stored.
+        (Some(_), Some(_)) if publication.checkpoint == Some(CheckpointStep::Slice) => Vec::new(),
         (Some(commit), Some(block)) => match read_entries(shared, (commit, block), epoch) {
             // It may have been repaired since: where it is then only the records of the repairs say.
             Err(PublicationError::DescriptorLost { .. }) => {
@@ -326,7 +341,8 @@ fn apply(
     Ok(publication)
 }
 
-fn parse(record: &JournalRecord) -> Result<Publication, PublicationError> {
+/// Returns what a record publishes.
+pub(super) fn parse(record: &JournalRecord) -> Result<Publication, PublicationError> {
     let epoch = record.epoch;
     Publication::parse(&record.body).map_err(|source| PublicationError::Record { epoch, source })
 }

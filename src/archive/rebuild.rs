@@ -13,32 +13,27 @@
 //! open     which applies every record
 //! ```
 
-use core::cmp::Reverse;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ffi::OsStr,
-    os::unix::ffi::OsStrExt as _,
-    path::PathBuf,
-    sync::Arc,
-};
+mod past;
 
+use std::{path::PathBuf, sync::Arc};
+
+use self::past::Past;
 use super::{
     Archive, OpenOptions, RecoveryReport,
     create::{NewCatalog, open_shared},
+    describe::read_text,
     locks::machine_for_creation,
     old_catalog::beyond,
-    volumes::Search,
+    volumes::{Search, Volumes, find_volumes},
 };
 use crate::{
-    catalog::{Founding, Publication, VolumeChange, VolumeRecord},
-    error::{CatalogBytesError, HostError, HostOperation, JournalError, OpenError, PublicationError},
-    format::{JournalState, MAX_JOURNAL_COPIES, VolumeSlot},
-    host::{ArchiveLayout, ArchiveState, Building, Machine, SessionLife, glance_at_sessions},
-    journal::{CopyPlace, Journal, copies_below},
+    catalog::{BlockRecord, Catalog, Checkpoint, Slice},
+    error::{HostError, HostOperation, OpenError, PublicationError},
+    format::JournalState,
+    host::{ArchiveLayout, ArchiveState, BuildLock, Building, Machine, SessionLife, glance_at_sessions},
     merkle::ChainHash,
     storage::Replace,
-    units::{ArchiveId, Epoch},
-    volume::IoMode,
+    units::Epoch,
 };
 
 /// What making a catalog again has come to.
@@ -72,21 +67,8 @@ pub(super) fn rebuild(
     let layout = ArchiveLayout::on(&machine, root);
     let build = layout.lock_for_building(Building::Rebuild)?;
     expect_no_session(&layout)?;
-    layout.remove_stale_temporaries(&build)?;
     layout.create_directories()?;
-    let cache = options.resources.catalog_cache();
-    let catalog = NewCatalog::make(&layout, &build, (&past.founding.archive, &past.volumes()), cache)?;
-    // No copy has a place in it: opening reads all of every copy, and finds everything ahead of it.
-    let beginning = JournalState {
-        epoch: Epoch::ZERO,
-        hash: ChainHash::NONE,
-        copies: Vec::new(),
-    };
-    catalog.change(|writer| {
-        // Whatever was given out behind the last record is given to nobody again.
-        writer.raise_next_ids(&beyond(past.last.next_ids));
-        writer.set_journal(&beginning.encode())
-    })?;
+    let catalog = make(&layout, &build, &past, options)?;
     let kept = keep_aside(&layout)?;
     catalog.publish()?;
     build.end()?;
@@ -96,6 +78,105 @@ pub(super) fn rebuild(
     };
     let (archive, recovery) = open_shared(layout, sharing, &open)?;
     Ok((archive, RebuildReport { kept, recovery }))
+}
+
+/// Makes the catalog that everything behind is applied to: from the newest checkpoint that can be read, or of the beginning.
+fn make<'a>(
+    layout: &'a ArchiveLayout,
+    build: &BuildLock,
+    past: &Past,
+    options: &OpenOptions,
+) -> Result<NewCatalog<'a>, OpenError> {
+    let new = || {
+        layout.remove_stale_temporaries(build)?;
+        let of = (&past.archive, past.volumes());
+        NewCatalog::make(layout, build, (of.0, &of.1), options.resources.catalog_cache())
+    };
+    for checkpoint in &past.checkpoints {
+        let catalog = new()?;
+        if load(layout, &catalog, (past, checkpoint), options)? {
+            return Ok(catalog);
+        }
+    }
+    if past.first_epoch != Epoch::ZERO.next() {
+        let (catalog, journal) = (Epoch::ZERO, past.first_epoch);
+        return Err(PublicationError::Gap { catalog, journal }.into());
+    }
+    let catalog = new()?;
+    let beginning = JournalState {
+        epoch: Epoch::ZERO,
+        hash: ChainHash::NONE,
+        forgotten: Epoch::ZERO,
+        written_bytes: 0,
+        // No copy has a place in it: opening reads all of every copy, and finds everything ahead of it.
+        copies: Vec::new(),
+    };
+    catalog.change(|writer| {
+        // Whatever was given out behind the last record is given to nobody again.
+        writer.raise_next_ids(&beyond(past.last.next_ids));
+        writer.set_journal(&beginning.encode())
+    })?;
+    Ok(catalog)
+}
+
+/// Fills a new catalog with what a checkpoint has; says whether all of it could be read.
+fn load(
+    layout: &ArchiveLayout,
+    new: &NewCatalog<'_>,
+    (past, checkpoint): (&Past, &Checkpoint),
+    options: &OpenOptions,
+) -> Result<bool, OpenError> {
+    let catalog = Arc::new(new.open()?);
+    let search = Search {
+        layout,
+        archive: past.archive.id,
+        io: options.resources.io,
+        places: &options.volumes,
+    };
+    let found = find_volumes(&search, &past.volumes(), None)?;
+    let members = found.into_iter().map(|(member, _problem)| member).collect();
+    let volumes = Arc::new(Volumes::new(members, past.archive.policy.lanes(), &catalog));
+    for (extent, volume) in past.volumes_of_slices() {
+        volumes.note(extent, volume);
+    }
+    let is_loaded = load_slices(&catalog, &volumes, (past, checkpoint))?;
+    drop(volumes);
+    let catalog = Arc::into_inner(catalog).expect("the volumes held it weakly");
+    catalog.close()?;
+    Ok(is_loaded)
+}
+
+fn load_slices(
+    catalog: &Catalog,
+    volumes: &Arc<Volumes>,
+    (past, checkpoint): (&Past, &Checkpoint),
+) -> Result<bool, OpenError> {
+    for (commit, block) in &checkpoint.slices {
+        let read = |block: &BlockRecord| {
+            let bytes = read_text(Arc::clone(volumes), (*commit, block))?;
+            Slice::parse(&bytes).ok()
+        };
+        let Some(slice) = read(block).or_else(|| read(&past.moved(*commit, block))) else {
+            return Ok(false);
+        };
+        let mut writer = catalog.write()?;
+        writer.take_slice(slice)?;
+        writer.commit()?;
+    }
+    let state = JournalState {
+        epoch: checkpoint.epoch,
+        hash: checkpoint.hash,
+        forgotten: Epoch::new(past.first_epoch.get().saturating_sub(1)),
+        written_bytes: checkpoint.journal_bytes,
+        copies: Vec::new(),
+    };
+    let mut writer = catalog.write()?;
+    writer.set_epoch(checkpoint.epoch);
+    writer.raise_next_ids(&beyond(past.last.next_ids));
+    writer.set_checkpoints(&checkpoint.known)?;
+    writer.set_journal(&state.encode())?;
+    writer.commit()?;
+    Ok(true)
 }
 
 /// Refuses while a writer lives: it would go on with the catalog that is put aside.
@@ -129,146 +210,4 @@ fn keep_aside(layout: &ArchiveLayout) -> Result<Option<PathBuf>, OpenError> {
         }
     }
     unreachable!("a directory does not hold as many files")
-}
-
-/// What the journal knows of an archive.
-struct Past {
-    founding: Founding,
-    /// All volumes that there were, as they are now.
-    volumes: BTreeMap<u16, VolumeChange>,
-    last: Publication,
-}
-
-impl Past {
-    /// Looks for the journal on the volumes that the archive holds itself, on those that the caller has named, and on all that
-    /// the journal names, until no more come to light.
-    fn find(layout: &ArchiveLayout, options: &OpenOptions) -> Result<Self, OpenError> {
-        let mut places: Vec<PathBuf> = options.volumes.clone();
-        loop {
-            let found = volumes_at(layout, &places);
-            let past = Self::read(layout, &found)?;
-            let known: BTreeSet<PathBuf> = places.iter().cloned().collect();
-            let recorded = past
-                .volumes
-                .values()
-                .map(|volume| layout.root().join(OsStr::from_bytes(&volume.path)));
-            let new: BTreeSet<PathBuf> = recorded.filter(|path| !known.contains(path)).collect();
-            if new.is_empty() {
-                return Ok(past);
-            }
-            places.extend(new);
-        }
-    }
-
-    fn read(layout: &ArchiveLayout, found: &[(PathBuf, VolumeSlot)]) -> Result<Self, OpenError> {
-        let missing = || OpenError::JournalMissing {
-            path: layout.root().to_path_buf(),
-        };
-        let archive = the_archive(found)?.ok_or_else(missing)?;
-        let places = copies(layout, (archive, found));
-        if places.is_empty() {
-            return Err(missing());
-        }
-        let journal = Journal::new(Arc::clone(&layout.machine().storage), archive, places);
-        let scan = journal.scan().map_err(PublicationError::from)?;
-        if let Some(fork) = scan.forks.first() {
-            return Err(PublicationError::from(JournalError::from(*fork)).into());
-        }
-        let first_epoch = scan.first_epoch.ok_or_else(missing)?;
-        if first_epoch != Epoch::ZERO.next() {
-            let (catalog, journal) = (Epoch::ZERO, first_epoch);
-            return Err(PublicationError::Gap { catalog, journal }.into());
-        }
-        let (mut founding, mut volumes, mut last) = (None, BTreeMap::new(), None);
-        for entry in scan.chain() {
-            let epoch = entry.head.epoch;
-            let record = journal.load(entry).map_err(PublicationError::from)?;
-            let parsed = Publication::parse(&record.body);
-            let publication = parsed.map_err(|source| PublicationError::Record { epoch, source })?;
-            if epoch == first_epoch {
-                founding.clone_from(&publication.founding);
-                let first = publication.founding.iter().flat_map(|founding| &founding.volumes);
-                volumes.extend(first.map(|volume| (volume.number, volume.clone())));
-            }
-            let changes = publication.volumes.iter();
-            volumes.extend(changes.map(|volume| (volume.number, volume.clone())));
-            last = Some(publication);
-        }
-        let without_beginning = || {
-            let source = CatalogBytesError::Impossible {
-                field: "beginning of an archive",
-            };
-            PublicationError::Record {
-                epoch: first_epoch,
-                source,
-            }
-        };
-        let founding: Founding = founding
-            .filter(|founding: &Founding| founding.archive.id == archive)
-            .ok_or_else(without_beginning)?;
-        Ok(Self {
-            founding,
-            volumes,
-            last: last.ok_or_else(missing)?,
-        })
-    }
-
-    /// Returns the rows of the volumes: with all that came later, since what the journal has lies on those that are there now.
-    fn volumes(&self) -> Vec<VolumeRecord> {
-        let record = |volume: &VolumeChange| VolumeRecord {
-            number: volume.number,
-            id: volume.id,
-            path: volume.path.clone(),
-            state: volume.state,
-            epoch: Epoch::ZERO,
-        };
-        self.volumes.values().map(record).collect()
-    }
-}
-
-/// Returns the volumes below the archive and at some places that say which they are.
-fn volumes_at(layout: &ArchiveLayout, places: &[PathBuf]) -> Vec<(PathBuf, VolumeSlot)> {
-    let search = Search {
-        layout,
-        archive: ArchiveId::from_bytes([0; 16]),
-        io: IoMode::Auto,
-        places,
-    };
-    let mut paths = search.below_archive();
-    paths.extend(places.iter().cloned());
-    search.named_in(paths)
-}
-
-/// Returns the archive that volumes belong to.
-fn the_archive(found: &[(PathBuf, VolumeSlot)]) -> Result<Option<ArchiveId>, OpenError> {
-    let Some((_, first)) = found.first() else {
-        return Ok(None);
-    };
-    // A volume of another archive is one too many: which of them is meant is not for us to say.
-    if let Some((path, other)) = found.iter().find(|(_, slot)| slot.archive != first.archive) {
-        return Err(OpenError::VolumeTaken {
-            path: path.clone(),
-            archive: other.archive,
-            volume: other.volume,
-        });
-    }
-    Ok(Some(first.archive))
-}
-
-/// Returns where copies of the journal lie, the first ones of all volumes before the second ones.
-fn copies(layout: &ArchiveLayout, (archive, found): (ArchiveId, &[(PathBuf, VolumeSlot)])) -> Vec<CopyPlace> {
-    let storage = layout.machine().storage.as_ref();
-    let mut copies: Vec<CopyPlace> = Vec::new();
-    let mut found: Vec<&(PathBuf, VolumeSlot)> = found.iter().collect();
-    // Of a volume that is there twice the newest is used.
-    found.sort_by_key(|(_, slot)| Reverse((slot.epoch, slot.sequence)));
-    for (path, slot) in found {
-        // One that cannot be listed has nothing to say.
-        let below = copies_below(storage, &path.join("journal"), (archive, slot.volume));
-        copies.extend(below.unwrap_or_default());
-    }
-    copies.sort_by_key(|place| (place.copy, place.volume));
-    copies.dedup_by_key(|place| (place.copy, place.volume));
-    copies.truncate(MAX_JOURNAL_COPIES);
-    copies
 }

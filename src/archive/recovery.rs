@@ -151,7 +151,7 @@ pub(super) fn mend_journal(shared: &Shared) -> Result<u64, CommitError> {
     let Publishing {
         mut writer, journal, ..
     } = publication::begin(shared)?;
-    let scan = shared.journal().scan()?;
+    let scan = shared.journal().scan_behind(journal.forgotten)?;
     let without_place = shared.journal().copy_count() - journal.copies.len();
     let faults = to_u64(scan.lacking().count().max(without_place));
     if faults == 0 {

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use crate::{
@@ -67,6 +67,12 @@ pub(super) struct Shared {
     pub(super) left: Arc<LeftBehind>,
     /// How often copies of the journal are still mended while the archive is open.
     mends: AtomicU32,
+    /// How long the journal has become, as far as this process has heard, and at which length to look whether a checkpoint is
+    /// due.
+    pub(super) journal_bytes: AtomicU64,
+    pub(super) checkpoint_from_bytes: AtomicU64,
+    /// How much longer than at the last checkpoint it is to be for a new one.
+    pub(super) checkpoint_bytes: u64,
 }
 
 /// What is needed to put the parts together.
@@ -105,6 +111,9 @@ impl Shared {
             workers: thread_pool("worker", threads)?,
             left: Arc::default(),
             mends: AtomicU32::new(MAX_MENDS),
+            journal_bytes: AtomicU64::new(0),
+            checkpoint_from_bytes: AtomicU64::new(parts.resources.checkpoint_bytes),
+            checkpoint_bytes: parts.resources.checkpoint_bytes,
         })
     }
 

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::checkpoint::CheckpointStep;
 use super::descriptor::Entry;
-use super::descriptors::DescriptorRecord;
+use super::descriptors::{Described, DescriptorRecord};
 use super::publication::{NextIds, Publication, PublishedExtent, VolumeChange};
 use super::reader::CatalogReader;
 use super::records::{BlockRecord, FileRecord, VolumeRecord, VolumeState};
@@ -87,14 +88,22 @@ impl CatalogWriter {
         for touch in &publication.touched {
             self.set_metadata_by_id(touch.file, touch.mode, touch.modified_at)?;
         }
+        let described = match (&publication.checkpoint, live_entries) {
+            (Some(CheckpointStep::Slice), _) => Some(Described::Slice),
+            (_, 0) => None,
+            (_, live) => Some(Described::Entries(live)),
+        };
         if let (Some(commit), Some(block)) = (publication.commit, &publication.descriptor)
-            && live_entries > 0
+            && let Some(described) = described
         {
             self.put_descriptor(&DescriptorRecord {
                 commit,
-                live_entries,
+                described,
                 block: block.clone(),
             })?;
+        }
+        if let Some(step) = &publication.checkpoint {
+            self.apply_checkpoint(step, publication.commit)?;
         }
         if let Some(commit) = publication.commit {
             self.remove_intent(commit)?;
@@ -161,17 +170,26 @@ impl CatalogWriter {
         replaced: &BTreeMap<FileName, u32>,
     ) -> Result<u64, CatalogError> {
         let skipped: BTreeSet<u64> = publication.skipped.iter().copied().map(u64::from).collect();
-        let mut live_entries = 0;
-        let mut few_blocks: Vec<(FileRecord, Option<BlockRecord>)> = Vec::new();
-        let mut many_blocks: Vec<Entry> = Vec::new();
-        for ((mut file, mut blocks), position) in entries.into_iter().zip(0..) {
+        let mut stored = Vec::new();
+        for ((mut file, blocks), position) in entries.into_iter().zip(0..) {
             if skipped.contains(&position) {
                 continue;
             }
-            live_entries += 1;
             file.version = replaced
                 .get(&file.name)
                 .map_or(1, |version| version.saturating_add(1));
+            stored.push((file, blocks));
+        }
+        let live_entries = to_u64(stored.len());
+        self.insert_many(stored)?;
+        Ok(live_entries)
+    }
+
+    /// Inserts entries, those with at most one block together.
+    pub(super) fn insert_many(&mut self, entries: Vec<Entry>) -> Result<(), CatalogError> {
+        let mut few_blocks: Vec<(FileRecord, Option<BlockRecord>)> = Vec::new();
+        let mut many_blocks: Vec<Entry> = Vec::new();
+        for (file, mut blocks) in entries {
             if blocks.len() > 1 {
                 many_blocks.push((file, blocks));
             } else {
@@ -182,10 +200,10 @@ impl CatalogWriter {
         for (file, blocks) in many_blocks {
             self.insert_file(&file, blocks)?;
         }
-        Ok(live_entries)
+        Ok(())
     }
 
-    fn put_published_extent(&mut self, extent: &PublishedExtent) -> Result<(), CatalogError> {
+    pub(super) fn put_published_extent(&mut self, extent: &PublishedExtent) -> Result<(), CatalogError> {
         let number = extent.volume;
         let table = CatalogTable::Volumes;
         if self

@@ -19,10 +19,19 @@ use crate::units::CommitId;
 pub struct DescriptorRecord {
     /// The commit.
     pub commit: CommitId,
-    /// How many of its entries are still stored; never 0.
-    pub live_entries: u64,
+    /// What it says.
+    pub described: Described,
     /// Where its bytes lie: all of them in one block, which is no block of a file. Its file is number 0, which none has.
     pub block: BlockRecord,
+}
+
+/// What the text that a commit has stored beside its data says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Described {
+    /// All entries of the commit, of which so many are still stored; never 0.
+    Entries(u64),
+    /// A slice of a checkpoint, and the commit has no entries.
+    Slice,
 }
 
 #[expect(
@@ -76,11 +85,11 @@ impl CatalogWriter {
     pub fn put_descriptor(&mut self, descriptor: &DescriptorRecord) -> Result<(), CatalogError> {
         let DescriptorRecord {
             commit,
-            live_entries,
+            described,
             ref block,
         } = *descriptor;
         let impossible = |field| CatalogError::ImpossibleDescriptor { commit, field };
-        if live_entries == 0 {
+        if described == Described::Entries(0) {
             return Err(impossible("count of live entries"));
         }
         if DescriptorBlockRow::new(block).parse().as_ref() != Ok(block) {
@@ -107,9 +116,12 @@ impl CatalogWriter {
         let Some(mut descriptor) = self.stored_descriptor(commit)? else {
             return Ok(());
         };
-        // Rows with none are not parsed.
-        descriptor.live_entries -= 1;
-        if descriptor.live_entries > 0 {
+        let Described::Entries(live) = descriptor.described else {
+            let about = "what a commit has stored";
+            return Err(damaged(table, CatalogDamage::Contradiction { about }));
+        };
+        if live > 1 {
+            descriptor.described = Described::Entries(live - 1);
             let row = seal(table, &key, &DescriptorRow::new(&descriptor));
             let added = self.put_rows(table, &[(key, row)])?;
             return if added == 0 {
@@ -118,8 +130,27 @@ impl CatalogWriter {
                 Err(damaged(table, CatalogDamage::MissingRow))
             };
         }
+        self.remove_descriptor(&descriptor)
+    }
+
+    /// Makes sure that a commit has stored a slice.
+    pub(super) fn expect_slice(&self, commit: CommitId) -> Result<(), CatalogError> {
+        match self.stored_descriptor(commit)? {
+            Some(found) if found.described == Described::Slice => Ok(()),
+            Some(_) | None => Err(CatalogError::UnknownSlice { commit }),
+        }
+    }
+
+    /// Forgets a slice; its bytes on the volumes are nobody's from the commit on.
+    pub(super) fn remove_slice(&mut self, commit: CommitId) -> Result<(), CatalogError> {
+        self.expect_slice(commit)?;
+        let slice = self.stored_descriptor(commit)?;
+        self.remove_descriptor(&slice.expect("it was there just now"))
+    }
+
+    fn remove_descriptor(&mut self, descriptor: &DescriptorRecord) -> Result<(), CatalogError> {
         self.release_shards(&[&descriptor.block])?;
         self.forget_damage(&[&descriptor.block])?;
-        self.remove_rows(table, &[key])
+        self.remove_rows(CatalogTable::Descriptors, &[commit_key(descriptor.commit)])
     }
 }

@@ -19,6 +19,7 @@
 
 mod application;
 mod backend;
+mod checkpoint;
 mod damage;
 pub mod descriptor;
 mod descriptors;
@@ -33,6 +34,7 @@ mod look;
 mod open;
 mod overlay;
 mod pages;
+mod proof;
 mod publication;
 mod reader;
 mod records;
@@ -41,6 +43,7 @@ mod removal;
 mod reopening;
 mod room;
 mod rows;
+mod slice;
 mod source;
 mod tables;
 #[cfg(test)]
@@ -52,8 +55,9 @@ mod writer;
 use core::fmt;
 use std::sync::{Mutex, PoisonError};
 
+pub use checkpoint::{Checkpoint, CheckpointStep, Checkpoints, Generation};
 pub use damage::Knowledge;
-pub use descriptors::DescriptorRecord;
+pub use descriptors::{Described, DescriptorRecord};
 pub use health::{DamageRecord, DamagedBlock, DamagedFile, FileState, HealthTotals, VolumeCounters};
 pub use intents::{
     IntentRecord, LegPosition, LegRecord, ProgressRecord, Replaces, ResumableRecord, SourceRecord,
@@ -66,6 +70,7 @@ pub use records::{
     ShardOwner, ShardPlace, ShardRecord, TierTotals, Totals, VolumeRecord, VolumeState,
 };
 pub use room::TransactionSize;
+pub use slice::{Slice, Slices};
 pub use verified::{Scrubbed, Verified};
 pub use writer::CatalogWriter;
 

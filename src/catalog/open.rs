@@ -12,11 +12,11 @@ use super::overlay::Overlay;
 use super::pages::{self, Pages};
 use super::records::{ArchiveRecord, Totals, VolumeRecord};
 use super::reopening::{Opened, Slot};
-use super::rows::{ArchiveRow, CountersRow, HealthRow, JournalRow, RowCountsRow, TotalsRow};
+use super::rows::{ArchiveRow, CheckpointsRow, CountersRow, HealthRow, JournalRow, RowCountsRow, TotalsRow};
 use super::source::{Handle, Source};
 use super::tables::{
-    COUNTED_TABLES, META_ARCHIVE, META_COUNTERS, META_JOURNAL, META_ROW_COUNTS, TOTALS_ALL, TOTALS_HEALTH,
-    seal, unseal,
+    COUNTED_TABLES, META_ARCHIVE, META_CHECKPOINTS, META_COUNTERS, META_JOURNAL, META_ROW_COUNTS, TOTALS_ALL,
+    TOTALS_HEALTH, seal, unseal,
 };
 use super::{
     Access, Catalog, CatalogOptions, CatalogReader, CatalogWriter, Check, FORMAT_VERSION, SUPPORTED_FEATURES,
@@ -71,6 +71,10 @@ impl Catalog {
             (
                 META_JOURNAL,
                 seal(CatalogTable::Meta, META_JOURNAL, &JournalRow::default()),
+            ),
+            (
+                META_CHECKPOINTS,
+                seal(CatalogTable::Meta, META_CHECKPOINTS, &CheckpointsRow::default()),
             ),
         ];
         source.put_all(

@@ -5,6 +5,7 @@
 //!
 //! [`CatalogWriter::apply`]: super::CatalogWriter::apply
 
+use super::checkpoint::CheckpointStep;
 use super::records::{ArchiveRecord, BlockRecord, ExtentState, Relocation, VolumeState};
 use super::rows::{DescriptorBlockRow, ImpossibleField, PublicationRow};
 use crate::error::CatalogBytesError;
@@ -37,6 +38,8 @@ pub struct Publication {
     pub announced: Vec<u16>,
     /// The ids that come next at that moment, those of the publication are below.
     pub next_ids: NextIds,
+    /// What it does for a checkpoint.
+    pub checkpoint: Option<CheckpointStep>,
 }
 
 /// What an archive is and was before its first publication.
@@ -144,7 +147,10 @@ impl Publication {
             return Err(ImpossibleField("list of announced volumes"));
         }
         let Some(block) = &self.descriptor else {
-            return Ok(());
+            return match self.checkpoint {
+                Some(CheckpointStep::Slice) => Err(ImpossibleField("slice without a place")),
+                Some(CheckpointStep::Complete(_)) | None => Ok(()),
+            };
         };
         if self.commit.is_none() {
             return Err(ImpossibleField("descriptor without a commit"));

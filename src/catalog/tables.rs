@@ -59,6 +59,7 @@ const ROW_VERSION: u8 = 1;
 const CHECKSUM_LEN_BYTES: usize = 4;
 
 pub(super) const META_ARCHIVE: &[u8] = b"archive";
+pub(super) const META_CHECKPOINTS: &[u8] = b"checkpoints";
 pub(super) const META_COUNTERS: &[u8] = b"counters";
 pub(super) const META_JOURNAL: &[u8] = b"journal";
 pub(super) const META_ROW_COUNTS: &[u8] = b"row_counts";

@@ -24,6 +24,11 @@ impl CatalogReader {
         if self.guard.is_proven(table) {
             return Ok(());
         }
+        self.prove_anew(table)
+    }
+
+    /// Does so whatever is known of the table.
+    pub(super) fn prove_anew(&self, table: CatalogTable) -> Result<(), CatalogError> {
         // A bad branch page can hide a row from lookups that a scan still passes: so every row is looked up, too.
         self.for_each_page(table, |rows| {
             let keys: Vec<&[u8]> = rows.iter().map(|(key, _)| key.as_slice()).collect();

@@ -57,6 +57,15 @@ pub enum CommitError {
     /// The archive was opened for reading.
     #[error("the archive is open for reading only")]
     ReadOnly,
+    /// Somebody else has completed a checkpoint while this one was taken.
+    #[error("another checkpoint was completed meanwhile")]
+    CheckpointOvertaken,
+    /// A checkpoint was published and does not read back; nothing of the journal was removed.
+    #[error("what commit {commit} has stored of the checkpoint does not read back from the disk")]
+    CheckpointLost {
+        /// The commit that has stored a slice of it.
+        commit: CommitId,
+    },
     /// Another writer took this one for dead and took back what it was writing: its session file is gone, or its lock is.
     #[error("what commit {commit} had reserved was taken back from this writer: its session was gone")]
     OwnershipLost {

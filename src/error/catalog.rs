@@ -228,6 +228,12 @@ pub enum CatalogError {
         /// The commit.
         commit: CommitId,
     },
+    /// The slice of a checkpoint is not there, or not any more.
+    #[error("commit {commit} has stored no slice of a checkpoint")]
+    UnknownSlice {
+        /// The commit.
+        commit: CommitId,
+    },
     /// No descriptor is like this.
     #[error("the descriptor of commit {commit} has an impossible {field}")]
     ImpossibleDescriptor {

@@ -161,6 +161,14 @@ pub enum JournalStateError {
     /// Copies that are not in ascending order.
     #[error("the copies of the journal are not in order")]
     Order,
+    /// More is forgotten than was ever written.
+    #[error("up to epoch {forgotten} is forgotten, and the last one is {epoch}")]
+    Forgotten {
+        /// The last one that is forgotten.
+        forgotten: Epoch,
+        /// The last one.
+        epoch: Epoch,
+    },
 }
 
 /// A record that ends a chain: its epoch and its hash.

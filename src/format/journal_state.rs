@@ -15,7 +15,7 @@ use crate::{error::JournalStateError, merkle::ChainHash, units::Epoch};
 const VERSION: u16 = 1;
 
 /// Bytes before the first position, and of each.
-const HEAD_LEN_BYTES: usize = 48;
+const HEAD_LEN_BYTES: usize = 64;
 const POSITION_LEN_BYTES: usize = 16;
 
 /// The head of the chain, and for each copy where the next record goes.
@@ -27,6 +27,10 @@ pub struct JournalState {
     pub epoch: Epoch,
     /// Hash of the last record; zeros before the first.
     pub hash: ChainHash,
+    /// Records up to this epoch are needed by nobody, and may be gone; zero when all are.
+    pub forgotten: Epoch,
+    /// Bytes of all records so far, those that are forgotten among them.
+    pub written_bytes: u64,
     /// At most [`MAX_JOURNAL_COPIES`], ascending by volume and copy.
     pub copies: Vec<CopyPosition>,
 }
@@ -70,7 +74,7 @@ impl JournalState {
             .copied()
     }
 
-    /// Returns the bytes that the catalog keeps: 48, and 16 for each copy.
+    /// Returns the bytes that the catalog keeps: 64, and 16 for each copy.
     ///
     /// # Panics
     /// When no parser would accept them: too many copies, not in order, or a position that is none.
@@ -81,6 +85,8 @@ impl JournalState {
         bytes.extend([0; 5]);
         bytes.extend(self.epoch.get().to_le_bytes());
         bytes.extend(self.hash.to_bytes());
+        bytes.extend(self.forgotten.get().to_le_bytes());
+        bytes.extend(self.written_bytes.to_le_bytes());
         for position in &self.copies {
             bytes.extend(position.volume.to_le_bytes());
             bytes.extend([position.copy, 0]);
@@ -112,13 +118,20 @@ impl JournalState {
             return Err(JournalStateError::Version { found });
         }
         let (&epoch, hash) = split::<8>(fields)?;
-        let (&hash, _) = split::<32>(hash)?;
+        let (&hash, rest_of_head) = split::<32>(hash)?;
+        let (&forgotten, written) = split::<8>(rest_of_head)?;
+        let (&written, _) = split::<8>(written)?;
+        let forgotten = Epoch::new(u64::from_le_bytes(forgotten));
+        let written_bytes = u64::from_le_bytes(written);
         let (epoch, hash) = (Epoch::new(u64::from_le_bytes(epoch)), ChainHash::from_bytes(hash));
         if [r0, r1, r2, r3, r4] != [0; 5] {
             return Err(JournalStateError::Reserved);
         }
         if (epoch == Epoch::ZERO) != (hash == ChainHash::NONE) {
             return Err(JournalStateError::Head { epoch });
+        }
+        if forgotten > epoch {
+            return Err(JournalStateError::Forgotten { forgotten, epoch });
         }
         let (positions, []) = rest.as_chunks::<POSITION_LEN_BYTES>() else {
             return Err(wrong_len);
@@ -133,7 +146,13 @@ impl JournalState {
         if !is_ascending(copies.iter().map(|position| (position.volume, position.copy))) {
             return Err(JournalStateError::Order);
         }
-        Ok(Self { epoch, hash, copies })
+        Ok(Self {
+            epoch,
+            hash,
+            forgotten,
+            written_bytes,
+            copies,
+        })
     }
 }
 

@@ -89,6 +89,8 @@ impl Journal {
             return Ok(JournalState {
                 epoch: record.epoch,
                 hash: record.hash,
+                forgotten: state.forgotten,
+                written_bytes: state.written_bytes + to_u64(bytes.len()),
                 copies,
             });
         }

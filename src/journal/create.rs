@@ -33,6 +33,8 @@ impl Journal {
         Ok(JournalState {
             epoch: Epoch::ZERO,
             hash: ChainHash::NONE,
+            forgotten: Epoch::ZERO,
+            written_bytes: 0,
             copies,
         })
     }

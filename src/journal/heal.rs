@@ -18,7 +18,7 @@ use crate::{
 impl Journal {
     /// Brings every copy up: one that lacks records of the chain, or cannot be gone on with, gets a new segment with the
     /// records that it lacks, which is the place for the next ones too. All durable on return. Old segments stay as they
-    /// are. Returns the state for the head of the chain; a copy that fails is left out, one is enough.
+    /// are, and so does what is forgotten. Returns the state for the head of the chain; a copy that fails is left out, one is enough.
     ///
     /// # Errors
     /// [`JournalError::Forked`] when the scan found a fork or the chain is not the one of `state`;
@@ -40,6 +40,7 @@ impl Journal {
             epoch: head.epoch,
             hash: head.hash,
             copies,
+            ..state.clone()
         })
     }
 
@@ -78,11 +79,14 @@ impl Journal {
     ) -> Result<CopyPosition, JournalError> {
         let place = &self.places[index];
         let known = state.position(place.volume, place.copy);
+        let is_needed = |entry: &&RecordEntry| entry.head.epoch > state.forgotten;
         let Some(known) = known else {
             make_directories(&*self.storage, &place.directory, Missing::Two)?;
-            return self.write_lacking(index, 0, &self.not_for_certain_on(index, scan));
+            let mut doubtful = self.not_for_certain_on(index, scan);
+            doubtful.retain(is_needed);
+            return self.write_lacking(index, 0, &doubtful);
         };
-        let lacking: Vec<&RecordEntry> = self.missing_on(index, scan.chain()).collect();
+        let lacking: Vec<&RecordEntry> = self.missing_on(index, scan.chain()).filter(is_needed).collect();
         if lacking.is_empty()
             && let Some(end) = scan.ends.get(&index)
             && end.segment >= known.segment

@@ -28,6 +28,7 @@ mod copies;
 mod create;
 mod files;
 mod finding;
+mod forgetting;
 mod heal;
 mod layout;
 mod prepare;

@@ -33,9 +33,8 @@ impl Journal {
             return Err(last);
         }
         Ok(JournalState {
-            epoch: state.epoch,
-            hash: state.hash,
             copies,
+            ..state.clone()
         })
     }
 

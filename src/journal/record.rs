@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     error::{HostOperation, JournalError},
-    format::{JOURNAL_RECORD_LEN_BYTES, JournalHeader, MAX_JOURNAL_BODY_LEN_BYTES, SegmentPlace, SegmentSet},
+    format::{
+        JOURNAL_RECORD_LEN_BYTES, JournalHeader, MAX_JOURNAL_BODY_LEN_BYTES, SegmentPlace, SegmentSet,
+        journal_record_len_bytes,
+    },
     merkle::ChainHash,
     storage::FileAccess,
     units::{ArchiveId, Epoch, to_u64, to_usize},
@@ -65,6 +68,12 @@ impl JournalRecord {
             epoch: self.epoch,
             hash: self.hash,
         }
+    }
+
+    /// Returns the bytes that it takes, with padding.
+    pub fn len_bytes(&self) -> u64 {
+        let body_len_bytes = u32::try_from(self.body.len()).expect("a record was made of it");
+        journal_record_len_bytes(body_len_bytes)
     }
 
     /// Returns the bytes as they stand on disk, with padding: the same at every place.

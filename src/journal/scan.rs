@@ -59,6 +59,14 @@ impl Journal {
     /// # Errors
     /// None so far: what cannot be read is a finding.
     pub fn scan(&self) -> Result<Scan, JournalError> {
+        self.scan_behind(Epoch::ZERO)
+    }
+
+    /// Does the same where records up to `forgotten` may be gone: a copy lacks none of those.
+    ///
+    /// # Errors
+    /// As for [`Self::scan`].
+    pub fn scan_behind(&self, forgotten: Epoch) -> Result<Scan, JournalError> {
         let mut records = Records::default();
         let mut findings = Vec::new();
         let mut ends = BTreeMap::new();
@@ -83,7 +91,7 @@ impl Journal {
             abandoned,
         } = records.assemble();
         for index in 0..self.places.len() {
-            findings.extend(self.lacking(index, &chain));
+            findings.extend(self.lacking(index, &chain, forgotten));
         }
         Ok(Scan {
             head: chain.last().map(|entry| entry.head),
@@ -145,10 +153,13 @@ impl Journal {
     }
 
     /// The runs of records of the chain that a copy does not have.
-    fn lacking(&self, index: usize, chain: &[RecordEntry]) -> Vec<JournalFinding> {
+    fn lacking(&self, index: usize, chain: &[RecordEntry], forgotten: Epoch) -> Vec<JournalFinding> {
         let mut runs: Vec<(Epoch, u64)> = Vec::new();
         for entry in self.missing_on(index, chain) {
             let epoch = entry.head.epoch;
+            if epoch <= forgotten {
+                continue;
+            }
             match runs.last_mut() {
                 Some((first, count)) if first.get() + *count == epoch.get() => *count += 1,
                 _ => runs.push((epoch, 1)),

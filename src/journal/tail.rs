@@ -73,9 +73,8 @@ impl Journal {
         let next = ahead.first().map(|entry| self.load(entry)).transpose()?;
         Ok(Tail {
             state: JournalState {
-                epoch: state.epoch,
-                hash: state.hash,
                 copies: gathered.copies,
+                ..state.clone()
             },
             next,
             ahead,

@@ -12,6 +12,7 @@
 mod bad_input;
 mod ballast;
 mod cancellation;
+mod checkpoints;
 mod damage;
 mod dying_writers;
 mod health;

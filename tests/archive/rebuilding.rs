@@ -27,14 +27,14 @@ const LENGTHS: [u64; 3] = [TINY_BELOW - 1, SEGMENTED_BELOW - 1, SEGMENTED_BELOW 
 
 /// What an archive says of itself, in so far as it must be the same behind a rebuild.
 #[derive(Debug, PartialEq, Eq)]
-struct Known {
+pub struct Known {
     files: Vec<FileInfo>,
     places: BTreeMap<FileName, Vec<BlockPlaces>>,
     totals: Totals,
     volumes: Vec<(u16, String, u64, u64)>,
 }
 
-fn known(archive: &Archive) -> Known {
+pub fn known(archive: &Archive) -> Known {
     let snapshot = archive.snapshot().unwrap();
     let files: Vec<FileInfo> = snapshot.files(None).collect::<Result<_, _>>().unwrap();
     let with_content = files.iter().filter(|file| file.kind == EntryKind::File);
@@ -51,7 +51,7 @@ fn known(archive: &Archive) -> Known {
     }
 }
 
-fn rebuild_with(root: &Path, volumes: Vec<PathBuf>) -> Result<(Archive, RebuildReport), OpenError> {
+pub fn rebuild_with(root: &Path, volumes: Vec<PathBuf>) -> Result<(Archive, RebuildReport), OpenError> {
     let options = OpenOptions {
         access: Access::Write,
         volumes,
@@ -60,12 +60,12 @@ fn rebuild_with(root: &Path, volumes: Vec<PathBuf>) -> Result<(Archive, RebuildR
     Archive::rebuild_catalog(&Machine::default(), root, &options)
 }
 
-fn rebuild(root: &Path) -> (Archive, RebuildReport) {
+pub fn rebuild(root: &Path) -> (Archive, RebuildReport) {
     rebuild_with(root, Vec::new()).unwrap()
 }
 
 /// An archive with files of each tier, some of which were removed and replaced, and links and directories.
-fn lived_in() -> Store {
+pub fn lived_in() -> Store {
     let store = Store::new();
     for (seed, len) in (1..).zip(LENGTHS) {
         store.put(&format!("kept/{len}"), &painted(len, seed));
@@ -90,7 +90,7 @@ fn lived_in() -> Store {
     store
 }
 
-fn has_all(archive: &Archive) {
+pub fn has_all(archive: &Archive) {
     for (seed, len) in (1..).zip(LENGTHS) {
         assert!(get(archive, &format!("kept/{len}")).unwrap() == painted(len, seed));
         assert!(get(archive, &format!("replaced/{len}")).unwrap() == painted(len + 1, seed + 30));

@@ -6,6 +6,7 @@
 )]
 
 mod archives;
+mod catalogs;
 mod commit;
 mod damage;
 mod harness;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bfdb::{
     catalog::{VolumeRecord, VolumeState},
-    journal::{CopyPlace, Journal, JournalFault},
+    journal::{CopyPlace, Journal, JournalFault, JournalState},
     units::Epoch,
 };
 
@@ -44,12 +44,16 @@ pub fn check_chain(disk: &SimulatedStorage, books: &Books) -> Result<(), Violati
     });
     let places = places.collect();
     let journal = Journal::new(Arc::new(disk.clone()), books.archive, places);
-    let scan = match journal.scan() {
+    let state = match JournalState::parse(&books.journal) {
+        Ok(state) => state,
+        Err(error) => return wrong(explained(&error)),
+    };
+    let scan = match journal.scan_behind(state.forgotten) {
         Ok(scan) => scan,
         Err(error) => return wrong(explained(&error)),
     };
-    // An old catalog of any age is brought forward, so nothing of it may ever be lost on all copies.
-    if let Some(first) = scan.first_epoch.filter(|first| *first != Epoch::ZERO.next()) {
+    // An old catalog from behind what is forgotten is brought forward, so nothing of that may ever be lost on all copies.
+    if let Some(first) = scan.first_epoch.filter(|first| *first > state.forgotten.next()) {
         return wrong(format!("no copy has all that was published before {first}"));
     }
     let epoch = scan.head.map_or(Epoch::ZERO, |head| head.epoch);

@@ -18,6 +18,7 @@ use super::{
     image::{Half, Image},
     mending::mend,
     oracle::{Allowed, Entry, Existence, Harm, Kind, Seen, Viewer, content},
+    rebuilding::check_rebuild,
     recount::{CatalogPast, find_leaks},
     scenario::Recovery,
     setting::{ROOT, explained, open_at, resources, small_policy},
@@ -255,6 +256,10 @@ impl Visit<'_> {
         }
         check_chain(self.disk, &books)?;
         self.open_again(&seen, &books)?;
+        if self.place.image.is_of(Half::Rebuilt) && self.place.image.is_of(Half::RebuiltToo) {
+            let books = Books::read(self.disk, self.place.root).map_err(unread)?;
+            check_rebuild(self.disk, (self.place.root, self.place.seed), (&seen, &books))?;
+        }
         no_wait(self.disk)?;
         Ok(leaks)
     }

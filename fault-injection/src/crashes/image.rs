@@ -36,6 +36,10 @@ pub enum Half {
     RolledBack,
     /// A database is opened for reading first.
     ReaderFirst,
+    /// The catalog is lost and made again in the end; those that are of this half and of the next.
+    Rebuilt,
+    /// See above.
+    RebuiltToo,
 }
 
 /// What has become of a disk before.

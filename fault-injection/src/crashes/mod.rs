@@ -34,6 +34,7 @@ pub mod known;
 mod mending;
 mod moments;
 pub mod oracle;
+mod rebuilding;
 pub mod recount;
 mod replay;
 pub mod scenario;

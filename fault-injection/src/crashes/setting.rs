@@ -57,6 +57,7 @@ pub const fn resources() -> Resources {
         catalog_cache_bytes: 1 << 20,
         io: IoMode::Buffered,
         progress_bytes: 4 << 10,
+        checkpoint_bytes: u64::MAX,
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Promise {
     Totals,
     /// The archive takes new files.
     Writable,
+    /// A lost catalog comes out again as it was.
+    Rebuilds,
     /// The journal is one chain up to the catalog, whole on every copy.
     Journal,
     /// A commit that waits can be resumed and can be rolled back (O4).

@@ -32,6 +32,15 @@ pub(super) fn write_descriptor(
         .collect();
     let bytes = descriptor::encode(&entries);
     drop(entries);
+    write_text(shared, reservation, &bytes)
+}
+
+/// Writes the text that room was taken for beside the data, as one block; not synced yet.
+pub(super) fn write_text(
+    shared: &Shared,
+    reservation: &Reservation,
+    bytes: &[u8],
+) -> Result<BlockRecord, CommitError> {
     let planned = &reservation.descriptor;
     let geometry = planned.geometry;
     assert_eq!(

@@ -26,6 +26,12 @@ impl SeekableInput for SourceFile {
 
 impl SeekableInput for Vec<u8> {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), CommitError> {
+        self.as_slice().read_at(offset, into)
+    }
+}
+
+impl SeekableInput for &[u8] {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), CommitError> {
         into.copy_from_slice(&self[to_usize(offset)..][..into.len()]);
         Ok(())
     }

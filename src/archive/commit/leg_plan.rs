@@ -66,6 +66,14 @@ pub(super) struct LegContents<'a> {
     /// The first block, of the only file, that does not lie in earlier legs.
     pub(super) first_block: BlockIndex,
     pub(super) descriptor: BlockId,
+    /// The length of the descriptor, which follows from names and lengths alone.
+    pub(super) descriptor_len_bytes: u64,
+}
+
+/// Returns the length of the descriptor of some files.
+pub(super) fn descriptor_len_bytes(files: &[PlannedFile]) -> u64 {
+    let records = files.iter().map(|file| &file.record);
+    descriptor::encoded_len_bytes(records.map(|record| (&record.name, &record.kind, &record.geometry)))
 }
 
 impl<'a> LegPlanner<'a> {
@@ -108,7 +116,8 @@ impl<'a> LegPlanner<'a> {
         (lanes, positions): (Vec<LaneIndex>, Vec<Option<LanePosition>>),
         contents: LegContents<'_>,
     ) -> Result<PlannedLeg, CommitError> {
-        let geometry = self.descriptor_geometry(contents.files);
+        let geometry = descriptor::block_geometry(contents.descriptor_len_bytes, self.policy)
+            .expect("a descriptor is shorter than the longest block");
         let descriptor_lanes = self.descriptor_lanes(&lanes);
         let mut leg = Leg {
             first_block: contents.first_block,
@@ -176,15 +185,6 @@ impl<'a> LegPlanner<'a> {
             return lanes.to_vec();
         }
         lanes_for_block(shape, self.policy.lanes(), &self.rooms)
-    }
-
-    /// Returns the geometry of the descriptor, whose length follows from names and lengths alone.
-    fn descriptor_geometry(&self, files: &[PlannedFile]) -> BlockGeometry {
-        let records = files.iter().map(|file| &file.record);
-        let entries = records.map(|record| (&record.name, &record.kind, &record.geometry));
-        let len_bytes = descriptor::encoded_len_bytes(entries);
-        descriptor::block_geometry(len_bytes, self.policy)
-            .expect("a descriptor is shorter than the longest block")
     }
 }
 

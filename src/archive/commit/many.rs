@@ -300,6 +300,8 @@ const fn concerns_one_source(error: &CommitError) -> bool {
         | CommitError::NotFound { .. }
         | CommitError::SourceInsideArchive { .. }
         | CommitError::NoSuchCommit { .. }
+        | CommitError::CheckpointOvertaken
+        | CommitError::CheckpointLost { .. }
         | CommitError::InProgress { .. }
         | CommitError::NotResumable { .. }
         | CommitError::SourceLength { .. }

@@ -32,6 +32,7 @@ mod resumable;
 mod resume;
 mod room;
 mod run;
+mod slice;
 mod stream;
 mod stream_in;
 mod strip;
@@ -45,6 +46,7 @@ pub(super) use many::commit_all;
 pub use many::{CommitAllOptions, NameConflict, Source};
 pub(super) use resumable::{open_source, resume};
 pub(super) use room::{RoomNeed, RoomWanted, check_room, extent_limit, lane_positions, unused_extent_id};
+pub(super) use slice::store_slice;
 pub(super) use stream_in::{commit_reader, commit_stream};
 
 use self::{

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use super::{
     batch::Metadata,
-    leg_plan::{LegContents, LegPlanner, PlannedDescriptor, PlannedFile, PlannedLeg},
+    leg_plan::{LegContents, LegPlanner, PlannedDescriptor, PlannedFile, PlannedLeg, descriptor_len_bytes},
     legs::{Leg, place_block},
     room::{RoomNeed, RoomWanted, check_room},
 };
@@ -80,9 +80,33 @@ impl Reservation {
         drafts: &[Draft],
         resumable: Option<&Resumable>,
     ) -> Result<Self, CommitError> {
+        let wanted = Wanted {
+            drafts,
+            resumable,
+            need: RoomNeed::of_drafts(drafts),
+            text_len_bytes: None,
+        };
+        Self::take_wanted(shared, &wanted)
+    }
+
+    /// Takes room for a text of its own, which stands where else the descriptor of entries does.
+    pub(super) fn take_for_text(
+        shared: &Shared,
+        (name, len_bytes): (&FileName, u64),
+    ) -> Result<Self, CommitError> {
+        let wanted = Wanted {
+            drafts: &[],
+            resumable: None,
+            need: RoomNeed::of_entries(name.clone(), core::iter::empty()),
+            text_len_bytes: Some(len_bytes),
+        };
+        Self::take_wanted(shared, &wanted)
+    }
+
+    fn take_wanted(shared: &Shared, wanted: &Wanted<'_>) -> Result<Self, CommitError> {
         let mut attempt = 1;
         loop {
-            let mut reservation = match Self::reserve(shared, drafts, resumable) {
+            let mut reservation = match Self::reserve(shared, wanted) {
                 Err(CommitError::Volume { source })
                     if attempt < ATTEMPTS_AFTER_FAILURE && shared.has_lost_volume(&source) =>
                 {
@@ -103,7 +127,7 @@ impl Reservation {
                         attempts_after(&error)
                     };
                     if attempt >= attempts || given_back.is_err() {
-                        return Err(not_opened(error, &RoomNeed::of_drafts(drafts)));
+                        return Err(not_opened(error, &wanted.need));
                     }
                     attempt += 1;
                 }
@@ -112,14 +136,10 @@ impl Reservation {
     }
 
     /// T0: one transaction that takes ids and marks extents as owned. I2: from here every reserved byte has an owner.
-    fn reserve(
-        shared: &Shared,
-        drafts: &[Draft],
-        resumable: Option<&Resumable>,
-    ) -> Result<Self, CommitError> {
-        let need = RoomNeed::of_drafts(drafts);
+    fn reserve(shared: &Shared, wanted: &Wanted<'_>) -> Result<Self, CommitError> {
+        let need = &wanted.need;
         // Asked before anything is written, the session file included.
-        check_room(shared, &need, &RoomWanted::default())?;
+        check_room(shared, need, &RoomWanted::default())?;
         // One that was released on a full disk comes back with the room, so that the next full disk finds it.
         settle(&shared.layout);
         intents::end_left_behind(shared);
@@ -128,14 +148,15 @@ impl Reservation {
         shared.keep_up_with(&writer)?;
         let volumes = shared.volumes();
         let commit = writer.allocate_commit_id();
-        let files = plan_files(shared, &mut writer, commit, drafts);
+        let files = plan_files(shared, &mut writer, commit, wanted.drafts);
         let descriptor = writer.allocate_block_ids(1).next().expect("one was asked for");
         let contents = LegContents {
             files: &files,
             first_block: BlockIndex::new(0),
             descriptor,
+            descriptor_len_bytes: (wanted.text_len_bytes).unwrap_or_else(|| descriptor_len_bytes(&files)),
         };
-        let (planned, extents) = plan_where_there_is_room(shared, &mut writer, (&volumes, &need), contents)?;
+        let (planned, extents) = plan_where_there_is_room(shared, &mut writer, (&volumes, need), contents)?;
         let PlannedLeg {
             leg,
             descriptor,
@@ -145,10 +166,12 @@ impl Reservation {
         writer.put_intent(&IntentRecord {
             commit,
             session: Some(session),
-            begun_at: files[0].record.committed_at,
+            begun_at: files
+                .first()
+                .map_or_else(|| shared.now(), |file| file.record.committed_at),
             name: need.name.clone(),
             others: need.others,
-            resumable: resumable.map(|resumable| resumable.record(&files[0], &leg)),
+            resumable: (wanted.resumable).map(|resumable| resumable.record(&files[0], &leg)),
         })?;
         writer.commit()?;
         let written = filled.clone();
@@ -219,6 +242,15 @@ fn plan_where_there_is_room(
             checked => return checked.map(|()| (planned, planner.extents)),
         }
     }
+}
+
+/// What room is to be taken for.
+struct Wanted<'a> {
+    drafts: &'a [Draft],
+    resumable: Option<&'a Resumable>,
+    need: RoomNeed,
+    /// Length of a text that is no descriptor of the drafts, in bytes.
+    text_len_bytes: Option<u64>,
 }
 
 /// What lets a commit go on after its process has died.

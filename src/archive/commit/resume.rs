@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     columns::Done,
-    leg_plan::{LegContents, LegPlanner, PlannedFile, PlannedLeg},
+    leg_plan::{LegContents, LegPlanner, PlannedFile, PlannedLeg, descriptor_len_bytes},
     legs::{Filled, Leg, place_block},
     reservation::Reservation,
     resumable::abandon,
@@ -277,6 +277,7 @@ fn plan_leg(
         files: &files,
         first_block,
         descriptor,
+        descriptor_len_bytes: descriptor_len_bytes(&files),
     };
     let mut lanes = ground.legs.last().expect("a commit has a leg").lanes.clone();
     if !planner.has_lanes(&lanes) {

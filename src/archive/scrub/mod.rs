@@ -24,14 +24,15 @@ use super::{
     inspect::{FileDamage, Inspection},
     observer::Observer,
     pace::{End, Pace},
+    publication,
     shared::Shared,
     volume_changes::reconcile,
 };
 use crate::{
-    catalog::{Access, Catalog, CatalogOptions},
+    catalog::{Access, Catalog, CatalogOptions, CatalogReader},
     error::{ScrubError, VolumeError},
     journal::{JournalFault, JournalFinding},
-    units::{ExtentId, Timestamp, VolumeId},
+    units::{Epoch, ExtentId, Timestamp, VolumeId},
 };
 
 /// What a scrub or a verification has read and found.
@@ -278,10 +279,18 @@ impl Scrub<'_> {
     }
 }
 
+/// Returns the last publication whose record nobody needs any more.
+fn forgotten(reader: &CatalogReader) -> Epoch {
+    // Where that cannot be told, all records are looked for.
+    publication::journal_state(reader).map_or(Epoch::ZERO, |state| state.forgotten)
+}
+
 /// Reads the journal, and returns what its copies lack.
 fn journal_faults(shared: &Shared) -> Result<Vec<JournalFinding>, ScrubError> {
     // Read before the journal: what is published meanwhile may stand on some copies only when they are read.
-    let epoch = shared.catalog.read()?.epoch()?;
+    let reader = shared.catalog.read()?;
+    let (epoch, forgotten) = (reader.epoch()?, forgotten(&reader));
+    drop(reader);
     let is_fault = |finding: &JournalFinding| {
         let is_lack = matches!(finding.fault, JournalFault::Lacks { first, .. } if first <= epoch);
         let is_gone = matches!(
@@ -291,7 +300,7 @@ fn journal_faults(shared: &Shared) -> Result<Vec<JournalFinding>, ScrubError> {
         is_lack || is_gone
     };
     // What cannot be read at all is no reason to keep the rest back.
-    let mut journal = (shared.journal().scan().map(|scan| scan.findings)).unwrap_or_default();
+    let mut journal = (shared.journal().scan_behind(forgotten).map(|scan| scan.findings)).unwrap_or_default();
     // Of a copy that this process was not let read nothing is known.
     let refused: Vec<(u16, u8)> = (journal.iter())
         .filter(|finding| matches!(finding.fault, JournalFault::Refused { .. }))

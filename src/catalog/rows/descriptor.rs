@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::block::ShardsRow;
 use super::{ImpossibleField, ShapeRow, parse_leaf};
-use crate::catalog::descriptors::DescriptorRecord;
+use crate::catalog::descriptors::{Described, DescriptorRecord};
 use crate::catalog::records::BlockRecord;
 use crate::geometry::{BlockGeometry, BlockGeometryParts, FileLeaves};
 use crate::units::{BlockId, BlockIndex, CodeShape, CommitId, FileId, LeafLen};
@@ -12,6 +12,7 @@ use crate::units::{BlockId, BlockIndex, CodeShape, CommitId, FileId, LeafLen};
 /// `descriptors`, by commit id.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::catalog) struct DescriptorRow {
+    /// 0: a slice of a checkpoint.
     live_entries: u64,
     block: DescriptorBlockRow,
 }
@@ -29,18 +30,21 @@ pub(in crate::catalog) struct DescriptorBlockRow {
 impl DescriptorRow {
     pub(in crate::catalog) fn new(descriptor: &DescriptorRecord) -> Self {
         Self {
-            live_entries: descriptor.live_entries,
+            live_entries: match descriptor.described {
+                Described::Entries(live) => live,
+                Described::Slice => 0,
+            },
             block: DescriptorBlockRow::new(&descriptor.block),
         }
     }
 
     pub(in crate::catalog) fn parse(self, commit: CommitId) -> Result<DescriptorRecord, ImpossibleField> {
-        if self.live_entries == 0 {
-            return Err(ImpossibleField("count of live entries"));
-        }
         Ok(DescriptorRecord {
             commit,
-            live_entries: self.live_entries,
+            described: match self.live_entries {
+                0 => Described::Slice,
+                live => Described::Entries(live),
+            },
             block: self.block.parse()?,
         })
     }

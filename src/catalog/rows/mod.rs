@@ -6,6 +6,7 @@
 
 mod archive;
 mod block;
+mod checkpoint;
 mod descriptor;
 mod entry;
 mod file;
@@ -16,6 +17,7 @@ mod publication;
 
 pub(super) use archive::{ArchiveRow, CountersRow, JournalRow, RowCountsRow, TotalsRow};
 pub(super) use block::{BlockRow, FileBlockRow, are_the_right_shards};
+pub(super) use checkpoint::CheckpointsRow;
 pub(super) use descriptor::{DescriptorBlockRow, DescriptorRow, whole_block};
 pub(super) use entry::{EntryRow, varint_len_bytes};
 pub(super) use file::{FileRow, NameRow, check_entry};
@@ -24,7 +26,7 @@ pub(super) use health::{
 };
 pub(super) use intent::IntentRow;
 pub(super) use place::{ExtentRow, ExtentShardRow, VolumeRow};
-pub(super) use publication::PublicationRow;
+pub(super) use publication::{PublicationRow, PublishedExtentRow};
 
 use serde::{Deserialize, Serialize};
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ImpossibleField;
+use crate::catalog::publication::PublishedExtent;
 use crate::catalog::records::{ExtentRecord, ExtentState, ShardOwner, VolumeRecord, VolumeState};
 use crate::units::{BlockId, CommitId, Epoch, ExtentId, FileId, LaneIndex, ShardIndex, VolumeId};
 
@@ -64,6 +65,20 @@ impl ExtentRow {
             live_shards: extent.live_shards,
             live_files: extent.live_files,
         }
+    }
+
+    /// Returns what others than the owner may know.
+    pub(in crate::catalog) fn parse_published(
+        self,
+        id: ExtentId,
+    ) -> Result<PublishedExtent, ImpossibleField> {
+        Ok(PublishedExtent {
+            id,
+            volume: self.volume,
+            lane: LaneIndex::new(self.lane),
+            state: ExtentState::from_number(self.state).ok_or(ImpossibleField("extent state"))?,
+            end_bytes: self.end_bytes,
+        })
     }
 
     pub(in crate::catalog) fn parse(

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::archive::ArchiveRow;
+use super::checkpoint::CheckpointStepRow;
 use super::descriptor::DescriptorBlockRow;
 use super::{ExtentShardRow, ImpossibleField, TimeRow};
 use crate::catalog::publication::{Founding, NextIds, Publication, PublishedExtent, Touch, VolumeChange};
@@ -22,27 +23,53 @@ pub(in crate::catalog) struct PublicationRow {
     volumes: Vec<VolumeChangeRow>,
     extents: Vec<PublishedExtentRow>,
     announced: Vec<u16>,
-    next_file: u64,
-    next_block: u64,
-    next_extent: u64,
-    next_commit: u64,
+    next_ids: NextIdsRow,
+    checkpoint: Option<CheckpointStepRow>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct FoundingRow {
+pub(super) struct NextIdsRow {
+    file: u64,
+    block: u64,
+    extent: u64,
+    commit: u64,
+}
+
+impl NextIdsRow {
+    pub(super) const fn new(next: &NextIds) -> Self {
+        Self {
+            file: next.file.get(),
+            block: next.block.get(),
+            extent: next.extent.get(),
+            commit: next.commit.get(),
+        }
+    }
+
+    pub(super) const fn parse(self) -> NextIds {
+        NextIds {
+            file: FileId::new(self.file),
+            block: BlockId::new(self.block),
+            extent: ExtentId::new(self.extent),
+            commit: CommitId::new(self.commit),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct FoundingRow {
     archive: ArchiveRow,
     volumes: Vec<VolumeChangeRow>,
 }
 
 impl FoundingRow {
-    fn new(founding: &Founding) -> Self {
+    pub(super) fn new(founding: &Founding) -> Self {
         Self {
             archive: ArchiveRow::new(&founding.archive),
             volumes: founding.volumes.iter().map(VolumeChangeRow::new).collect(),
         }
     }
 
-    fn parse(self) -> Result<Founding, ImpossibleField> {
+    pub(super) fn parse(self) -> Result<Founding, ImpossibleField> {
         Ok(Founding {
             archive: self.archive.parse()?,
             volumes: (self.volumes.into_iter())
@@ -126,8 +153,9 @@ impl VolumeChangeRow {
     }
 }
 
+/// An extent that nobody owns.
 #[derive(Debug, Serialize, Deserialize)]
-struct PublishedExtentRow {
+pub(in crate::catalog) struct PublishedExtentRow {
     id: u64,
     volume: u16,
     lane: u16,
@@ -136,19 +164,34 @@ struct PublishedExtentRow {
     end_bytes: u64,
 }
 
+impl PublishedExtentRow {
+    pub(in crate::catalog) const fn new(extent: &PublishedExtent) -> Self {
+        Self {
+            id: extent.id.get(),
+            volume: extent.volume,
+            lane: extent.lane.get(),
+            state: extent.state.number(),
+            end_bytes: extent.end_bytes,
+        }
+    }
+
+    pub(in crate::catalog) fn parse(self) -> Result<PublishedExtent, ImpossibleField> {
+        Ok(PublishedExtent {
+            id: ExtentId::new(self.id),
+            volume: self.volume,
+            lane: LaneIndex::new(self.lane),
+            state: ExtentState::from_number(self.state).ok_or(ImpossibleField("extent state"))?,
+            end_bytes: self.end_bytes,
+        })
+    }
+}
+
 impl PublicationRow {
     pub(in crate::catalog) fn new(publication: &Publication) -> Self {
         let touch = |touch: &Touch| TouchRow {
             file: touch.file.get(),
             mode: touch.mode,
             modified_at: TimeRow::new(touch.modified_at),
-        };
-        let extent = |extent: &PublishedExtent| PublishedExtentRow {
-            id: extent.id.get(),
-            volume: extent.volume,
-            lane: extent.lane.get(),
-            state: extent.state.number(),
-            end_bytes: extent.end_bytes,
         };
         Self {
             founding: publication.founding.as_ref().map(FoundingRow::new),
@@ -159,12 +202,10 @@ impl PublicationRow {
             touched: publication.touched.iter().map(touch).collect(),
             relocated: publication.relocated.iter().map(RelocationRow::new).collect(),
             volumes: publication.volumes.iter().map(VolumeChangeRow::new).collect(),
-            extents: publication.extents.iter().map(extent).collect(),
+            extents: publication.extents.iter().map(PublishedExtentRow::new).collect(),
             announced: publication.announced.clone(),
-            next_file: publication.next_ids.file.get(),
-            next_block: publication.next_ids.block.get(),
-            next_extent: publication.next_ids.extent.get(),
-            next_commit: publication.next_ids.commit.get(),
+            next_ids: NextIdsRow::new(&publication.next_ids),
+            checkpoint: publication.checkpoint.as_ref().map(CheckpointStepRow::new),
         }
     }
 
@@ -174,15 +215,6 @@ impl PublicationRow {
                 file: FileId::new(touch.file),
                 mode: touch.mode,
                 modified_at: touch.modified_at.parse("modification time")?,
-            })
-        };
-        let extent = |extent: PublishedExtentRow| {
-            Ok(PublishedExtent {
-                id: ExtentId::new(extent.id),
-                volume: extent.volume,
-                lane: LaneIndex::new(extent.lane),
-                state: ExtentState::from_number(extent.state).ok_or(ImpossibleField("extent state"))?,
-                end_bytes: extent.end_bytes,
             })
         };
         let descriptor = self.descriptor.map(DescriptorBlockRow::parse);
@@ -199,14 +231,12 @@ impl PublicationRow {
             volumes: (self.volumes.into_iter())
                 .map(VolumeChangeRow::parse)
                 .collect::<Result<_, _>>()?,
-            extents: self.extents.into_iter().map(extent).collect::<Result<_, _>>()?,
+            extents: (self.extents.into_iter())
+                .map(PublishedExtentRow::parse)
+                .collect::<Result<_, _>>()?,
             announced: self.announced,
-            next_ids: NextIds {
-                file: FileId::new(self.next_file),
-                block: BlockId::new(self.next_block),
-                extent: ExtentId::new(self.next_extent),
-                commit: CommitId::new(self.next_commit),
-            },
+            next_ids: self.next_ids.parse(),
+            checkpoint: self.checkpoint.map(CheckpointStepRow::parse).transpose()?,
         })
     }
 }

@@ -45,7 +45,7 @@ impl World {
         };
         DescriptorRecord {
             commit,
-            live_entries: 1,
+            described: Described::Entries(1),
             block,
         }
     }
@@ -76,7 +76,7 @@ fn a_descriptor_goes_with_the_last_entry_of_its_commit() {
         world.files.insert(file.name.clone(), (file, blocks));
     }
     let mut descriptor = world.descriptor(&mut writer, commit, 5000);
-    descriptor.live_entries = 3;
+    descriptor.described = Described::Entries(3);
     world.put_extents(&mut writer);
     writer.put_descriptor(&descriptor).expect("a new descriptor");
     let owner = ShardOwner::Descriptor(commit);
@@ -89,11 +89,7 @@ fn a_descriptor_goes_with_the_last_entry_of_its_commit() {
     for (text, left) in [("b", 2), ("other", 2), ("a", 1), ("c", 0)] {
         let removed = writer.remove_file(&name(text)).expect("sound");
         assert_eq!(removed, world.files.remove(&name(text)).map(|(file, _)| file));
-        world
-            .descriptors
-            .get_mut(&commit)
-            .expect("it is there")
-            .live_entries = left;
+        world.descriptors.get_mut(&commit).expect("it is there").described = Described::Entries(left);
         if left == 0 {
             world.descriptors.clear();
         }
@@ -115,7 +111,7 @@ fn descriptors_that_cannot_be_are_refused_and_spoil_nothing() {
     let commit = writer.allocate_commit_id();
     let sound = world.descriptor(&mut writer, commit, 100);
     let spoilers: [(&str, Spoil); 7] = [
-        ("count of live entries", |it| it.live_entries = 0),
+        ("count of live entries", |it| it.described = Described::Entries(0)),
         ("block", |it| it.block.file = FileId::new(1)),
         ("block", |it| it.block.index = BlockIndex::new(1)),
         ("block", |it| it.block.reference_count = 2),

@@ -399,7 +399,7 @@ fn rows_of_descriptors_have_their_golden_bytes() {
         ),
     ] {
         let mut descriptor = world.descriptor(&mut writer, commit, len_bytes);
-        descriptor.live_entries = 4096;
+        descriptor.described = Described::Entries(4096);
         let row = golden(
             CatalogTable::Descriptors,
             &commit_key(commit),

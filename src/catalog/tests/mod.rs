@@ -3,6 +3,7 @@
     reason = "tests damage and copy catalog files behind the back of the database"
 )]
 
+mod checkpoints;
 mod damage;
 mod descriptors;
 mod disk;
@@ -316,6 +317,7 @@ impl World {
             shards,
             intents: self.intents.values().cloned().collect(),
             descriptors: self.descriptors.values().cloned().collect(),
+            checkpoints: Checkpoints::default(),
         }
     }
 }
@@ -373,6 +375,7 @@ struct Dump {
     shards: Vec<ShardPlace>,
     intents: Vec<IntentRecord>,
     descriptors: Vec<DescriptorRecord>,
+    checkpoints: Checkpoints,
     said: knowledge::Said,
 }
 
@@ -442,6 +445,7 @@ impl Dump {
             shards,
             intents,
             descriptors,
+            checkpoints: reader.checkpoints()?,
         })
     }
 

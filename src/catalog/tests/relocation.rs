@@ -63,6 +63,7 @@ fn publication(world: &mut World, writer: &CatalogWriter, shards: &[Live]) -> Pu
             end_bytes: extent.end_bytes,
         }],
         next_ids: writer.next_ids().expect("sound"),
+        checkpoint: None,
         relocated,
     };
     world.know_moved(&publication.relocated);

@@ -23,6 +23,8 @@ fn state(count: u8) -> JournalState {
     JournalState {
         epoch: Epoch::new(3),
         hash: ChainHash::from_bytes(counting(0xe0)),
+        forgotten: Epoch::new(2),
+        written_bytes: 0x5000,
         copies: places(count)
             .into_iter()
             .map(|place| CopyPosition {
@@ -158,7 +160,7 @@ fn records_fill_whole_sectors() {
 fn every_state_reads_back_and_every_cut_one_is_refused() {
     for count in 0..=16 {
         let bytes = state(count).encode();
-        assert_eq!(bytes.len(), 48 + 16 * usize::from(count));
+        assert_eq!(bytes.len(), 64 + 16 * usize::from(count));
         assert_eq!(JournalState::parse(&bytes), Ok(state(count)));
         for end in 0..bytes.len() {
             assert_eq!(
@@ -182,6 +184,7 @@ fn golden_bytes_of_a_state() {
     let expected = [
         &[1, 0, 2, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0][..],
         &counting::<32>(0xe0),
+        &[2, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0, 0, 0, 0, 0, 0],
         &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0],
         &[0, 0, 1, 0, 2, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0],
     ]
@@ -198,17 +201,24 @@ fn a_state_that_no_encoder_writes_is_refused_by_name() {
         JournalState::parse(&bytes).expect_err("a state that no encoder writes")
     };
     assert_eq!(refused(0, &[2]), JournalStateError::Version { found: 2 });
-    assert_eq!(refused(2, &[3]), JournalStateError::Len { found_bytes: 80 });
+    assert_eq!(refused(2, &[3]), JournalStateError::Len { found_bytes: 96 });
     assert_eq!(refused(7, &[1]), JournalStateError::Reserved);
-    assert_eq!(refused(51, &[1]), JournalStateError::Reserved);
+    assert_eq!(refused(67, &[1]), JournalStateError::Reserved);
     assert_eq!(refused(8, &[0]), JournalStateError::Head { epoch: Epoch::ZERO });
     assert_eq!(
         refused(16, &[0; 32]),
         JournalStateError::Head { epoch: Epoch::new(3) }
     );
-    assert_eq!(refused(57, &[0]), JournalStateError::Position { end_bytes: 0 });
-    assert_eq!(refused(56, &[1]), JournalStateError::Position { end_bytes: 4097 });
-    assert_eq!(refused(66, &[0]), JournalStateError::Order);
+    assert_eq!(
+        refused(48, &[4]),
+        JournalStateError::Forgotten {
+            forgotten: Epoch::new(4),
+            epoch: Epoch::new(3)
+        }
+    );
+    assert_eq!(refused(73, &[0]), JournalStateError::Position { end_bytes: 0 });
+    assert_eq!(refused(72, &[1]), JournalStateError::Position { end_bytes: 4097 });
+    assert_eq!(refused(82, &[0]), JournalStateError::Order);
 }
 
 proptest! {

@@ -1,20 +1,28 @@
-//! `catalog`: the database, and making it again when it is lost.
+//! `catalog`: the database: checking it, storing what it says, and making it again when it is lost.
 
+mod check;
+mod checkpoint;
+mod export;
 mod rebuild;
 
 use clap::Subcommand;
 
 use crate::{context::Context, failure::Failure};
 
-/// Make the catalog again when it is lost
+/// Check the catalog, store what it says, make it again when it is lost
 ///
 /// The catalog is the database in the directory of the archive: which files there are, and where they lie. What it knows is in
 /// the journal on the volumes too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
+    bfdb catalog check                                is it sound, does the journal agree
+  \
+    bfdb catalog export -o catalog.jsonl              all that it knows, for other programs
+  \
     bfdb catalog rebuild                              catalog.redb is lost or damaged\n  \
     bfdb catalog rebuild --volume /mnt/a --volume /mnt/b   and so is the directory of the archive\n\n\
-    Exit codes: 0 made again, 6 made again and a volume is away, 13 the journal is not whole, 11 another process works.")]
+    Exit codes: 0 sound or made again, 4 something beside it is damaged, 6 a volume is away, 11 another process works, 13 it is \
+    damaged, or the journal is not whole.")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -27,10 +35,23 @@ enum Action {
     /// Looked for are the volumes in the directory of the archive, those of --volume, and those that the journal names. A catalog
     /// that is there is kept beside the new one. What scrubs have found is not known any more, and interrupted commits begin anew.
     Rebuild,
+    /// Read all of the catalog and compare it with the journal, the checkpoints and the extents
+    ///
+    /// Pages, rows and sums, every record of the journal that is still needed, and whether each extent is there and long enough. No
+    /// file data is read: `scrub` does that.
+    Check,
+    /// Store what the catalog says in the archive, and remove records of the journal that nobody needs any more
+    ///
+    /// Commands that store or remove do so by themselves when the journal has become long.
+    Checkpoint,
+    Export(export::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
-    match arguments.action {
+    match &arguments.action {
         Action::Rebuild => rebuild::run(context),
+        Action::Check => check::run(context),
+        Action::Checkpoint => checkpoint::run(context),
+        Action::Export(arguments) => export::run(arguments, context),
     }
 }

@@ -4,6 +4,7 @@
 //! workload goes on as a program would. Invariant: what is noted as done was answered with success.
 
 mod answer;
+mod checkpoints;
 mod commits;
 mod lives;
 mod observers;

@@ -1,5 +1,6 @@
 //! What is done to an archive while its disk is watched: one list.
 
+mod checkpoints;
 mod lives;
 mod mishaps;
 mod repairs;
@@ -20,6 +21,8 @@ pub enum Group {
     Lives,
     /// Volumes that come and go.
     Volumes,
+    /// Checkpoints of the catalog.
+    Checkpoints,
 }
 
 /// Something that is done to an archive.
@@ -46,6 +49,7 @@ pub fn all() -> Vec<Workload> {
         mishaps::LIST,
         repairs::LIST,
         volumes::LIST,
+        checkpoints::LIST,
     ]
     .concat()
 }
