@@ -61,6 +61,10 @@ pub enum SeededBug {
     ShardForgotten,
     /// Two shards of a block go into one extent.
     ShardsTogether,
+    /// What a removal leaves dead is given back before its record is written.
+    RoomGivenBackTooEarly,
+    /// Pages are given back that something lives in besides.
+    SharedPagesPunched,
     /// What a removed file took is not taken off the totals.
     TotalsNotReduced,
     /// A leaf is believed without its hash.

@@ -15,7 +15,7 @@ use crate::{
         Access, BlockRecord, Catalog, DamageRecord, FileRecord, Knowledge, ShardAddress, ShardOwner,
         TransactionSize,
     },
-    error::CatalogError,
+    error::{CatalogError, ReadError},
     units::{BlockId, to_u64},
 };
 
@@ -162,6 +162,16 @@ pub(super) fn look_again(
     }
     shared.met.note(shared, &damage);
     (now.shards != block.record().shards).then_some(now)
+}
+
+/// Returns what to tell of a version whose bytes are not there: that it was removed meanwhile, when it was. Its room may have been
+/// given back.
+pub(super) fn removed_meanwhile(shared: &Shared, file: &FileRecord) -> Option<ReadError> {
+    let reader = shared.catalog.read().ok()?;
+    let is_there = reader.file(file.id).ok()?.is_some();
+    (!is_there).then(|| ReadError::NotFound {
+        name: file.name.clone(),
+    })
 }
 
 /// Lets the catalog know of damage; returns how much of it is news. What lies elsewhere by now is dropped.

@@ -12,6 +12,7 @@ mod ballast;
 mod catalog_check;
 mod checkpoint;
 mod commit;
+mod compact;
 mod create;
 mod describe;
 mod encoding;
@@ -23,6 +24,7 @@ mod health_query;
 mod inspect;
 mod intents;
 mod known_damage;
+mod later;
 mod left_behind;
 mod locks;
 mod media;
@@ -46,6 +48,7 @@ mod restore_tree;
 mod scrub;
 mod shared;
 mod snapshot;
+mod space;
 mod team;
 mod tolerance;
 mod verify;
@@ -58,6 +61,7 @@ use std::{io::Read, path::Path, sync::Arc};
 pub use catalog_check::{CatalogCheck, CatalogProblem};
 pub use checkpoint::CheckpointReport;
 pub use commit::{CommitAllOptions, CommitOutcome, CommitReceipt, NameConflict, Source};
+pub use compact::{CompactOptions, CompactReport, KeptRoom, KeptWhy};
 pub use health::{ArchiveHealth, FileHealth, HealthClass, HealthState};
 pub use health_query::{ClassListing, HealthListing, HealthQuery};
 pub use inspect::FileDamage;
@@ -74,6 +78,7 @@ pub use repair::{MoveOptions, MoveReport, RepairMode, RepairOptions, RepairRepor
 pub use restore::{Losses, RestoreOptions, RestoreReceipt};
 pub use scrub::{RefusedExtent, ScrubDepth, ScrubOptions, ScrubReport, ScrubSelection};
 pub use snapshot::{BlockPlaces, FileInfo, Files, Snapshot, VolumeInfo};
+pub use space::VolumeSpace;
 pub use tolerance::TierTolerance;
 pub use volumes::VolumeCondition;
 pub use what_if::{FileLoss, Loss, LossListing, WhatIfReport};
@@ -468,6 +473,23 @@ impl Archive {
         observer: &dyn Observer,
     ) -> Result<RepairReport, RepairError> {
         repair::repair(&self.shared, options, observer)
+    }
+
+    /// Gives room back in which nothing lives: of files that were removed or replaced, and of shards that lie elsewhere by now.
+    ///
+    /// Extents without a live byte are removed, whole pages are given back where the file system can, and what lives in extents
+    /// that are dead for the most part is written anew, so that they can be removed too. Nothing goes that a live file, a commit
+    /// that runs or waits, or a reader needs; others may commit and read all the while. Works on a full disk as far as it takes no
+    /// room. Ended early, by the observer, an error or a crash, it goes on with the same call.
+    ///
+    /// # Errors
+    /// [`RepairError`]; what was given back stays so. What stays dead is in the report, with the reason.
+    pub fn compact(
+        &self,
+        options: &CompactOptions,
+        observer: &dyn Observer,
+    ) -> Result<CompactReport, RepairError> {
+        compact::compact(&self.shared, options, observer)
     }
 
     /// Takes a checkpoint where it is due behind what was done.

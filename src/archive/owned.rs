@@ -150,7 +150,9 @@ impl OwnedExtents {
             };
             let state = match extent.state {
                 ExtentState::Open if taken.is_full => ExtentState::Sealed,
-                ExtentState::Open | ExtentState::Sealed | ExtentState::Abandoned => extent.state,
+                ExtentState::Open | ExtentState::Sealed | ExtentState::Abandoned | ExtentState::Dropped => {
+                    extent.state
+                }
             };
             published.push(PublishedExtent {
                 id: extent.id,

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! begin      the catalog's write transaction; what the journal is ahead by is done first          P4
-//! prepare    room in every copy of the journal: a full disk shows here                             no trace so far
 //! apply      all rows                                                                              in memory still
+//! prepare    room in every copy of the journal: a full disk shows here                             no trace so far
 //! announce   the epoch, in a slot of the volume                                                    so that an old volume is noticed
 //! append     one record, synced on every copy                                                      P2, P3: the commit point
 //! commit     the catalog
@@ -21,7 +21,9 @@ use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::{
     ballast::again_with_room,
+    compact::punch_too_early,
     describe::read_entries,
+    later::Later,
     old_catalog,
     shared::Shared,
     volumes::{Member, announce_epoch, read_slots},
@@ -29,14 +31,14 @@ use super::{
 use crate::{
     catalog::{
         BlockRecord, CatalogReader, CatalogWriter, CheckpointStep, FileRecord, Founding, Publication,
-        ShardOwner, VolumeChange, VolumeRecord,
+        VolumeChange, VolumeRecord,
     },
     error::{AppendError, CatalogError, CommitError, JournalError, PublicationError, VolumeError},
     format::JournalState,
-    journal::{Journal, JournalFault, JournalFinding, JournalRecord, RecordEntry, Tail},
+    journal::{Journal, JournalFault, JournalFinding, JournalRecord, Tail},
     merkle::ChainHash,
     seeded_bugs::{SeededBug, is_on},
-    units::{CommitId, Epoch},
+    units::Epoch,
 };
 
 /// The right to publish: the write transaction, and where the journal stands.
@@ -145,6 +147,8 @@ pub(super) fn empty(writer: &CatalogWriter) -> Result<Publication, CatalogError>
         volumes: Vec::new(),
         extents: Vec::new(),
         announced: Vec::new(),
+        forgotten: Vec::new(),
+        versions: Vec::new(),
         next_ids: writer.next_ids()?,
         checkpoint: None,
     })
@@ -178,10 +182,14 @@ pub(super) fn publish_noting(
     let journal = mend(shared, &copies, journal);
     publication.founding = founding(shared, &writer)?;
     publication.announced = volumes_that_hear(shared, &copies, &publication);
+    let epoch = writer.apply(&publication, entries)?;
+    (publication.forgotten, publication.versions) = writer.consequences();
+    note(&mut writer)?;
+    if is_on(SeededBug::RoomGivenBackTooEarly) && !publication.removed.is_empty() {
+        punch_too_early(shared, &writer);
+    }
     let body = publication.encode();
     let journal = copies.prepare(&journal, body.len())?;
-    let epoch = writer.apply(&publication, entries)?;
-    note(&mut writer)?;
     let hash = copies.next_hash(&journal, &body)?;
     announce(shared, &publication.announced, (epoch, hash))?;
     if is_on(SeededBug::RemovalWithoutRecord)
@@ -271,6 +279,7 @@ fn bring_forward(
         let scan = copies.scan()?;
         behind.copies = copies.heal(&scan, known)?.copies;
     }
+    let later = Later::new(shared, &tail.ahead);
     for (index, entry) in tail.ahead.iter().enumerate() {
         let record = copies.load(entry)?;
         let mut writer = match first.take() {
@@ -282,7 +291,7 @@ fn bring_forward(
             return Ok(applied);
         }
         let is_last = index + 1 == tail.ahead.len();
-        let publication = apply(shared, &mut writer, &record, &tail.ahead[index + 1..])?;
+        let publication = apply(shared, &mut writer, &record, &later)?;
         let len_bytes = record.len_bytes();
         (before.epoch, before.hash) = (record.epoch, record.hash);
         before.written_bytes += len_bytes;
@@ -309,15 +318,15 @@ fn bring_forward(
     Ok(applied)
 }
 
-/// Applies a record that the catalog lacks; `later` are those that follow it.
+/// Applies a record that the catalog lacks; `later` knows of those that follow it.
 fn apply(
     shared: &Shared,
     writer: &mut CatalogWriter,
     record: &JournalRecord,
-    later: &[RecordEntry],
+    later: &Later<'_>,
 ) -> Result<Publication, PublicationError> {
     let epoch = record.epoch;
-    let publication = parse(record)?;
+    let mut publication = parse(record)?;
     // An old catalog does not know the extents in which the descriptor lies.
     let volumes = shared.volumes();
     for extent in &publication.extents {
@@ -327,15 +336,28 @@ fn apply(
         // It says what others have stored.
         (Some(_), Some(_)) if publication.checkpoint == Some(CheckpointStep::Slice) => Vec::new(),
         (Some(commit), Some(block)) => match read_entries(shared, (commit, block), epoch) {
+            // Nothing of that commit is left behind the last record, and its room may have been given back.
+            Err(PublicationError::DescriptorLost { .. }) if later.forgets(commit)? => {
+                publication.descriptor = None;
+                publication.skipped.clear();
+                publication.versions.clear();
+                Vec::new()
+            }
             // It may have been repaired since: where it is then only the records of the repairs say.
             Err(PublicationError::DescriptorLost { .. }) => {
-                let block = moved_since(shared, (commit, block), later)?;
+                let block = later.place_of(commit, block)?;
                 read_entries(shared, (commit, &block), epoch)?
             }
             read => read?,
         },
         (_, None) | (None, _) => Vec::new(),
     };
+    // What it says of entries that were passed over is passed over too; of any others it is a contradiction.
+    if let Some(part) = writer.known_part(&publication, &entries)?
+        && later.forgets_any()?
+    {
+        publication = part;
+    }
     let applied = writer.apply(&publication, entries)?;
     assert_eq!(applied, epoch, "the record is the one that follows the catalog");
     Ok(publication)
@@ -345,30 +367,6 @@ fn apply(
 pub(super) fn parse(record: &JournalRecord) -> Result<Publication, PublicationError> {
     let epoch = record.epoch;
     Publication::parse(&record.body).map_err(|source| PublicationError::Record { epoch, source })
-}
-
-/// Returns where the shards of a descriptor lie behind later records.
-fn moved_since(
-    shared: &Shared,
-    (commit, block): (CommitId, &BlockRecord),
-    later: &[RecordEntry],
-) -> Result<BlockRecord, PublicationError> {
-    let mut block = block.clone();
-    for entry in later {
-        let publication = parse(&shared.journal().load(entry)?)?;
-        let of_it =
-            (publication.relocated.iter()).filter(|moved| moved.owner == ShardOwner::Descriptor(commit));
-        for moved in of_it {
-            let shard = block
-                .shards
-                .get_mut(moved.shard.as_usize())
-                .and_then(Option::as_mut);
-            if let Some(shard) = shard.filter(|shard| shard.address() == moved.from) {
-                (shard.extent, shard.offset) = (moved.to.extent, moved.to.offset);
-            }
-        }
-    }
-    Ok(block)
 }
 
 /// Refuses to publish beside records that are newer and do not follow: what is between them is lost.

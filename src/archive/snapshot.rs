@@ -102,6 +102,10 @@ impl Snapshot {
         Ok(Self { shared, epoch })
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Returns how many publications the archive had seen when the view was taken.
     pub const fn epoch(&self) -> Epoch {
         self.epoch

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     catalog::{
-        BlockRecord, CatalogReader, DamagedFile, ExtentRecord, FileState, ShardOwner, ShardPlace, Totals,
+        BlockRecord, CatalogReader, DamagedFile, ExtentRecord, ExtentState, FileState, ShardOwner,
+        ShardPlace, Totals,
     },
     error::{CatalogDamage, CatalogError, CatalogTable},
     geometry::Tier,
@@ -172,8 +173,10 @@ impl Lost {
         if let Some(&extent) = ids.iter().find(is_unknown) {
             return Err(CatalogError::UnknownExtent { extent });
         }
-        let count = all.len();
         let mut records = all;
+        // What was dropped is no place any more.
+        records.retain(|extent| extent.state != ExtentState::Dropped);
+        let count = records.len();
         records.retain(|extent| ids.contains(&extent.id) || volumes.contains(&extent.volume));
         Ok(Self {
             ids: records.iter().map(|extent| extent.id).collect(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::checkpoint::CheckpointStep;
 use super::descriptor::Entry;
 use super::descriptors::{Described, DescriptorRecord};
-use super::publication::{NextIds, Publication, PublishedExtent, VolumeChange};
+use super::publication::{GivenVersion, NextIds, Publication, PublishedExtent, VolumeChange};
 use super::reader::CatalogReader;
 use super::records::{BlockRecord, FileRecord, VolumeRecord, VolumeState};
 use super::rows::{ExtentRow, ImpossibleField};
@@ -52,6 +52,45 @@ impl CatalogWriter {
             self.spoil();
         }
         applied
+    }
+
+    /// Returns what follows from what was applied: the lists [`Publication::forgotten`] and [`Publication::versions`].
+    pub fn consequences(&self) -> (Vec<CommitId>, Vec<GivenVersion>) {
+        let Some(pending) = &self.view.pending else {
+            return (Vec::new(), Vec::new());
+        };
+        let given = pending.versions.iter();
+        let given = given.map(|(&position, &version)| GivenVersion { position, version });
+        (pending.forgotten.iter().copied().collect(), given.collect())
+    }
+
+    /// Returns the part of a publication that is about entries and blocks which are there; `None` when all are. Others belong to
+    /// commits that were passed over, since nothing of them is left at the end of the journal.
+    ///
+    /// # Errors
+    /// [`CatalogError::Damaged`] when rows are not what was written.
+    pub fn known_part(
+        &self,
+        publication: &Publication,
+        entries: &[Entry],
+    ) -> Result<Option<Publication>, CatalogError> {
+        let mut part = publication.clone();
+        let is_new = |file: FileId| entries.iter().any(|(entry, _)| entry.id == file);
+        part.removed.clear();
+        for &file in &publication.removed {
+            part.removed.extend(self.file(file)?.map(|_| file));
+        }
+        part.touched.clear();
+        for touch in &publication.touched {
+            let is_known = is_new(touch.file) || self.file(touch.file)?.is_some();
+            part.touched.extend(is_known.then_some(*touch));
+        }
+        part.relocated.clear();
+        for moved in &publication.relocated {
+            let block = self.block_by_owner(moved.owner)?;
+            part.relocated.extend(block.map(|_| *moved));
+        }
+        Ok((part != *publication).then_some(part))
     }
 
     /// Raises the ids that are given next to at least these: for a catalog that was brought forward, where others have been
@@ -104,6 +143,9 @@ impl CatalogWriter {
         }
         if let Some(step) = &publication.checkpoint {
             self.apply_checkpoint(step, publication.commit)?;
+        }
+        if let (Some(commit), Some(_), 0) = (publication.commit, &publication.descriptor, live_entries) {
+            self.pending_mut().forgotten.insert(commit);
         }
         if let Some(commit) = publication.commit {
             self.remove_intent(commit)?;
@@ -170,14 +212,25 @@ impl CatalogWriter {
         replaced: &BTreeMap<FileName, u32>,
     ) -> Result<u64, CatalogError> {
         let skipped: BTreeSet<u64> = publication.skipped.iter().copied().map(u64::from).collect();
+        let given = publication.versions.iter();
+        let given: BTreeMap<u64, u32> = given
+            .map(|given| (u64::from(given.position), given.version))
+            .collect();
         let mut stored = Vec::new();
         for ((mut file, blocks), position) in entries.into_iter().zip(0..) {
             if skipped.contains(&position) {
                 continue;
             }
-            file.version = replaced
-                .get(&file.name)
-                .map_or(1, |version| version.saturating_add(1));
+            let follows = || {
+                replaced
+                    .get(&file.name)
+                    .map_or(1, |version| version.saturating_add(1))
+            };
+            // Where the one before was passed over only the record knows.
+            file.version = given.get(&position).copied().unwrap_or_else(follows);
+            if let (true, Ok(position)) = (file.version > 1, u32::try_from(position)) {
+                self.pending_mut().versions.insert(position, file.version);
+            }
             stored.push((file, blocks));
         }
         let live_entries = to_u64(stored.len());

@@ -130,6 +130,7 @@ impl CatalogWriter {
                 Err(damaged(table, CatalogDamage::MissingRow))
             };
         }
+        self.pending_mut().forgotten.insert(commit);
         self.remove_descriptor(&descriptor)
     }
 

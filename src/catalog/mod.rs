@@ -23,6 +23,7 @@ mod checkpoint;
 mod damage;
 pub mod descriptor;
 mod descriptors;
+mod freed;
 mod guard;
 mod health;
 mod health_query;
@@ -63,7 +64,7 @@ pub use intents::{
     IntentRecord, LegPosition, LegRecord, ProgressRecord, Replaces, ResumableRecord, SourceRecord,
 };
 pub use look::Look;
-pub use publication::{Founding, NextIds, Publication, PublishedExtent, Touch, VolumeChange};
+pub use publication::{Founding, GivenVersion, NextIds, Publication, PublishedExtent, Touch, VolumeChange};
 pub use reader::CatalogReader;
 pub use records::{
     ArchiveRecord, BlockRecord, EntryKind, ExtentRecord, ExtentState, FileRecord, Relocation, ShardAddress,

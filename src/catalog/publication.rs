@@ -36,6 +36,11 @@ pub struct Publication {
     pub extents: Vec<PublishedExtent>,
     /// Numbers of the volumes whose slots have the epoch of this publication, rising: it was written there before the record.
     pub announced: Vec<u16>,
+    /// Commits of which the last entry goes with this publication, or none came, rising: nobody needs their descriptors any more.
+    /// What follows from a publication is written into it, for catalogs that no longer find a descriptor.
+    pub forgotten: Vec<CommitId>,
+    /// Entries of the descriptor that take the place of another version, rising by position: it follows too.
+    pub versions: Vec<GivenVersion>,
     /// The ids that come next at that moment, those of the publication are below.
     pub next_ids: NextIds,
     /// What it does for a checkpoint.
@@ -60,6 +65,15 @@ pub struct Touch {
     pub mode: u32,
     /// When its source was last modified.
     pub modified_at: Timestamp,
+}
+
+/// The version that an entry of a descriptor got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GivenVersion {
+    /// Its position in the descriptor.
+    pub position: u32,
+    /// The version, above 1.
+    pub version: u32,
 }
 
 /// A volume, as a publication leaves it.
@@ -145,6 +159,19 @@ impl Publication {
         }
         if !self.announced.is_sorted_by(|a, b| a < b) {
             return Err(ImpossibleField("list of announced volumes"));
+        }
+        if !self.forgotten.is_sorted_by(|a, b| a < b) {
+            return Err(ImpossibleField("list of forgotten descriptors"));
+        }
+        if !self.versions.is_sorted_by(|a, b| a.position < b.position)
+            || self.versions.iter().any(|given| given.version < 2)
+        {
+            return Err(ImpossibleField("list of versions"));
+        }
+        let ends_where_it_begins = |extent: &PublishedExtent| extent.end_bytes == 0;
+        let dropped = |extent: &&PublishedExtent| extent.state == ExtentState::Dropped;
+        if !self.extents.iter().filter(dropped).all(ends_where_it_begins) {
+            return Err(ImpossibleField("end of a dropped extent"));
         }
         let Some(block) = &self.descriptor else {
             return match self.checkpoint {

@@ -1,7 +1,7 @@
 //! Queries.
 
 use core::ops::Bound;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 
@@ -18,7 +18,7 @@ use super::tables::{
     file_block_key, file_key, parse_key, unseal, volume_key,
 };
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
-use crate::units::{BlockId, BlockIndex, Epoch, ExtentId, FileId, FileName, VolumeId};
+use crate::units::{BlockId, BlockIndex, CommitId, Epoch, ExtentId, FileId, FileName, VolumeId};
 
 /// The state of the catalog at one moment; a [`CatalogWriter`](super::CatalogWriter) sees its own changes on top.
 ///
@@ -42,6 +42,10 @@ pub(super) struct Pending {
     pub(super) health: HealthTotals,
     /// Rows of extents that differ from those in the table; all of them have one there.
     pub(super) extents: BTreeMap<ExtentId, ExtentRow>,
+    /// Commits whose descriptors nobody needs from now on.
+    pub(super) forgotten: BTreeSet<CommitId>,
+    /// Versions above 1 that entries of the published descriptor got, by position.
+    pub(super) versions: BTreeMap<u32, u32>,
 }
 
 #[expect(

@@ -78,6 +78,8 @@ pub enum ExtentState {
     Sealed,
     /// Nothing is ever appended again, and bytes behind the committed end still have to be cut off.
     Abandoned,
+    /// It holds nothing and ends at 0: its file may be removed by whoever finds it, and is not missed.
+    Dropped,
 }
 
 impl ExtentState {
@@ -87,6 +89,7 @@ impl ExtentState {
             Self::Open => 1,
             Self::Sealed => 2,
             Self::Abandoned => 3,
+            Self::Dropped => 4,
         }
     }
 
@@ -95,6 +98,7 @@ impl ExtentState {
             1 => Some(Self::Open),
             2 => Some(Self::Sealed),
             3 => Some(Self::Abandoned),
+            4 => Some(Self::Dropped),
             _ => None,
         }
     }

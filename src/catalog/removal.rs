@@ -99,6 +99,7 @@ impl CatalogWriter {
         self.change(|writer| {
             writer.pending_mut().extents.remove(&id);
             writer.forget_verified(id, 0)?;
+            writer.forget_freed(id, 0)?;
             writer.remove_rows(CatalogTable::Extents, &[extent_key(id)])
         })
     }

@@ -11,7 +11,7 @@ use crate::error::{CatalogDamage, CatalogError, CatalogTable};
 use crate::units::{BlockId, BlockIndex, CommitId, ExtentId, FileId, ShardIndex};
 
 /// Every table of the database, in the order in which they are created.
-pub(super) const TABLES: [CatalogTable; 17] = [
+pub(super) const TABLES: [CatalogTable; 18] = [
     CatalogTable::Meta,
     CatalogTable::Files,
     CatalogTable::Names,
@@ -29,10 +29,11 @@ pub(super) const TABLES: [CatalogTable; 17] = [
     CatalogTable::Unverified,
     CatalogTable::Verified,
     CatalogTable::VolumeCounters,
+    CatalogTable::Freed,
 ];
 
 /// The tables whose rows are counted, because one could be missing unnoticed.
-pub(super) const COUNTED_TABLES: [CatalogTable; 15] = [
+pub(super) const COUNTED_TABLES: [CatalogTable; 16] = [
     CatalogTable::Files,
     CatalogTable::Names,
     CatalogTable::FileBlocks,
@@ -48,6 +49,7 @@ pub(super) const COUNTED_TABLES: [CatalogTable; 15] = [
     CatalogTable::Unverified,
     CatalogTable::Verified,
     CatalogTable::VolumeCounters,
+    CatalogTable::Freed,
 ];
 
 /// Most bytes of a row: the database holds a value in memory whole, and larger ones fragment its file.
@@ -119,6 +121,11 @@ pub(super) fn state_key(state: u8, file: FileId) -> Vec<u8> {
 
 /// The key of what was verified of an extent from a byte on.
 pub(super) fn verified_key(extent: ExtentId, start: u64) -> Vec<u8> {
+    [ordered(extent.get()), ordered(start)].concat()
+}
+
+/// The key of what was given back of an extent from a byte on.
+pub(super) fn freed_key(extent: ExtentId, start: u64) -> Vec<u8> {
     [ordered(extent.get()), ordered(start)].concat()
 }
 

@@ -62,6 +62,8 @@ impl CatalogWriter {
             totals: view.totals()?,
             health: view.health()?,
             extents: std::collections::BTreeMap::new(),
+            forgotten: std::collections::BTreeSet::new(),
+            versions: std::collections::BTreeMap::new(),
         });
         Ok(Self {
             view,
@@ -141,6 +143,7 @@ impl CatalogWriter {
         self.change(|writer| {
             if known.is_some_and(|known| row.end_bytes < known.end_bytes) {
                 writer.forget_verified(extent, row.end_bytes)?;
+                writer.forget_freed(extent, row.end_bytes)?;
             }
             if known.is_none() {
                 let key = extent_key(extent);

@@ -366,6 +366,7 @@ pub enum CatalogTable {
     Unverified,
     Verified,
     VolumeCounters,
+    Freed,
 }
 
 impl CatalogTable {
@@ -390,6 +391,7 @@ impl CatalogTable {
             Self::Unverified => "unverified",
             Self::Verified => "verified",
             Self::VolumeCounters => "volume_counters",
+            Self::Freed => "freed",
         }
     }
 }

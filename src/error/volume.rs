@@ -155,6 +155,17 @@ pub enum VolumeError {
         #[source]
         source: io::Error,
     },
+    /// Giving ranges of an extent back to the file system failed; each of their bytes is what it was, or zero.
+    #[error("giving room of extent {extent} on volume {volume} back failed")]
+    Punch {
+        /// The volume of the extent.
+        volume: VolumeId,
+        /// The extent.
+        extent: ExtentId,
+        /// What the host said.
+        #[source]
+        source: io::Error,
+    },
     /// Syncing failed: nothing written since the last good sync may be believed, and a second try proves nothing.
     #[error("syncing extent {extent} on volume {volume} failed")]
     Sync {
@@ -256,6 +267,7 @@ impl VolumeError {
             | Self::Write { volume, .. }
             | Self::Preallocate { volume, .. }
             | Self::Truncate { volume, .. }
+            | Self::Punch { volume, .. }
             | Self::Sync { volume, .. }
             | Self::Remove { volume, .. }
             | Self::List { volume, .. }
@@ -281,6 +293,7 @@ impl VolumeError {
             | Self::Write { extent, .. }
             | Self::Preallocate { extent, .. }
             | Self::Truncate { extent, .. }
+            | Self::Punch { extent, .. }
             | Self::Sync { extent, .. }
             | Self::Remove { extent, .. } => Some(*extent),
             Self::Absent { .. }

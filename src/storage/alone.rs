@@ -164,6 +164,14 @@ impl<G: Debug + Send + Sync> StorageFile for AloneFile<G> {
         self.inner.allocate(end_bytes)
     }
 
+    fn allocate_from(&self, start_bytes: u64, end_bytes: u64) -> io::Result<()> {
+        self.inner.allocate_from(start_bytes, end_bytes)
+    }
+
+    fn punch(&self, offset: u64, len_bytes: u64) -> io::Result<()> {
+        self.inner.punch(offset, len_bytes)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.inner.sync_data()
     }

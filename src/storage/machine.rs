@@ -181,8 +181,13 @@ impl StorageFile for HostFile {
     }
 
     fn allocate(&self, end_bytes: u64) -> io::Result<()> {
+        // From the start: that fills holes too, and changes no byte.
+        self.allocate_from(0, end_bytes)
+    }
+
+    fn allocate_from(&self, start_bytes: u64, end_bytes: u64) -> io::Result<()> {
         let before = self.file.metadata()?;
-        match reserve(&self.file, end_bytes) {
+        match reserve(&self.file, start_bytes, end_bytes) {
             // Some file systems only pretend: then zeros are written, and the blocks are there.
             Ok(()) if has_blocks(&self.file, before.blocks(), before.len(), end_bytes)? => Ok(()),
             Ok(()) => fill_with_zeros(&self.file, before.len(), end_bytes),
@@ -191,6 +196,10 @@ impl StorageFile for HostFile {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn punch(&self, offset: u64, len_bytes: u64) -> io::Result<()> {
+        give_back(&self.file, offset, len_bytes)
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -273,10 +282,25 @@ fn info_of(found: &fs::Metadata) -> EntryInfo {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn reserve(file: &File, end_bytes: u64) -> io::Result<()> {
+fn reserve(file: &File, start_bytes: u64, end_bytes: u64) -> io::Result<()> {
+    allocate_range(
+        file,
+        FallocateFlags::empty(),
+        start_bytes,
+        end_bytes.saturating_sub(start_bytes),
+    )
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn give_back(file: &File, offset: u64, len_bytes: u64) -> io::Result<()> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    allocate_range(file, flags, offset, len_bytes)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn allocate_range(file: &File, flags: FallocateFlags, offset: u64, len_bytes: u64) -> io::Result<()> {
     loop {
-        // From the start: that fills holes too, and changes no byte.
-        match fallocate(file, FallocateFlags::empty(), 0, end_bytes) {
+        match fallocate(file, flags, offset, len_bytes) {
             Err(Errno::INTR) => {}
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Err(io::ErrorKind::Unsupported.into()),
             other => return Ok(other?),
@@ -285,7 +309,12 @@ fn reserve(file: &File, end_bytes: u64) -> io::Result<()> {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn reserve(_file: &File, _end_bytes: u64) -> io::Result<()> {
+fn reserve(_file: &File, _start_bytes: u64, _end_bytes: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn give_back(_file: &File, _offset: u64, _len_bytes: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -151,6 +151,25 @@ pub trait StorageFile: Debug + Send + Sync {
     /// grown.
     fn allocate(&self, end_bytes: u64) -> io::Result<()>;
 
+    /// Does the same for the bytes from `start_bytes` on alone: holes before it stay.
+    ///
+    /// # Errors
+    /// As for [`Self::allocate`].
+    fn allocate_from(&self, start_bytes: u64, end_bytes: u64) -> io::Result<()> {
+        let _ = start_bytes;
+        self.allocate(end_bytes)
+    }
+
+    /// Gives the blocks of a range back to the file system: its bytes read as zeros from then on, all others and the length stay.
+    /// What a crash before the next sync leaves of each page is the old bytes or zeros.
+    ///
+    /// # Errors
+    /// `Unsupported` where the file system has no holes; nothing was changed then.
+    fn punch(&self, offset: u64, len_bytes: u64) -> io::Result<()> {
+        let _ = (offset, len_bytes);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Makes the bytes and the length durable that were written before the call.
     ///
     /// # Errors

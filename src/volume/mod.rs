@@ -21,7 +21,7 @@ pub use local::{IoMode, LocalVolume, LocalVolumeOptions};
 pub use memory::MemoryVolume;
 
 use crate::error::VolumeError;
-use crate::units::{ExtentId, VolumeId};
+use crate::units::{ByteRange, ExtentId, VolumeId};
 
 /// Length of a slot in bytes: one sector of every disk in use, so that a torn write hurts one slot only.
 pub const SLOT_LEN_BYTES: usize = 4096;
@@ -63,6 +63,8 @@ pub const SECTOR_LEN_BYTES: u64 = 4096;
 ///     where it was read before, and so is removing it again.
 /// 13. **Slots** are independent, read as zeros until they are written, and durable when `write_slot` returns.
 /// 14. **Dropping a writer** changes nothing: the extent keeps its bytes and its length and can be resumed.
+/// 15. **Punch** gives ranges back: their bytes read as zeros, durably, and all others and the length are what they were. Where
+///     it is not done, or fails, each byte in the ranges is what it was, or zero.
 pub trait Volume: Debug + Send + Sync {
     /// Returns the identity that this volume was made or opened with.
     fn id(&self) -> VolumeId;
@@ -120,6 +122,16 @@ pub trait Volume: Debug + Send + Sync {
     /// # Errors
     /// [`VolumeError::Missing`], [`VolumeError::Remove`].
     fn remove_extent(&self, extent: ExtentId) -> Result<(), VolumeError>;
+
+    /// Gives ranges of an extent back to whatever keeps its bytes (rule 15), where that can be done. The caller knows that nothing
+    /// in them is live; others may append to the extent meanwhile.
+    ///
+    /// # Errors
+    /// [`VolumeError::Missing`], [`VolumeError::Open`], [`VolumeError::Punch`]; [`VolumeError::Sync`], after which the extent is
+    /// poisoned.
+    fn punch(&self, _extent: ExtentId, _ranges: &[ByteRange]) -> Result<Punched, VolumeError> {
+        Ok(Punched::Unsupported)
+    }
 
     /// Returns how many bytes may still be preallocated: a snapshot that others may use up. `u64::MAX` where the host
     /// does not say.
@@ -183,6 +195,17 @@ pub trait ExtentWriter: Debug + Send + Sync {
     /// # Errors
     /// [`VolumeError::Sync`], after which the extent is poisoned; [`VolumeError::Poisoned`], [`VolumeError::Sealed`].
     fn seal(&self) -> Result<(), VolumeError>;
+}
+
+/// What has become of ranges that were to be given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Punched {
+    /// They are given back.
+    Done,
+    /// The volume has no holes: nothing was done.
+    Unsupported,
+    /// The extent has another name, in a backup made of hard links say, under which its bytes may be needed: nothing was done.
+    Shared,
 }
 
 /// An extent as a volume lists it.

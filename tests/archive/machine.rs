@@ -159,6 +159,16 @@ impl StorageFile for ElsewhereFile {
         self.change("allocate", (end_bytes, 0), || self.inner.allocate(end_bytes))
     }
 
+    fn allocate_from(&self, start_bytes: u64, end_bytes: u64) -> io::Result<()> {
+        self.change("allocate", (end_bytes, 0), || {
+            self.inner.allocate_from(start_bytes, end_bytes)
+        })
+    }
+
+    fn punch(&self, offset: u64, len_bytes: u64) -> io::Result<()> {
+        self.change("punch", (offset, 0), || self.inner.punch(offset, len_bytes))
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.change("sync", (0, 0), || self.inner.sync_data())
     }

@@ -13,6 +13,7 @@ mod bad_input;
 mod ballast;
 mod cancellation;
 mod checkpoints;
+mod compacting;
 mod damage;
 mod dying_writers;
 mod health;

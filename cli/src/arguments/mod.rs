@@ -15,8 +15,8 @@ use clap::{
 
 use crate::{
     commands::{
-        cat, catalog, commit, find, health, init, ls, plan, recover, repair, restore, rm, scrub, stat,
-        status, verify, volume, what_if,
+        cat, catalog, commit, compact, find, health, init, ls, plan, recover, repair, restore, rm, scrub,
+        stat, status, verify, volume, what_if,
     },
     exit,
     failure::Failure,
@@ -157,6 +157,7 @@ pub(crate) enum Command {
     Scrub(scrub::Arguments),
     Repair(repair::Arguments),
     Rm(rm::Arguments),
+    Compact(compact::Arguments),
     Status(status::Arguments),
     Health(health::Arguments),
     WhatIf(what_if::Arguments),
@@ -182,6 +183,7 @@ impl Command {
             | Self::Scrub(_)
             | Self::Repair(_)
             | Self::Rm(_)
+            | Self::Compact(_)
             | Self::Status(_)
             | Self::Health(_)
             | Self::WhatIf(_)

@@ -3,6 +3,7 @@
 pub(crate) mod cat;
 pub(crate) mod catalog;
 pub(crate) mod commit;
+pub(crate) mod compact;
 mod damage;
 mod disks;
 mod entry;
@@ -44,6 +45,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<u8, Failure> {
         Command::Recover(arguments) => return recover::run(arguments, context),
         Command::Volume(arguments) => return volume::run(arguments, context),
         Command::Catalog(arguments) => return catalog::run(arguments, context),
+        Command::Compact(arguments) => return compact::run(arguments, context),
         Command::Ls(arguments) => ls::run(arguments, context)?,
         Command::Find(arguments) => find::run(arguments, context)?,
         Command::Stat(arguments) => stat::run(arguments, context)?,

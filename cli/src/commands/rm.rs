@@ -22,8 +22,8 @@ const MAX_TOGETHER: usize = 1000;
 
 /// Remove names
 ///
-/// Removes files by their exact names, durably and at once for everyone. The bytes stay on the volumes until they are
-/// compacted, so the space does not come back at once. A name that is not there does not stop the rest. A directory with
+/// Removes files by their exact names, durably and at once for everyone. The bytes stay on the volumes until
+/// `compact` gives them back. A name that is not there does not stop the rest. A directory with
 /// anything below it needs -r.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \

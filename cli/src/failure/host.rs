@@ -48,6 +48,7 @@ pub(super) fn volume_error(error: &VolumeError) -> Meaning {
         | VolumeError::Write { .. }
         | VolumeError::Preallocate { .. }
         | VolumeError::Truncate { .. }
+        | VolumeError::Punch { .. }
         | VolumeError::Sync { .. }
         | VolumeError::Remove { .. }
         | VolumeError::List { .. }

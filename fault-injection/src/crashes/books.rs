@@ -16,7 +16,7 @@ use bfdb::{
     },
     error::CatalogError,
     storage::Storage,
-    units::{ArchiveId, BlockIndex, Epoch, ExtentId, FileId},
+    units::{ArchiveId, BlockIndex, ByteRange, Epoch, ExtentId, FileId},
 };
 
 use super::setting::explained;
@@ -44,6 +44,8 @@ pub struct Books {
     pub journal: Vec<u8>,
     /// All live frames, in the order of the disk.
     pub frames: Vec<Frame>,
+    /// What was given back of each extent to the file system.
+    pub freed: BTreeMap<ExtentId, Vec<ByteRange>>,
     /// How many files have frames in each extent.
     pub files_in: BTreeMap<ExtentId, u64>,
     /// Files of which another length is noted than their frames have together, and sums over damage that are not those of what
@@ -103,6 +105,7 @@ impl Books {
             intents: reader.intents()?,
             journal: reader.journal()?,
             frames: frames(&reader)?,
+            freed: freed(&reader)?,
             files_in,
             wrong_sums,
         };
@@ -120,6 +123,11 @@ impl Books {
             .or_else(|| changed("intents", self.intents == later.intents))
             .or_else(|| changed("the place in the journal", self.journal == later.journal))
     }
+}
+
+fn freed(reader: &CatalogReader) -> Result<BTreeMap<ExtentId, Vec<ByteRange>>, CatalogError> {
+    let of = |extent: ExtentRecord| Ok((extent.id, reader.freed_of(extent.id)?));
+    reader.extents()?.into_iter().map(of).collect()
 }
 
 fn frames(reader: &CatalogReader) -> Result<Vec<Frame>, CatalogError> {

@@ -11,7 +11,7 @@ use bfdb::{
     catalog::{ExtentRecord, ExtentState, VolumeState},
     error::FileKind,
     storage::Storage as _,
-    units::{ExtentId, VolumeId},
+    units::{ByteRange, ExtentId, VolumeId},
 };
 
 use super::{
@@ -94,13 +94,21 @@ pub fn find_leaks(
             }
         }
     }
-    let missing = rows.iter();
+    let missing = rows
+        .iter()
+        .filter(|(_, extent)| extent.state != ExtentState::Dropped);
     leaks.extend(
         missing.map(|(path, extent)| format!("there is no {}, but a row: {extent:?}", path.display())),
     );
     let left = books.intents.iter();
     leaks.extend(left.map(|intent| format!("nobody works, but an intent is left: {intent:?}")));
     leaks.extend(books.extents.iter().filter_map(|extent| recount(extent, books)));
+    leaks.extend(
+        books
+            .extents
+            .iter()
+            .filter_map(|extent| recount_freed(extent, books)),
+    );
     leaks.extend(books.wrong_sums.iter().cloned());
     leaks.extend(neighbours(&books.frames));
     Ok(leaks)
@@ -138,8 +146,8 @@ fn has_its_length(extent: &ExtentRecord, len_bytes: u64, catalog: CatalogPast) -
         ExtentState::Open => false,
         // That a sync had failed there is in no record, and what stands behind may be what others have published: it is sealed.
         ExtentState::Sealed => catalog == CatalogPast::OnceOld,
-        // What stands behind is cut off when that works.
-        ExtentState::Abandoned => true,
+        // What stands behind is cut off when that works, and a dropped one is removed by whoever comes next.
+        ExtentState::Abandoned | ExtentState::Dropped => true,
     };
     let is_right = len_bytes == extent.end_bytes || (may_be_longer && len_bytes > extent.end_bytes);
     if is_right {
@@ -166,6 +174,19 @@ fn recount(extent: &ExtentRecord, books: &Books) -> Option<String> {
     let files = books.files_in.get(&extent.id).copied().unwrap_or(0);
     let is_right = (count, bytes, files) == (extent.live_shards, extent.live_bytes, extent.live_files);
     (!is_right).then(|| format!("{count} frames of {bytes} bytes and {files} files: {extent:?}"))
+}
+
+/// Says whether something lives in what is said to be given back, or that lies behind the end.
+fn recount_freed(extent: &ExtentRecord, books: &Books) -> Option<String> {
+    let freed = books.freed.get(&extent.id)?;
+    let frames = || books.frames.iter().filter(|frame| frame.extent == extent.id);
+    let is_wrong = |range: &&ByteRange| {
+        let is_hit =
+            |frame: &Frame| frame.offset < range.end() && range.start() < frame.offset + frame.len_bytes;
+        range.end() > extent.end_bytes || range.start() < 4096 || frames().any(is_hit)
+    };
+    let wrong = freed.iter().find(is_wrong)?;
+    Some(format!("{wrong} is said to be given back: {extent:?}"))
 }
 
 /// Finds blocks of which two shards lie in one extent: one damaged file would cost two of them.

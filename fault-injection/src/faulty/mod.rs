@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use bfdb::error::VolumeError;
 use bfdb::units::{ByteRange, ExtentId, VolumeId};
-use bfdb::volume::{ExtentStat, ExtentWriter, SlotBytes, SlotIndex, Volume};
+use bfdb::volume::{ExtentStat, ExtentWriter, Punched, SlotBytes, SlotIndex, Volume};
 
 pub use self::rules::{Fault, FaultRule, Lasting, Operation, OperationKind, When};
 use self::state::State;
@@ -208,6 +208,10 @@ impl Volume for FaultyVolume {
             });
         }
         self.inner.remove_extent(extent)
+    }
+
+    fn punch(&self, extent: ExtentId, ranges: &[ByteRange]) -> Result<Punched, VolumeError> {
+        self.inner.punch(extent, ranges)
     }
 
     fn free_bytes(&self) -> Result<u64, VolumeError> {

@@ -213,6 +213,18 @@ impl StorageFile for DyingFile {
         self.fuse.burn(|| self.file.allocate(end_bytes), || ())
     }
 
+    fn allocate_from(&self, start_bytes: u64, end_bytes: u64) -> io::Result<()> {
+        self.fuse
+            .burn(|| self.file.allocate_from(start_bytes, end_bytes), || ())
+    }
+
+    fn punch(&self, offset: u64, len_bytes: u64) -> io::Result<()> {
+        let half = || match self.file.punch(offset, (len_bytes / 2).max(1)) {
+            Ok(()) | Err(_) => {}
+        };
+        self.fuse.burn(|| self.file.punch(offset, len_bytes), half)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.fuse.burn(|| self.file.sync_data(), || ())
     }

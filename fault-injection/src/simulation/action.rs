@@ -24,7 +24,8 @@ pub(super) enum Action {
     CreateDirectory { name: Name, inode: Inode },
     Write { inode: Inode, payload: Payload },
     SetLen { inode: Inode, len_bytes: u64 },
-    Allocate { inode: Inode, end_bytes: u64 },
+    Allocate { inode: Inode, range: Range<u64> },
+    Punch { inode: Inode, range: Range<u64> },
     Rename { from: Name, to: Name, inode: Inode },
     Remove { name: Name },
     SyncFile { inode: Inode },
@@ -48,9 +49,10 @@ impl Action {
     /// Returns the file whose bytes or length it changes.
     pub(super) const fn changed_file(&self) -> Option<Inode> {
         match self {
-            Self::Write { inode, .. } | Self::SetLen { inode, .. } | Self::Allocate { inode, .. } => {
-                Some(*inode)
-            }
+            Self::Write { inode, .. }
+            | Self::SetLen { inode, .. }
+            | Self::Allocate { inode, .. }
+            | Self::Punch { inode, .. } => Some(*inode),
             Self::CreateFile { .. }
             | Self::CreateDirectory { .. }
             | Self::Rename { .. }
@@ -69,6 +71,7 @@ impl Action {
             Self::Write { .. }
             | Self::SetLen { .. }
             | Self::Allocate { .. }
+            | Self::Punch { .. }
             | Self::Remove { .. }
             | Self::SyncFile { .. }
             | Self::SyncDirectory { .. } => None,
@@ -82,6 +85,7 @@ impl Action {
             Self::Write { .. } => OperationKind::Write,
             Self::SetLen { .. } => OperationKind::SetLen,
             Self::Allocate { .. } => OperationKind::Allocate,
+            Self::Punch { .. } => OperationKind::Punch,
             Self::Rename { .. } => OperationKind::Rename,
             Self::Remove { .. } => OperationKind::Remove,
             Self::SyncFile { .. } => OperationKind::SyncFile,
@@ -89,12 +93,12 @@ impl Action {
         }
     }
 
-    /// Returns which bytes of a file it is about: for a length or an allocation from 0 to the end that was asked for.
+    /// Returns which bytes of a file it is about: for a length from 0 to the end that was asked for.
     pub(super) fn range(&self) -> Range<u64> {
         match self {
             Self::Write { payload, .. } => payload.range(),
             Self::SetLen { len_bytes, .. } => 0..*len_bytes,
-            Self::Allocate { end_bytes, .. } => 0..*end_bytes,
+            Self::Allocate { range, .. } | Self::Punch { range, .. } => range.clone(),
             Self::CreateFile { .. }
             | Self::CreateDirectory { .. }
             | Self::Rename { .. }

@@ -106,8 +106,21 @@ impl Content {
         self.len_bytes = len_bytes;
     }
 
-    pub(super) fn allocate(&mut self, end_bytes: u64) {
-        self.make_room(0..end_bytes);
+    /// Fills what the file has of a range with zeros; whole pages lose their blocks.
+    pub(super) fn punch(&mut self, range: &Range<u64>) {
+        self.changed();
+        let whole =
+            range.start.div_ceil(PAGE_BYTES)..(range.end / PAGE_BYTES).max(range.start.div_ceil(PAGE_BYTES));
+        for index in pages_of(range.start..range.end.min(self.len_bytes)) {
+            if self.pages.get(index).is_none() {
+                continue;
+            }
+            let page = index * PAGE_BYTES..(index + 1) * PAGE_BYTES;
+            let part = intersection(range, &page);
+            let within = to_usize(part.start - page.start)..to_usize(part.end - page.start);
+            self.pages.bytes_mut(index)[within].fill(0);
+        }
+        self.allocated.remove(&whole);
     }
 
     /// Fills what the file has of `range` with noise.
@@ -243,6 +256,16 @@ impl PageRanges {
         self.ranges.splice(first..behind, [joined]);
     }
 
+    fn remove(&mut self, gone: &Range<u64>) {
+        let left = |range: &Range<u64>| {
+            let before = range.start..range.end.min(gone.start);
+            let behind = range.start.max(gone.end)..range.end;
+            [before, behind]
+        };
+        self.ranges = self.ranges.iter().flat_map(left).collect();
+        self.ranges.retain(|range| !range.is_empty());
+    }
+
     fn truncate(&mut self, end: u64) {
         self.ranges.retain(|range| range.start < end);
         if let Some(last) = self.ranges.last_mut() {
@@ -297,6 +320,15 @@ mod tests {
             }
         }
 
+        fn punch(&mut self, start: usize, end: usize) {
+            let held = self.bytes.len();
+            self.bytes[start.min(held)..end.min(held)].fill(0);
+            self.allocated.retain(|page| {
+                let first = page * PAGE_BYTES;
+                first < to_u64(start) || first + PAGE_BYTES > to_u64(end)
+            });
+        }
+
         fn allocate(&mut self, end: usize) {
             self.bytes.resize(self.bytes.len().max(end), 0);
             self.allocated.extend(0..to_u64(end.div_ceil(PAGE_LEN)));
@@ -310,14 +342,19 @@ mod tests {
             let (mut content, mut model) = (Content::default(), Model::default());
             for _ in 0..40 {
                 let offset = seeded.index(90_000);
-                match seeded.below(6) {
+                match seeded.below(7) {
                     0 => {
                         content.set_len(to_u64(offset));
                         model.set_len(offset);
                     }
                     1 => {
-                        content.allocate(to_u64(offset / 2));
+                        content.make_room(0..to_u64(offset / 2));
                         model.allocate(offset / 2);
+                    }
+                    3 => {
+                        let end = offset + seeded.index(20_000);
+                        content.punch(&(to_u64(offset)..to_u64(end)));
+                        model.punch(offset, end);
                     }
                     aligned => {
                         let offset = if aligned == 2 {

@@ -141,7 +141,8 @@ impl Disk {
                 self.content_mut(*inode).write(payload, &(0..u64::MAX));
             }
             (Action::SetLen { inode, len_bytes }, _) => self.content_mut(*inode).set_len(*len_bytes),
-            (Action::Allocate { inode, end_bytes }, _) => self.content_mut(*inode).allocate(*end_bytes),
+            (Action::Allocate { inode, range }, _) => self.content_mut(*inode).make_room(range.clone()),
+            (Action::Punch { inode, range }, _) => self.content_mut(*inode).punch(range),
             (Action::Rename { from, to, inode }, form) => {
                 // The new name first, so that the file never has none.
                 if form != Form::RemovedOnly {

@@ -57,6 +57,7 @@ impl Durability {
                 | Action::Write { .. }
                 | Action::SetLen { .. }
                 | Action::Allocate { .. }
+                | Action::Punch { .. }
                 | Action::Rename { .. }
                 | Action::Remove { .. },
                 _,
@@ -154,6 +155,7 @@ fn covered_by(action: &Action, form: Form, directory: Inode) -> Option<Form> {
         Action::Write { .. }
         | Action::SetLen { .. }
         | Action::Allocate { .. }
+        | Action::Punch { .. }
         | Action::SyncFile { .. }
         | Action::SyncDirectory { .. } => None,
     }
@@ -170,6 +172,7 @@ fn loser(disk: &Disk, action: &Action, form: Form) -> Option<Inode> {
         Action::Write { .. }
         | Action::SetLen { .. }
         | Action::Allocate { .. }
+        | Action::Punch { .. }
         | Action::SyncFile { .. }
         | Action::SyncDirectory { .. } => None,
     }

@@ -27,6 +27,8 @@ pub enum OperationKind {
     SetLen,
     /// `allocate`.
     Allocate,
+    /// `punch`, in pieces.
+    Punch,
     /// `rename`.
     Rename,
     /// `remove_file`.
@@ -51,12 +53,13 @@ pub enum OperationKind {
 
 impl OperationKind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::CreateFile,
         Self::CreateDirectory,
         Self::Write,
         Self::SetLen,
         Self::Allocate,
+        Self::Punch,
         Self::Rename,
         Self::Remove,
         Self::SyncFile,

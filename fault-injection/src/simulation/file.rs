@@ -162,7 +162,18 @@ impl StorageFile for SimulatedFile {
 
     fn allocate(&self, end_bytes: u64) -> io::Result<()> {
         let mut state = self.writable(io::Error::from_raw_os_error(EBADF), Some(end_bytes))?;
-        state.allocate(&self.path, self.inode, end_bytes)
+        state.allocate(&self.path, self.inode, 0..end_bytes)
+    }
+
+    fn allocate_from(&self, start_bytes: u64, end_bytes: u64) -> io::Result<()> {
+        let mut state = self.writable(io::Error::from_raw_os_error(EBADF), Some(end_bytes))?;
+        state.allocate(&self.path, self.inode, start_bytes.min(end_bytes)..end_bytes)
+    }
+
+    fn punch(&self, offset: u64, len_bytes: u64) -> io::Result<()> {
+        let end = offset.checked_add(len_bytes);
+        let mut state = self.writable(io::Error::from_raw_os_error(EBADF), end)?;
+        state.punch(&self.path, self.inode, offset..offset + len_bytes)
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -16,9 +16,12 @@ use super::{
     disk::Disk,
     durability::Durability,
     faults::{AfterDrop, Asked, Condition, Counts, Fault, FaultRule, LockSupport, OperationKind},
-    page::to_u64,
+    page::{PAGE_BYTES, to_u64},
     timeline::Marker,
 };
+
+/// In about how many pieces a range is given back.
+const PUNCHED_PIECES: u64 = 3;
 
 /// Everything about one storage.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub(super) struct State {
     pub(super) counts: Counts,
     pub(super) capacity_bytes: Option<u64>,
     pub(super) condition: Condition,
+    /// Whether the file system cannot give back parts of a file.
+    pub(super) has_no_holes: bool,
     /// How many waits for a lock were refused; `None` where they wait.
     pub(super) refused_waits: Option<u64>,
     /// The first operation that the first rule spoiled; of one without a number the last before it.
@@ -64,6 +69,7 @@ impl State {
             counts: Counts::default(),
             capacity_bytes,
             condition: Condition::Well,
+            has_no_holes: false,
             refused_waits: None,
             first_rule_fired: None,
             open: BTreeMap::new(),
@@ -104,14 +110,31 @@ impl State {
     }
 
     /// Allocates; on a full disk what there is room for, and then it fails.
-    pub(super) fn allocate(&mut self, path: &Arc<Path>, inode: Inode, end_bytes: u64) -> io::Result<()> {
-        let reach = self.reach(inode, 0..end_bytes);
-        if reach > 0 || end_bytes == 0 {
-            let end_bytes = reach;
-            self.perform(path, Action::Allocate { inode, end_bytes })?;
+    pub(super) fn allocate(&mut self, path: &Arc<Path>, inode: Inode, wanted: Range<u64>) -> io::Result<()> {
+        let reach = self.reach(inode, wanted.clone());
+        if reach > wanted.start || wanted.is_empty() {
+            let range = wanted.start..reach;
+            self.perform(path, Action::Allocate { inode, range })?;
         }
-        if reach < end_bytes {
+        if reach < wanted.end {
             return Err(Fault::Full.error());
+        }
+        Ok(())
+    }
+
+    /// Gives the blocks of a range back, a few pages after the others: so that a crash leaves any part of it.
+    pub(super) fn punch(&mut self, path: &Arc<Path>, inode: Inode, whole: Range<u64>) -> io::Result<()> {
+        if self.has_no_holes {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let pages = (whole.end - whole.start) / PAGE_BYTES;
+        let step = (pages / PUNCHED_PIECES).max(1) * PAGE_BYTES;
+        let mut start = whole.start;
+        while start < whole.end {
+            let end = whole.end.min(start.saturating_add(step));
+            let range = start..end;
+            self.perform(path, Action::Punch { inode, range })?;
+            start = end;
         }
         Ok(())
     }
@@ -292,6 +315,7 @@ impl State {
             | Action::Write { .. }
             | Action::SetLen { .. }
             | Action::Allocate { .. }
+            | Action::Punch { .. }
             | Action::SyncFile { .. }
             | Action::SyncDirectory { .. } => None,
         }

@@ -94,6 +94,11 @@ impl SimulatedStorage {
         self.shared.state().lock_support = lock_support;
     }
 
+    /// Refuses to give back parts of files from now on, as some file systems do; a copy of the disk gives them back.
+    pub fn refuse_holes(&self) {
+        self.shared.state().has_no_holes = true;
+    }
+
     /// Refuses to wait for locks from now on (EDEADLK): right where one thread plays all parts, and would wait for itself.
     pub fn refuse_waits(&self) {
         self.shared.state().refused_waits = Some(0);

@@ -22,7 +22,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    catalog::{DamageRecord, ShardAddress, ShardOwner},
+    catalog::{DamageRecord, ShardAddress, ShardOwner, ShardRecord},
     error::{ScrubError, VolumeError},
     units::{BlockIndex, CommitId, ExtentId, FileName, ShardIndex, Timestamp},
 };
@@ -113,10 +113,12 @@ pub(in crate::archive) fn inspect(
                 }
             };
             drop(slot);
-            let found = match look {
+            let mut found = match look {
                 Look::AtHeaders => glance_at_shard(shared, &task),
                 Look::AtEverything => inspect_shard(shared, &task),
             };
+            // An address is a hint: what was removed or moved meanwhile may be gone from there, and that is no damage.
+            found.finding = found.finding.filter(|_| is_still_there(shared, &task));
             let checks_parity = look == Look::AtEverything && task.checks_parity;
             let parity = checks_parity.then(|| check_parity(&task.block));
             observer.event(Event::Progress {
@@ -140,6 +142,18 @@ pub(in crate::archive) fn inspect(
             Err(error)
         }
     }
+}
+
+/// Says whether a shard lies where it was looked at; yes, where that cannot be looked up.
+fn is_still_there(shared: &Shared, task: &Task) -> bool {
+    let now = shared
+        .catalog
+        .read()
+        .and_then(|reader| reader.block_by_owner(task.owner));
+    let Ok(now) = now else { return true };
+    let of = |shards: &[Option<ShardRecord>]| shards.get(task.shard.as_usize()).copied().flatten();
+    let address = |shard: Option<ShardRecord>| shard.map(|shard| shard.address());
+    now.is_some_and(|now| address(of(&now.shards)) == address(task.block.shard(task.shard).copied()))
 }
 
 impl Inspection {

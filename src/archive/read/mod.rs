@@ -18,7 +18,11 @@ pub(super) use block::{BlockReader, Met, hash_leaf_of, kind_of};
 pub(super) use columns::LostLeaf;
 pub(super) use root::check_root;
 
-use super::{met::look_again, observer::Observer, shared::Shared};
+use super::{
+    met::{look_again, removed_meanwhile},
+    observer::Observer,
+    shared::Shared,
+};
 use crate::{
     catalog::{BlockRecord, FileRecord},
     error::ReadError,
@@ -202,7 +206,7 @@ impl ReaderCore {
             match self.look_again(&block) {
                 // What was read around, or not at all, lies elsewhere by now.
                 Some(moved) if read.is_err() => self.read_in_block(&moved, offset, now)?,
-                Some(_) | None => read?,
+                Some(_) | None => read.map_err(|error| self.explained(error))?,
             }
             rest = later;
             offset += here;
@@ -292,6 +296,14 @@ impl ReaderCore {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         *current = Some(Arc::clone(&moved));
         Some(moved)
+    }
+
+    /// Says of bytes that are lost whether anybody should still have them.
+    fn explained(&self, error: ReadError) -> ReadError {
+        if matches!(error, ReadError::Lost { .. }) {
+            return removed_meanwhile(&self.shared, &self.file).unwrap_or(error);
+        }
+        error
     }
 
     fn lost(&self, block: &BlockReader, range: ByteRange, bad: u16) -> ReadError {

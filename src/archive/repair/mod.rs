@@ -23,7 +23,7 @@ use std::{
 };
 
 pub use self::moving::{MoveOptions, MoveReport};
-pub(super) use self::moving::{move_off, shards_on, spread};
+pub(super) use self::moving::{empty_extents, move_off, shards_on, spread};
 use self::{
     anew::{Tally, store_anew},
     donor::Donor,

@@ -93,6 +93,23 @@ pub(in crate::archive) fn spread(
     })
 }
 
+/// Writes everything that lives in some extents anew, in other extents of the same volumes; the volumes take files.
+pub(in crate::archive) fn empty_extents(
+    shared: &Arc<Shared>,
+    extents: &BTreeSet<ExtentId>,
+    options: MoveOptions,
+    observer: &dyn Observer,
+) -> Result<MoveReport, RepairError> {
+    let mut mover = Mover::new(shared, Aim::Elsewhere, options, observer);
+    mover.left_alone.clone_from(extents);
+    mover.pass_over(extents)?;
+    Ok(MoveReport {
+        shards_moved: mover.tally.shards,
+        bytes_written: mover.tally.bytes,
+        shards_left: 0,
+    })
+}
+
 /// Returns how many shards live on a volume.
 pub(in crate::archive) fn shards_on(shared: &Shared, volume: VolumeId) -> Result<u64, RepairError> {
     let extents = extents_on(shared, volume)?;
@@ -112,6 +129,8 @@ enum Aim {
     Off { from: VolumeId, to: Option<u16> },
     /// Blocks are to survive the loss of as many volumes as they can.
     Spread,
+    /// Extents are to be empty; every shard stays on its volume.
+    Elsewhere,
 }
 
 struct Mover<'a> {
@@ -122,6 +141,8 @@ struct Mover<'a> {
     tally: Tally,
     /// Blocks of which some shard cannot be made anew.
     stuck: BTreeSet<ShardOwner>,
+    /// Extents that nothing is written to.
+    left_alone: BTreeSet<ExtentId>,
     /// Where files go that stay whole on one volume.
     of_file: BTreeMap<FileId, u16>,
 }
@@ -142,6 +163,7 @@ impl<'a> Mover<'a> {
             observer,
             tally: Tally::default(),
             stuck: BTreeSet::new(),
+            left_alone: BTreeSet::new(),
             of_file: BTreeMap::new(),
         }
     }
@@ -208,10 +230,14 @@ impl<'a> Mover<'a> {
     /// Moves what is on the volume that is to be empty, in disk order.
     fn pass(&mut self, from: VolumeId) -> Result<(), RepairError> {
         let extents = extents_on(self.shared, from)?;
-        let ids: BTreeSet<ExtentId> = extents.iter().map(|extent| extent.id).collect();
+        self.pass_over(&extents.iter().map(|extent| extent.id).collect())
+    }
+
+    /// Moves what is in some extents, in disk order.
+    fn pass_over(&mut self, ids: &BTreeSet<ExtentId>) -> Result<(), RepairError> {
         let mut batch: BTreeMap<ShardOwner, BlockMove> = BTreeMap::new();
         let mut len_bytes = 0;
-        for extent in &ids {
+        for extent in ids {
             let mut after = None;
             loop {
                 let page = self.page(*extent, after)?;
@@ -221,7 +247,7 @@ impl<'a> Mover<'a> {
                     if batch.contains_key(&owner) || self.stuck.contains(&owner) {
                         continue;
                     }
-                    let Some(block) = self.block_of(owner, &ids)? else {
+                    let Some(block) = self.block_of(owner, ids)? else {
                         continue;
                     };
                     len_bytes += block.len_bytes();
@@ -277,7 +303,7 @@ impl<'a> Mover<'a> {
         let name = first.subject.name.clone();
         let volumes = self.shared.volumes();
         let mut wanted = Vec::new();
-        let mut avoided: BTreeSet<ExtentId> = BTreeSet::new();
+        let mut avoided = self.left_alone.clone();
         for block in &batch {
             let targets = self.targets(&volumes, block)?;
             wanted.extend(
@@ -327,6 +353,11 @@ impl<'a> Mover<'a> {
             Aim::Off { to: Some(to), .. } => return Ok(vec![to; block.shards.len()]),
             Aim::Off { from, to: None } => Some(from),
             Aim::Spread => None,
+            Aim::Elsewhere => {
+                let own = |(_, record): &(ShardIndex, ShardRecord)| volumes.number_of(record.extent);
+                let own: Option<Vec<u16>> = block.shards.iter().map(own).collect();
+                return Ok(own.ok_or(CommitError::NoVolume)?);
+            }
         };
         let mut rooms: Vec<Candidate> = Vec::new();
         for member in volumes

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Losses;
 use crate::{
     archive::{
-        met::look_again,
+        met::{look_again, removed_meanwhile},
         observer::{Event, Observer},
         read::{BlockReader, LostLeaf},
         shared::{Shared, strip_len_bytes},
@@ -213,6 +213,9 @@ impl<'a> Work<'a> {
         };
         if let Some(source) = block.refusal() {
             return Err(ReadError::Refused { source }.into());
+        }
+        if let Some(removed) = removed_meanwhile(self.shared, self.file) {
+            return Err(removed.into());
         }
         match self.losses {
             Losses::Refuse => Err(self.lost_error(block, *first).into()),

@@ -114,6 +114,7 @@ pub(in crate::catalog) struct RowCountsRow {
     unverified: u64,
     verified: u64,
     volume_counters: u64,
+    freed: u64,
 }
 
 impl RowCountsRow {
@@ -138,6 +139,7 @@ impl RowCountsRow {
             CatalogTable::Unverified => &mut self.unverified,
             CatalogTable::Verified => &mut self.verified,
             CatalogTable::VolumeCounters => &mut self.volume_counters,
+            CatalogTable::Freed => &mut self.freed,
             CatalogTable::Database | CatalogTable::Meta | CatalogTable::Totals => {
                 unreachable!("the rows of {table} are looked up one by one and never counted")
             }

@@ -25,7 +25,7 @@ pub(super) use health::{
     DamageRow, DamagedBlockRow, DamagedFileRow, HealthRow, UnverifiedRow, VerifiedRow, VolumeCountersRow,
 };
 pub(super) use intent::IntentRow;
-pub(super) use place::{ExtentRow, ExtentShardRow, VolumeRow};
+pub(super) use place::{ExtentRow, ExtentShardRow, FreedRow, VolumeRow};
 pub(super) use publication::{PublicationRow, PublishedExtentRow};
 
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::ImpossibleField;
 use crate::catalog::publication::PublishedExtent;
 use crate::catalog::records::{ExtentRecord, ExtentState, ShardOwner, VolumeRecord, VolumeState};
-use crate::units::{BlockId, CommitId, Epoch, ExtentId, FileId, LaneIndex, ShardIndex, VolumeId};
+use crate::units::{BlockId, ByteRange, CommitId, Epoch, ExtentId, FileId, LaneIndex, ShardIndex, VolumeId};
 
 /// `volumes`, by volume number.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ impl VolumeRow {
 pub(in crate::catalog) struct ExtentRow {
     pub(in crate::catalog) volume: u16,
     pub(in crate::catalog) lane: u16,
-    /// 1: open; 2: sealed; 3: abandoned.
+    /// 1: open; 2: sealed; 3: abandoned; 4: dropped.
     pub(in crate::catalog) state: u8,
     pub(in crate::catalog) owner: Option<u64>,
     pub(in crate::catalog) end_bytes: u64,
@@ -89,6 +89,9 @@ impl ExtentRow {
         if self.live_bytes > self.end_bytes {
             return Err(ImpossibleField("live byte count"));
         }
+        if self.state == ExtentState::Dropped.number() && (self.end_bytes > 0 || self.owner.is_some()) {
+            return Err(ImpossibleField("dropped extent"));
+        }
         Ok(ExtentRecord {
             id,
             volume,
@@ -100,6 +103,23 @@ impl ExtentRow {
             live_shards: self.live_shards,
             live_files: self.live_files,
         })
+    }
+}
+
+/// `freed`, by extent id and first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::catalog) struct FreedRow {
+    end: u64,
+}
+
+impl FreedRow {
+    pub(in crate::catalog) const fn new(range: &ByteRange) -> Self {
+        Self { end: range.end() }
+    }
+
+    pub(in crate::catalog) fn parse(self, start: u64) -> Result<ByteRange, ImpossibleField> {
+        let range = ByteRange::new(start, self.end).filter(|range| !range.is_empty());
+        range.ok_or(ImpossibleField("freed range"))
     }
 }
 

@@ -6,7 +6,9 @@ use super::archive::ArchiveRow;
 use super::checkpoint::CheckpointStepRow;
 use super::descriptor::DescriptorBlockRow;
 use super::{ExtentShardRow, ImpossibleField, TimeRow};
-use crate::catalog::publication::{Founding, NextIds, Publication, PublishedExtent, Touch, VolumeChange};
+use crate::catalog::publication::{
+    Founding, GivenVersion, NextIds, Publication, PublishedExtent, Touch, VolumeChange,
+};
 use crate::catalog::records::{ExtentState, Relocation, ShardAddress, VolumeState};
 use crate::merkle::ShardDigest;
 use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex, VolumeId};
@@ -23,6 +25,8 @@ pub(in crate::catalog) struct PublicationRow {
     volumes: Vec<VolumeChangeRow>,
     extents: Vec<PublishedExtentRow>,
     announced: Vec<u16>,
+    forgotten: Vec<u64>,
+    versions: Vec<(u32, u32)>,
     next_ids: NextIdsRow,
     checkpoint: Option<CheckpointStepRow>,
 }
@@ -159,7 +163,7 @@ pub(in crate::catalog) struct PublishedExtentRow {
     id: u64,
     volume: u16,
     lane: u16,
-    /// 1: open; 2: sealed; 3: abandoned.
+    /// 1: open; 2: sealed; 3: abandoned; 4: dropped.
     state: u8,
     end_bytes: u64,
 }
@@ -204,6 +208,10 @@ impl PublicationRow {
             volumes: publication.volumes.iter().map(VolumeChangeRow::new).collect(),
             extents: publication.extents.iter().map(PublishedExtentRow::new).collect(),
             announced: publication.announced.clone(),
+            forgotten: publication.forgotten.iter().map(|commit| commit.get()).collect(),
+            versions: (publication.versions.iter())
+                .map(|given| (given.position, given.version))
+                .collect(),
             next_ids: NextIdsRow::new(&publication.next_ids),
             checkpoint: publication.checkpoint.as_ref().map(CheckpointStepRow::new),
         }
@@ -235,6 +243,10 @@ impl PublicationRow {
                 .map(PublishedExtentRow::parse)
                 .collect::<Result<_, _>>()?,
             announced: self.announced,
+            forgotten: self.forgotten.into_iter().map(CommitId::new).collect(),
+            versions: (self.versions.into_iter())
+                .map(|(position, version)| GivenVersion { position, version })
+                .collect(),
             next_ids: self.next_ids.parse(),
             checkpoint: self.checkpoint.map(CheckpointStepRow::parse).transpose()?,
         })

@@ -153,6 +153,8 @@ impl World {
             relocated: Vec::new(),
             volumes: Vec::new(),
             announced: Vec::new(),
+            forgotten: Vec::new(),
+            versions: Vec::new(),
             extents: Vec::new(),
             next_ids: writer.next_ids().expect("sound"),
             checkpoint: None,
@@ -244,7 +246,7 @@ fn publications_of_checkpoints_have_their_golden_bytes() {
     let publication = checkpoint(&writer, vec![slice]);
     let text = hex(&publication.encode());
     // Nothing else, the ids that come next, and a checkpoint.
-    let expected = "0100000000000000000000010206020101";
+    let expected = "01000000000000000000000000010206020101";
     assert_eq!(text, [expected, &compact(GOLDEN_CHECKPOINT)].concat());
     assert_eq!(Publication::parse(&publication.encode()), Ok(publication));
 }

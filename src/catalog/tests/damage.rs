@@ -221,6 +221,12 @@ fn questions() -> Vec<(CatalogTable, &'static str, Ask)> {
         (CatalogTable::Verified, "what was verified", |reader, key| {
             Ok(reader.verified_of(ExtentId::new(key[0]))?.len())
         }),
+        (CatalogTable::Freed, "what was given back", |reader, key| {
+            Ok(reader.freed_of(ExtentId::new(key[0]))?.len())
+        }),
+        (CatalogTable::Freed, "how much was given back", |reader, _| {
+            Ok(usize::try_from(reader.freed_bytes()?.values().sum::<u64>()).expect("few"))
+        }),
         (
             CatalogTable::VolumeCounters,
             "what was found on volumes",

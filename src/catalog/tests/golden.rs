@@ -6,7 +6,7 @@ use super::*;
 use crate::catalog::rows::*;
 use crate::catalog::tables::*;
 use crate::error::CatalogTable;
-use crate::units::ShardIndex;
+use crate::units::{ByteRange, ShardIndex};
 
 /// Compares a row with its golden bytes, and reads it back from them.
 #[track_caller]
@@ -96,7 +96,7 @@ fn rows_of_meta_have_their_golden_bytes() {
             CatalogTable::Meta,
             META_ROW_COUNTS,
             &counts,
-            "726f775f636f756e7473:010102030405060708090a0b0c0d0e0faef2291e"
+            "726f775f636f756e7473:010102030405060708090a0b0c0d0e0f10f458c5fe"
         ),
         counts
     );
@@ -317,6 +317,54 @@ fn rows_of_volumes_and_extents_have_their_golden_bytes() {
         "0000000001020304:01022002008080808004882702ac02f0712ae7",
     );
     assert_eq!(row.parse(sealed.id, volume.id), Ok(sealed));
+}
+
+#[test]
+fn a_dropped_extent_has_its_golden_bytes_no_end_and_no_owner() {
+    let mut world = World::new();
+    world.ends = [0; LANES as usize];
+    let volume = volumes()[1].clone();
+    let dropped = ExtentRecord {
+        id: ExtentId::new(0x0102_0304),
+        lane: LaneIndex::new(32),
+        state: ExtentState::Dropped,
+        ..world.extent(1)
+    };
+    let key = extent_key(dropped.id);
+    let row = golden(
+        CatalogTable::Extents,
+        &key,
+        &ExtentRow::new(&dropped, 2),
+        "0000000001020304:01022004000000000000de8d02",
+    );
+    assert_eq!(row.parse(dropped.id, volume.id), Ok(dropped.clone()));
+    for impossible in [
+        ExtentRow {
+            end_bytes: 1,
+            ..ExtentRow::new(&dropped, 2)
+        },
+        ExtentRow {
+            owner: Some(7),
+            ..ExtentRow::new(&dropped, 2)
+        },
+    ] {
+        let parsed = impossible.parse(dropped.id, volume.id);
+        parsed.expect_err("a dropped extent has no end and no owner");
+    }
+}
+
+#[test]
+fn rows_of_freed_have_their_golden_bytes() {
+    let key = freed_key(ExtentId::new(0x0102_0304), 4096);
+    let range = ByteRange::new(4096, 1 << 20).expect("in order");
+    let row = golden(
+        CatalogTable::Freed,
+        &key,
+        &FreedRow::new(&range),
+        "00000000010203040000000000001000:01808040b2712a6e",
+    );
+    assert_eq!(row.parse(4096), Ok(range));
+    row.parse(1 << 20).expect_err("no bytes");
 }
 
 #[test]

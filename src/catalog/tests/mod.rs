@@ -7,6 +7,7 @@ mod checkpoints;
 mod damage;
 mod descriptors;
 mod disk;
+mod freed;
 mod golden;
 mod golden_knowledge;
 mod history;
@@ -38,8 +39,8 @@ use crate::geometry::{FileGeometry, Policy, PolicyParts};
 use crate::merkle::{RootHash, ShardDigest};
 use crate::storage::{HostStorage, Storage};
 use crate::units::{
-    ArchiveId, BlockId, BlockIndex, CodeShape, CommitId, Epoch, ExtentId, FileId, FileName, LaneIndex,
-    LeafLen, Timestamp, VolumeId,
+    ArchiveId, BlockId, BlockIndex, ByteRange, CodeShape, CommitId, Epoch, ExtentId, FileId, FileName,
+    LaneIndex, LeafLen, Timestamp, VolumeId,
 };
 
 /// Every tier with few bytes: a block is tiny below 4 KiB, a replicated segment of 2 KiB below 16 KiB, then RS(3,2).
@@ -102,6 +103,8 @@ struct World {
     /// Extents beside those of the lanes.
     others: BTreeMap<ExtentId, ExtentRecord>,
     known: knowledge::Known,
+    /// What was given back.
+    freed: BTreeMap<ExtentId, Vec<ByteRange>>,
 }
 
 impl World {
@@ -120,6 +123,7 @@ impl World {
             descriptors: BTreeMap::new(),
             others: BTreeMap::new(),
             known: knowledge::Known::default(),
+            freed: BTreeMap::new(),
         };
         let options = CatalogOptions::default();
         Catalog::create(&world.storage, &world.path(), &archive(), &volumes(), options).expect("created");
@@ -313,6 +317,7 @@ impl World {
             volumes: volumes(),
             said: self.expected_knowledge(&extents),
             extents,
+            freed: self.freed.clone(),
             files: self.files.values().cloned().collect(),
             shards,
             intents: self.intents.values().cloned().collect(),
@@ -371,6 +376,7 @@ struct Dump {
     totals: Totals,
     volumes: Vec<VolumeRecord>,
     extents: Vec<ExtentRecord>,
+    freed: BTreeMap<ExtentId, Vec<ByteRange>>,
     files: Vec<(FileRecord, Vec<BlockRecord>)>,
     shards: Vec<ShardPlace>,
     intents: Vec<IntentRecord>,
@@ -434,6 +440,7 @@ impl Dump {
             assert_eq!(reader.intent(found.commit)?.as_ref(), Some(found));
         }
         let extents = reader.extents()?;
+        let freed = freed(reader, &extents)?;
         Ok(Self {
             epoch: reader.epoch()?,
             journal: reader.journal()?,
@@ -441,6 +448,7 @@ impl Dump {
             volumes: reader.volumes()?,
             said: knowledge::Said::of(reader, &files, &descriptors, &extents)?,
             extents,
+            freed,
             files,
             shards,
             intents,
@@ -456,6 +464,22 @@ impl Dump {
         catalog.close()?;
         Ok(dump)
     }
+}
+
+/// Everything that was given back, listed extent by extent and summed up.
+fn freed(
+    reader: &CatalogReader,
+    extents: &[ExtentRecord],
+) -> Result<BTreeMap<ExtentId, Vec<ByteRange>>, CatalogError> {
+    let mut freed = extents
+        .iter()
+        .map(|extent| Ok((extent.id, reader.freed_of(extent.id)?)))
+        .collect::<Result<BTreeMap<_, _>, CatalogError>>()?;
+    freed.retain(|_, ranges| !ranges.is_empty());
+    let counted: u64 = reader.freed_bytes()?.values().sum();
+    let listed = freed.values().flatten();
+    assert_eq!(counted, listed.map(|range| range.len()).sum::<u64>());
+    Ok(freed)
 }
 
 /// Lengths that reach every tier, empty and one-block files among them.
@@ -495,6 +519,15 @@ fn furnished() -> World {
         world.insert_descriptor(&mut writer, &name(&format!("{directory}/9000")), 700);
         world.insert_intent(&mut writer, &name(&format!("{directory}/new")));
         writer.advance_epoch();
+        for (start, end) in [(0, 64), (128, 192)] {
+            let range = ByteRange::new(start, end).expect("in order");
+            let extent = ExtentId::new(2);
+            writer.mark_freed(extent, &[range]).expect("sound");
+            let freed = world.freed.entry(extent).or_default();
+            if !freed.contains(&range) {
+                freed.push(range);
+            }
+        }
         writer.commit().expect("committed");
     }
     catalog.close().expect("closed");

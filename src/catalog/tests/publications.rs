@@ -157,6 +157,11 @@ impl World {
             relocated,
             volumes: Vec::new(),
             announced: vec![1, 2],
+            forgotten: vec![CommitId::new(3), CommitId::new(300)],
+            versions: vec![GivenVersion {
+                position: 1,
+                version: 7,
+            }],
             extents: lanes.chain([extent(begun.fresh.get(), 0, fresh_end)]).collect(),
             next_ids: writer.next_ids().expect("sound"),
             checkpoint: None,
@@ -345,6 +350,8 @@ fn about_to_replace() -> (World, Catalog, Publication, Vec<Entry>) {
         relocated: Vec::new(),
         volumes: Vec::new(),
         announced: Vec::new(),
+        forgotten: Vec::new(),
+        versions: Vec::new(),
         extents: Vec::new(),
         next_ids,
         checkpoint: None,
@@ -650,11 +657,17 @@ fn publications_have_their_golden_bytes() {
              01ac020707070707070707070707070707070702022f61
              01ac020220038080808004
              0201ac02
+             0000
              0409060500"
         )
     );
     assert_eq!(Publication::parse(&publication.encode()), Ok(publication.clone()));
     publication.relocated = relocations();
+    publication.forgotten = vec![CommitId::new(3), CommitId::new(300)];
+    publication.versions = vec![GivenVersion {
+        position: 300,
+        version: 2,
+    }];
     assert_eq!(
         hex(&publication.encode()),
         compact(
@@ -666,6 +679,8 @@ fn publications_have_their_golden_bytes() {
              01ac020707070707070707070707070707070702022f61
              01ac020220038080808004
              0201ac02
+             0203ac02
+             01ac0202
              0409060500"
         )
     );

@@ -55,6 +55,8 @@ fn publication(world: &mut World, writer: &CatalogWriter, shards: &[Live]) -> Pu
         touched: Vec::new(),
         volumes: Vec::new(),
         announced: Vec::new(),
+        forgotten: Vec::new(),
+        versions: Vec::new(),
         extents: vec![PublishedExtent {
             id: NEW,
             volume: 2,

@@ -29,8 +29,8 @@ use self::handles::Handles;
 use self::writer::LocalWriter;
 use crate::error::VolumeError;
 use crate::storage::{FileAccess, HostStorage, Storage, StorageFile};
-use crate::units::{ExtentId, VolumeId, to_u64};
-use crate::volume::{ExtentStat, ExtentWriter, SlotBytes, SlotIndex, Volume};
+use crate::units::{ByteRange, ExtentId, VolumeId, to_u64};
+use crate::volume::{ExtentStat, ExtentWriter, Punched, SlotBytes, SlotIndex, Volume};
 
 /// How a [`LocalVolume`] moves its bytes.
 #[derive(Debug, Clone)]
@@ -364,6 +364,51 @@ impl Volume for LocalVolume {
                 }
             }
         })
+    }
+
+    fn punch(&self, extent: ExtentId, ranges: &[ByteRange]) -> Result<Punched, VolumeError> {
+        let volume = self.shared.id;
+        let opened = (self.shared.storage)
+            .open(&self.extent_path(extent), FileAccess::ReadWrite)
+            .and_then(|file| Ok((file.info()?, file)));
+        let (info, file) = opened.map_err(|source| {
+            if source.kind() == io::ErrorKind::NotFound {
+                self.missing(extent)
+            } else {
+                VolumeError::Open {
+                    volume,
+                    extent,
+                    source,
+                }
+            }
+        })?;
+        if info.links > 1 {
+            return Ok(Punched::Shared);
+        }
+        for range in ranges {
+            match file.punch(range.start(), range.len()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    return Ok(Punched::Unsupported);
+                }
+                Err(source) => {
+                    return Err(VolumeError::Punch {
+                        volume,
+                        extent,
+                        source,
+                    });
+                }
+            }
+        }
+        file.sync_all().map_err(|source| {
+            self.shared.poison(extent);
+            VolumeError::Sync {
+                volume,
+                extent,
+                source,
+            }
+        })?;
+        Ok(Punched::Done)
     }
 
     fn free_bytes(&self) -> Result<u64, VolumeError> {

@@ -49,7 +49,8 @@ pub(super) fn reserve(
             free_bytes,
         });
     }
-    let Err(error) = file.allocate(end_bytes) else {
+    // Behind the end alone: what was given back before it stays so.
+    let Err(error) = file.allocate_from(len_bytes, end_bytes) else {
         return Ok(());
     };
     // What was allocated before the failure goes back. If that fails too, the length says so to the next look.

@@ -50,6 +50,7 @@ impl Status {
         for volume in &self.volumes {
             lines.extend(volume_lines(volume));
         }
+        lines.push(row("space", self.space_in_words()));
         lines.extend(self.unfinished_lines());
         lines.extend(self.suggest.iter().map(|command| row("next", command)));
         lines
@@ -100,6 +101,23 @@ impl Status {
         let files = text::count(self.unverified, "file");
         words.push(format!("{files} not read back since the commit"));
         words.join(", ")
+    }
+
+    /// In which state the bytes of the volumes are.
+    fn space_in_words(&self) -> String {
+        let space = &self.space;
+        let (live, dead, free) = (
+            text::size(space.live_bytes),
+            text::size(space.dead_bytes),
+            text::size(space.free_bytes),
+        );
+        let (reserved, reclaimable) = (
+            text::size(space.reserved_bytes),
+            text::size(space.reclaimable_bytes),
+        );
+        format!(
+            "{live} live, {dead} dead, {reserved} reserved, {free} free; compact gives back up to {reclaimable}"
+        )
     }
 
     fn unfinished_lines(&self) -> Vec<String> {

@@ -5,7 +5,7 @@ mod lines;
 use bfdb::{
     archive::{
         Archive, ArchiveHealth, FileHealth, HealthClass, HealthQuery, HealthState, Snapshot, TierTolerance,
-        UnfinishedCommit, VerificationAges,
+        UnfinishedCommit, VerificationAges, VolumeSpace,
     },
     catalog::{Access, Totals},
     error::CatalogError,
@@ -26,6 +26,9 @@ use crate::{
     text,
     volumes::{VolumeLine, Volumes, in_words},
 };
+
+/// Dead bytes from which on compacting is suggested.
+const WORTH_COMPACTING_BYTES: u64 = 64 << 20;
 
 /// Damaged files that are named; `health` names all of them.
 const NAMED_FILES: usize = 5;
@@ -69,6 +72,8 @@ struct Status {
     overhead: Option<f64>,
     tolerance: Vec<Tolerance>,
     volumes: Vec<VolumeLine>,
+    /// In which state the bytes of the volumes are.
+    space: Space,
     /// How many of them new files go to.
     volumes_for_files: u16,
     /// What is wrong with those that are not as they should be.
@@ -101,6 +106,27 @@ struct Tolerance {
     volumes_full: u16,
     #[serde(skip)]
     in_words: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "they are names of the JSON object, which say their unit"
+)]
+struct Space {
+    live_bytes: u64,
+    overhead_bytes: u64,
+    /// What nothing lives in and the extents still take.
+    dead_bytes: u64,
+    /// What nothing lives in and was given back already.
+    freed_bytes: u64,
+    /// What commits have taken that are not done.
+    reserved_bytes: u64,
+    /// In extents that nobody knows.
+    unknown_bytes: u64,
+    free_bytes: u64,
+    /// What `compact` gives back at most.
+    reclaimable_bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -154,6 +180,7 @@ impl Status {
         let volumes = Volumes::of(snapshot, context)?;
         let for_files = u16::try_from(volumes.for_files().count()).unwrap_or(u16::MAX);
         let is_reduced = volumes.code() != exit::SUCCESS;
+        let space = Space::of(&snapshot.space()?);
         Ok(Self {
             archive: archive.id().to_string(),
             path: context.archive_text(),
@@ -179,7 +206,9 @@ impl Status {
             suggest: volume::suggestions(&volumes, context)
                 .into_iter()
                 .chain(suggestions(&health, &ages, &affected, context))
+                .chain(space.suggestion(context))
                 .collect(),
+            space,
             affected: affected.iter().map(Affected::of).collect(),
             files: totals.files,
             directories: totals.directories,
@@ -276,6 +305,30 @@ fn suggestions(
         suggest.push(context.command("scrub", &[]));
     }
     suggest
+}
+
+impl Space {
+    fn of(volumes: &[VolumeSpace]) -> Self {
+        let mut space = Self::default();
+        for volume in volumes {
+            space.live_bytes += volume.live_bytes;
+            space.overhead_bytes += volume.overhead_bytes;
+            space.dead_bytes += volume.dead_bytes;
+            space.freed_bytes += volume.freed_bytes;
+            space.reserved_bytes += volume.reserved_bytes;
+            space.unknown_bytes += volume.unknown_bytes;
+            space.free_bytes = space.free_bytes.saturating_add(volume.free_bytes);
+            space.reclaimable_bytes += volume.reclaimable_bytes;
+        }
+        space
+    }
+
+    /// Compacting is worth a word where a tenth of what is stored comes back, and not only what lies between frames.
+    fn suggestion(&self, context: &Context) -> Option<String> {
+        let is_worth_it = self.reclaimable_bytes >= WORTH_COMPACTING_BYTES
+            && self.reclaimable_bytes.saturating_mul(10) >= self.live_bytes;
+        is_worth_it.then(|| context.command("compact", &[]))
+    }
 }
 
 impl Affected {

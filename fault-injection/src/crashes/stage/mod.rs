@@ -6,6 +6,7 @@
 mod answer;
 mod checkpoints;
 mod commits;
+mod compacting;
 mod lives;
 mod observers;
 mod repairs;

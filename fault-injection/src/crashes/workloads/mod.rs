@@ -1,6 +1,7 @@
 //! What is done to an archive while its disk is watched: one list.
 
 mod checkpoints;
+mod compacting;
 mod lives;
 mod mishaps;
 mod repairs;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Workload> {
         lives::LIST,
         mishaps::LIST,
         repairs::LIST,
+        compacting::LIST,
         volumes::LIST,
         checkpoints::LIST,
     ]
