@@ -8,6 +8,7 @@
 mod archives;
 mod catalogs;
 mod commit;
+mod compacting;
 mod damage;
 mod harness;
 mod health;

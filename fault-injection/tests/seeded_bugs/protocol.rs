@@ -138,10 +138,10 @@ fn totals_that_do_not_follow_a_removal_are_caught() {
 
 #[test]
 fn room_that_is_given_back_before_the_removal_is_recorded_is_caught() {
-    Search::crashes("compacted").catches(SeededBug::RoomGivenBackTooEarly, Promise::Content);
+    Search::crashes("compacted").catches(SeededBug::RoomGivenBackTooEarly, Promise::Whole);
 }
 
 #[test]
 fn pages_that_are_given_back_with_what_lives_in_them_are_caught() {
-    Search::crashes("compacted").catches(SeededBug::SharedPagesPunched, Promise::Content);
+    Search::crashes("compacted").catches(SeededBug::SharedPagesPunched, Promise::Whole);
 }
