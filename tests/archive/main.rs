@@ -16,6 +16,7 @@ mod checkpoints;
 mod compacting;
 mod damage;
 mod dying_writers;
+mod golden;
 mod health;
 mod lost_session;
 mod machine;

@@ -18,7 +18,7 @@ use bfdb::{
 };
 
 use crate::{
-    support::{SEGMENTED_BELOW, Store, TINY_BELOW, get, name, names, open, painted},
+    support::{SEGMENTED_BELOW, Store, TINY_BELOW, copy_dir, get, name, names, open, painted},
     volumes::{lose, store_of_each_tier},
 };
 
@@ -245,4 +245,61 @@ fn volumes_of_two_archives_are_not_taken_for_one() {
     let error = rebuild_with(&root, named).unwrap_err();
     assert!(matches!(error, OpenError::VolumeTaken { .. }), "{error:?}");
     assert!(!root.join("catalog.redb").exists());
+}
+
+/// Puts the segments of a copy of another journal in the place of those of this one.
+fn mix_in(root: &Path, other: &Path, copy: u8) {
+    let (to, from) = (
+        root.join(format!("volumes/v0/journal/c{copy}")),
+        other.join(format!("volumes/v0/journal/c{copy}")),
+    );
+    fs::remove_dir_all(&to).unwrap();
+    copy_dir(&from, &to);
+}
+
+#[test]
+fn a_journal_that_went_two_ways_makes_no_catalog() {
+    let store = lived_in();
+    let (root, dir) = (store.root(), store.dir);
+    store.archive.close().unwrap();
+    let other = dir.path().join("other.bfdb");
+    copy_dir(&root, &other);
+    for (path, seed) in [(&root, 1), (&other, 2)] {
+        let archive = open(path, Access::Write);
+        let content = painted(100, seed);
+        let put = archive.commit(&name("after"), content.as_slice(), 100, &CommitOptions::default());
+        put.unwrap();
+        archive.close().unwrap();
+    }
+    mix_in(&root, &other, 2);
+    fs::remove_file(root.join("catalog.redb")).unwrap();
+    let error = rebuild_with(&root, Vec::new()).unwrap_err();
+    assert!(matches!(error, OpenError::Forked { .. }), "{error:?}");
+    assert!(!root.join("catalog.redb").exists());
+    drop(dir);
+}
+
+#[test]
+fn copies_of_another_journal_torn_ones_and_missing_ones_are_passed_over() {
+    let (store, stranger) = (lived_in(), lived_in());
+    let before = known(&store.archive);
+    let (root, dir) = (store.root(), store.dir);
+    store.archive.close().unwrap();
+    let stranger_root = stranger.root();
+    stranger.archive.close().unwrap();
+    mix_in(&root, &stranger_root, 0);
+    let torn = root.join("volumes/v0/journal/c1/00000001.bfj");
+    fs::File::options()
+        .write(true)
+        .open(&torn)
+        .unwrap()
+        .set_len(4096 * 5 + 700)
+        .unwrap();
+    fs::remove_dir_all(root.join("volumes/v0/journal/c2")).unwrap();
+    fs::remove_file(root.join("catalog.redb")).unwrap();
+    let (archive, _) = rebuild(&root);
+    assert_eq!(known(&archive), before);
+    assert!(archive.check_catalog().unwrap().problems.is_empty());
+    archive.close().unwrap();
+    drop((dir, stranger.dir));
 }

@@ -21,7 +21,7 @@ pub(super) struct Hurt {
     pub(super) copies: BTreeSet<u8>,
     pub(super) slots: [Slot; 2],
     /// Something of another archive stands there.
-    is_mixed: bool,
+    pub(super) is_mixed: bool,
     /// A catalog that knows less than the journal was put back, and every copy of that is hurt: publications may be lost, since
     /// nothing has them any more.
     pub(super) loss: Option<Loss>,

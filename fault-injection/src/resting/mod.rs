@@ -12,6 +12,7 @@ mod choose;
 pub(crate) mod edit;
 mod hurt;
 mod layout;
+mod rebuilt;
 mod records;
 mod strike;
 mod subject;

@@ -35,7 +35,7 @@ pub enum Answer {
 pub enum Depth {
     /// Somebody reads.
     Read,
-    /// Somebody reads, and somebody writes.
+    /// Somebody reads, somebody makes the catalog again, and somebody writes.
     Write,
 }
 
@@ -87,7 +87,10 @@ pub(super) fn check(
         let (reader, seen) = visit.read()?;
         let writer = match depth {
             Depth::Read => None,
-            Depth::Write => Some(visit.write(seen)?),
+            Depth::Write => {
+                visit.rebuild()?;
+                Some(visit.write(seen)?)
+            }
         };
         Ok(Answers { reader, writer })
     })

@@ -251,10 +251,10 @@ fn publications_of_checkpoints_have_their_golden_bytes() {
     assert_eq!(Publication::parse(&publication.encode()), Ok(publication));
 }
 
-const GOLDEN_CHECKPOINT: &str = "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5010080c49fd50c050a802001018080010102
-    80100302801000000107070707070707070707070707070707070707070707070707070707070707070701020602
-    802000010101010101010abc050201802002802001fc06dddddddddddddddddddddddddddddddddddddddddddddddddd
-    dddddddddddddd";
+const GOLDEN_CHECKPOINT: &str =
+    "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5010080c49fd50c050a8020010180800101028010030280100000010707070707
+    07070707070707070707070707070707070707070707070707070701020602802000010101010101010abc0502018020
+    02802001fc06dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd";
 
 #[test]
 fn a_checkpoint_whose_slices_are_gone_or_are_none_is_not_completed() {
