@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{publication::Entries, read::BlockReader, shared::Shared, volumes::Volumes};
 use crate::{
     catalog::{BlockRecord, descriptor},
-    error::PublicationError,
+    error::{CatalogBytesError, PublicationError},
     units::{CommitId, Epoch, FileName, ShardIndex, to_u64, to_usize},
 };
 
@@ -18,11 +18,16 @@ pub(super) fn read_entries(
 ) -> Result<Entries, PublicationError> {
     let bytes = read_text(shared.volumes(), (commit, record));
     let bytes = bytes.ok_or(PublicationError::DescriptorLost { epoch, commit })?;
-    descriptor::parse(&bytes).map_err(|source| PublicationError::Descriptor {
+    let wrong = |source| PublicationError::Descriptor {
         epoch,
         commit,
         source,
-    })
+    };
+    let parsed = descriptor::parse(&bytes).map_err(wrong)?;
+    if parsed.archive.id != shared.archive_id() {
+        return Err(wrong(CatalogBytesError::Impossible { field: "archive" }));
+    }
+    Ok(parsed.entries)
 }
 
 /// Reads what a commit has stored beside its data, decoding around damage; `None` when it is lost.

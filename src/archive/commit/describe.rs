@@ -30,7 +30,7 @@ pub(super) fn write_descriptor(
     let entries: Vec<(FileRecord, Vec<BlockRecord>)> = stored
         .map(|change| (change.record.clone(), change.blocks.clone()))
         .collect();
-    let bytes = descriptor::encode(&entries);
+    let bytes = descriptor::encode(shared.catalog.archive(), &entries);
     drop(entries);
     write_text(shared, reservation, &bytes)
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     archive::{shared::Shared, volumes::Volumes},
-    catalog::{CatalogWriter, ExtentRecord, FileRecord, descriptor},
+    catalog::{ArchiveRecord, CatalogWriter, ExtentRecord, FileRecord, descriptor},
     error::CommitError,
     format::FrameLayout,
     geometry::{BlockGeometry, Policy, VolumeRoom, lanes_for_block},
@@ -71,9 +71,10 @@ pub(super) struct LegContents<'a> {
 }
 
 /// Returns the length of the descriptor of some files.
-pub(super) fn descriptor_len_bytes(files: &[PlannedFile]) -> u64 {
+pub(super) fn descriptor_len_bytes(shared: &Shared, files: &[PlannedFile]) -> u64 {
     let records = files.iter().map(|file| &file.record);
-    descriptor::encoded_len_bytes(records.map(|record| (&record.name, &record.kind, &record.geometry)))
+    let entries = records.map(|record| (&record.name, &record.kind, &record.geometry));
+    descriptor::encoded_len_bytes(shared.catalog.archive(), entries)
 }
 
 impl<'a> LegPlanner<'a> {

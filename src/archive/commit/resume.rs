@@ -277,7 +277,7 @@ fn plan_leg(
         files: &files,
         first_block,
         descriptor,
-        descriptor_len_bytes: descriptor_len_bytes(&files),
+        descriptor_len_bytes: descriptor_len_bytes(shared, &files),
     };
     let mut lanes = ground.legs.last().expect("a commit has a leg").lanes.clone();
     if !planner.has_lanes(&lanes) {

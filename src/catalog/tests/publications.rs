@@ -7,11 +7,21 @@ use proptest::prelude::*;
 use super::damage::raw_rows;
 use super::knowledge::other_digest;
 use super::*;
-use crate::catalog::descriptor::{Entry, encode, encoded_len_bytes, parse};
+use crate::catalog::descriptor::{self, Descriptor, Entry, parse};
 use crate::catalog::tables::TABLES;
 use crate::error::CatalogBytesError;
 use crate::plan::{ColumnSet, DamageKind, DamagePart};
 use crate::units::{ByteRange, ShardIndex};
+
+fn encode(entries: &[Entry]) -> Vec<u8> {
+    descriptor::encode(&archive(), entries)
+}
+
+fn encoded_len_bytes<'entry>(
+    entries: impl IntoIterator<Item = (&'entry FileName, &'entry EntryKind, &'entry FileGeometry)>,
+) -> u64 {
+    descriptor::encoded_len_bytes(&archive(), entries)
+}
 
 /// What a journal and a volume keep of a publication.
 struct Kept {
@@ -257,7 +267,7 @@ fn give_up(catalog: &Catalog, begun: &Begun) {
 
 fn replay(catalog: &Catalog, kept: &Kept) -> Epoch {
     let publication = Publication::parse(&kept.publication).expect("a publication");
-    let entries = parse(&kept.descriptor).expect("a descriptor");
+    let entries = parse(&kept.descriptor).expect("a descriptor").entries;
     let mut writer = catalog.write().expect("writer");
     let epoch = writer.apply(&publication, entries).expect("applied");
     assert_eq!(writer.commit().expect("committed"), epoch);
@@ -553,13 +563,21 @@ pub(super) fn compact(expected: &str) -> String {
 
 #[test]
 fn descriptors_have_their_golden_bytes() {
-    assert_eq!(hex(&encode(&[])), "62666462646573630100");
+    assert_eq!(
+        hex(&encode(&[])),
+        compact(
+            "626664626465736301
+             a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5010080c49fd50c050a80200101808001010280100302801000 00"
+        )
+    );
     let all = entries_of_all_kinds();
     let entries = [all[1].clone(), all[10].clone()];
     assert_eq!(
         hex(&encode(&entries)),
         compact(
-            "62666462646573630102020000000000000003662f310100a4810000ffffffffffffffff0500000001f1536500000000
+            "626664626465736301
+             a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5010080c49fd50c050a80200101808001010280100302801000
+             02020000000000000003662f310100a4810000ffffffffffffffff0500000001f1536500000000
              05000000010000000200000000000000010000000000000001010001000a010000000000000000000000000000000100
              000001000000020202020202020202020202020202020202020202020202020202020202020282010000000000000101
              000000000000000100000002010000000000000000100000000000000200000000000000001000000000000001c10000
@@ -699,7 +717,11 @@ fn how_long_a_descriptor_is_follows_from_names_and_geometries_alone() {
             .map(|(file, _)| (&file.name, &file.kind, &file.geometry)),
     );
     let len_of = |entries: &[Entry]| u64::try_from(encode(entries).len()).expect("short");
-    assert_eq!(parse(&encode(&entries)).as_ref(), Ok(&entries));
+    let parsed = Descriptor {
+        archive: archive(),
+        entries: entries.clone(),
+    };
+    assert_eq!(parse(&encode(&entries)), Ok(parsed));
     assert_eq!(len_of(&entries), expected);
     for (file, blocks) in &mut entries {
         (file.id, file.commit) = (FileId::new(u64::MAX), CommitId::new(u64::MAX));
@@ -743,8 +765,8 @@ fn a_descriptor_of_another_kind_or_version_is_refused_as_such() {
 
 /// Whatever parses is what an encoder has made.
 fn check_parsers(bytes: &[u8]) {
-    if let Ok(entries) = parse(bytes) {
-        assert_eq!(encode(&entries), bytes);
+    if let Ok(Descriptor { archive, entries }) = parse(bytes) {
+        assert_eq!(descriptor::encode(&archive, &entries), bytes);
     }
     if let Ok(publication) = Publication::parse(bytes) {
         assert_eq!(publication.encode(), bytes);
