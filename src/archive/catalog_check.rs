@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    Archive,
     describe::read_text,
     publication::{journal_state, parse},
     shared::Shared,
@@ -83,6 +84,17 @@ pub enum CatalogProblem {
         /// The end of what is committed in it.
         end_bytes: u64,
     },
+}
+
+impl Archive {
+    /// Checks the catalog: its pages and rows, whether they agree with each other, with the journal, with the checkpoints and with
+    /// the extents that are on the volumes. Reads all of it; no file data. What is wrong comes back as values.
+    ///
+    /// # Errors
+    /// [`CommitError`] when something cannot be read that says nothing about the catalog.
+    pub fn check_catalog(&self) -> Result<CatalogCheck, CommitError> {
+        check(&self.shared)
+    }
 }
 
 /// Checks the catalog of an open archive. Reads all of it, all of the journal and the checkpoints; no file data.

@@ -18,6 +18,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{
+    Archive,
     commit::store_slice,
     describe::read_text,
     publication::{self, archive_as_it_is},
@@ -47,6 +48,21 @@ pub struct CheckpointReport {
     pub len_bytes: u64,
     /// Segments of the journal that nobody needs any more, and that are gone.
     pub segments_removed: u64,
+}
+
+impl Archive {
+    /// Stores what the catalog says in the archive, so that a lost catalog is made again from there and from the records of the
+    /// journal behind; the records before it go once the next checkpoint has been read back. Others go on meanwhile.
+    ///
+    /// Operations take one by themselves when it is due ([`Resources::checkpoint_bytes`]). `None` where nothing was ever
+    /// published. It is durable when this returns.
+    ///
+    /// # Errors
+    /// [`CommitError`]: [`CommitError::CheckpointOvertaken`], [`CommitError::CheckpointLost`], a full disk. The archive is as
+    /// good as before then, and its journal longer.
+    pub fn checkpoint(&self) -> Result<Option<CheckpointReport>, CommitError> {
+        take(&self.shared)
+    }
 }
 
 /// Takes a checkpoint where the journal has grown by enough since the last one, and by more than that one is long.

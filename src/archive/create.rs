@@ -141,6 +141,13 @@ impl<'a> NewCatalog<'a> {
         })
     }
 
+    /// Opens it, for whoever changes it in many transactions and closes it before it gets its name.
+    pub(super) fn open(&self) -> Result<Catalog, OpenError> {
+        let storage = &self.layout.machine().storage;
+        let opened = Catalog::open(storage, &self.temporary, Access::Write, Check::Always, self.cache);
+        Ok(opened?)
+    }
+
     /// Changes it in one transaction.
     pub(super) fn change(
         &self,
@@ -152,18 +159,6 @@ impl<'a> NewCatalog<'a> {
         writer.commit()?;
         catalog.close()?;
         Ok(())
-    }
-
-    /// Opens it, for changes in several transactions.
-    pub(super) fn open(&self) -> Result<Catalog, OpenError> {
-        let storage = &self.layout.machine().storage;
-        Ok(Catalog::open(
-            storage,
-            &self.temporary,
-            Access::Write,
-            Check::Always,
-            self.cache,
-        )?)
     }
 
     /// Gives it its name.

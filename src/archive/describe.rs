@@ -35,7 +35,11 @@ pub(super) fn read_text(
     volumes: Arc<Volumes>,
     (commit, record): (CommitId, &BlockRecord),
 ) -> Option<Vec<u8>> {
-    let block = BlockReader::new(volumes, name_of(commit), record.clone());
+    read_content(&BlockReader::new(volumes, name_of(commit), record.clone()))
+}
+
+/// Reads all that a block holds which is no file's, decoding around damage; `None` when bytes of it are lost.
+pub(super) fn read_content(block: &BlockReader) -> Option<Vec<u8>> {
     let geometry = *block.geometry();
     let mut bytes = vec![0; to_usize(geometry.data_len_bytes())];
     let mut filled = 0;

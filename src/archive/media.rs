@@ -13,6 +13,7 @@ use super::volumes::{Member, Search, Volumes, find_volumes};
 use crate::{
     catalog::{Access, Catalog, CatalogReader, VolumeRecord, VolumeState},
     error::OpenError,
+    geometry::Policy,
     host::ArchiveLayout,
     journal::{CopyPlace, Journal},
     volume::IoMode,
@@ -168,15 +169,20 @@ impl Media {
 /// Returns where the copies of the journal lie: on the first volumes that take writes, and where there are none, for reading,
 /// on those that can be read.
 fn journal_places(volumes: &Volumes, catalog: &Catalog) -> Vec<CopyPlace> {
-    let wanted = VOLUMES_WITH_JOURNAL.max(catalog.archive().policy.survive_volumes().saturating_add(1));
-    let mut chosen: Vec<&Member> = volumes.for_files().take(usize::from(wanted)).collect();
+    let wanted = volumes_with_journal(&catalog.archive().policy);
+    let mut chosen: Vec<&Member> = volumes.for_files().take(wanted).collect();
     if chosen.is_empty() {
-        chosen = volumes.readable().take(usize::from(wanted)).collect();
+        chosen = volumes.readable().take(wanted).collect();
     }
     places_on(chosen.iter().map(|member| {
         let record = &member.record;
         (record.number, record.id, member.path.clone())
     }))
+}
+
+/// Returns how many volumes have a copy of the journal, the first ones, where there are so many.
+pub(super) fn volumes_with_journal(policy: &Policy) -> usize {
+    usize::from(VOLUMES_WITH_JOURNAL.max(policy.survive_volumes().saturating_add(1)))
 }
 
 /// Returns where the copies of the journal lie on some volumes: number, id, and directory of each.

@@ -14,6 +14,7 @@ mod checkpoint;
 mod commit;
 mod compact;
 mod create;
+mod deep_scan;
 mod describe;
 mod encoding;
 mod export;
@@ -62,6 +63,7 @@ pub use catalog_check::{CatalogCheck, CatalogProblem};
 pub use checkpoint::CheckpointReport;
 pub use commit::{CommitAllOptions, CommitOutcome, CommitReceipt, NameConflict, Source};
 pub use compact::{CompactOptions, CompactReport, KeptRoom, KeptWhy};
+pub use deep_scan::DeepScanReport;
 pub use health::{ArchiveHealth, FileHealth, HealthClass, HealthState};
 pub use health_query::{ClassListing, HealthListing, HealthQuery};
 pub use inspect::FileDamage;
@@ -71,7 +73,7 @@ pub use met::MetDamage;
 pub use observer::{CommitObserver, DamageKind, DamagePart, Event, Finding, Observer, RestoreObserver};
 pub use options::{ArchiveOptions, CommitOptions, OpenOptions, Resources};
 pub use read::FileReader;
-pub use rebuild::RebuildReport;
+pub use rebuild::{RebuildFrom, RebuildOptions, RebuildReport, UsableNames};
 pub use recovery::RecoveryReport;
 pub use remove::Removal;
 pub use repair::{MoveOptions, MoveReport, RepairMode, RepairOptions, RepairReport};
@@ -166,6 +168,33 @@ impl Archive {
         options: &OpenOptions,
     ) -> Result<(Self, RebuildReport), OpenError> {
         rebuild::rebuild(machine, root, options)
+    }
+
+    /// Does the same from what is asked for. [`RebuildFrom::Frames`] is for an archive that has lost its journal too: it goes through
+    /// every extent of every volume that is found as for [`Self::rebuild_catalog`], and makes the catalog from what commits have
+    /// written about their files there.
+    ///
+    /// Which of the files lived is not known then. Each of which a frame is found at least, and each entry without bytes, is offered
+    /// under `recovered/` and its old name, or, where a newer one of that name is, under `recovered-older/`, the number of its commit
+    /// and its old name; none has its own. What is missing of them the next scrub tells. Nothing on the volumes is removed. The report
+    /// says whether anything points to a volume that was not found: with it, the same call finds more.
+    ///
+    /// `observer` is told how many bytes were gone through, and may end a deep scan before it changes anything.
+    ///
+    /// # Errors
+    /// [`OpenError::NamesKnown`] where catalog or journal can be used, unless they are given up with [`UsableNames::GiveUp`];
+    /// [`OpenError::DescriptorsMissing`] without any descriptor; [`OpenError::Cancelled`]; those of [`Self::rebuild_catalog`].
+    pub fn rebuild_catalog_with(
+        machine: &Machine,
+        root: &Path,
+        options: &OpenOptions,
+        rebuild: RebuildOptions,
+        observer: &dyn Observer,
+    ) -> Result<(Self, RebuildReport), OpenError> {
+        match rebuild.from {
+            RebuildFrom::Journal => rebuild::rebuild(machine, root, options),
+            RebuildFrom::Frames(names) => deep_scan::rebuild(machine, root, options, names, observer),
+        }
     }
 
     /// Returns the identity of the archive.
@@ -323,28 +352,6 @@ impl Archive {
         recovery::mend_journal(&self.shared)
     }
 
-    /// Stores what the catalog says in the archive, so that a lost catalog is made again from there and from the records of the
-    /// journal behind; the records before it go once the next checkpoint has been read back. Others go on meanwhile.
-    ///
-    /// Operations take one by themselves when it is due ([`Resources::checkpoint_bytes`]). `None` where nothing was ever
-    /// published. It is durable when this returns.
-    ///
-    /// # Errors
-    /// [`CommitError`]: [`CommitError::CheckpointOvertaken`], [`CommitError::CheckpointLost`], a full disk. The archive is as
-    /// good as before then, and its journal longer.
-    pub fn checkpoint(&self) -> Result<Option<CheckpointReport>, CommitError> {
-        checkpoint::take(&self.shared)
-    }
-
-    /// Checks the catalog: its pages and rows, whether they agree with each other, with the journal, with the checkpoints and with
-    /// the extents that are on the volumes. Reads all of it; no file data. What is wrong comes back as values.
-    ///
-    /// # Errors
-    /// [`CommitError`] when something cannot be read that says nothing about the catalog.
-    pub fn check_catalog(&self) -> Result<CatalogCheck, CommitError> {
-        catalog_check::check(&self.shared)
-    }
-
     /// Makes a volume in a directory that is absent or empty, best on a disk of its own, and adds it to the archive: durable and
     /// in use when this returns, also by processes that have the archive open. What is stored stays where it is; what comes is
     /// dealt to all volumes.
@@ -473,23 +480,6 @@ impl Archive {
         observer: &dyn Observer,
     ) -> Result<RepairReport, RepairError> {
         repair::repair(&self.shared, options, observer)
-    }
-
-    /// Gives room back in which nothing lives: of files that were removed or replaced, and of shards that lie elsewhere by now.
-    ///
-    /// Extents without a live byte are removed, whole pages are given back where the file system can, and what lives in extents
-    /// that are dead for the most part is written anew, so that they can be removed too. Nothing goes that a live file, a commit
-    /// that runs or waits, or a reader needs; others may commit and read all the while. Works on a full disk as far as it takes no
-    /// room. Ended early, by the observer, an error or a crash, it goes on with the same call.
-    ///
-    /// # Errors
-    /// [`RepairError`]; what was given back stays so. What stays dead is in the report, with the reason.
-    pub fn compact(
-        &self,
-        options: &CompactOptions,
-        observer: &dyn Observer,
-    ) -> Result<CompactReport, RepairError> {
-        compact::compact(&self.shared, options, observer)
     }
 
     /// Takes a checkpoint where it is due behind what was done.

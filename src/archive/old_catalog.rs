@@ -59,10 +59,10 @@ pub(super) fn prepare(
 /// Returns ids that nobody has got who had got no more than these when a publication was made.
 pub(super) fn beyond(next: NextIds) -> NextIds {
     NextIds {
-        file: FileId::new(next.file.get() + SKIPPED_IDS),
-        block: BlockId::new(next.block.get() + SKIPPED_IDS),
-        extent: ExtentId::new(next.extent.get() + SKIPPED_IDS),
-        commit: CommitId::new(next.commit.get() + SKIPPED_IDS),
+        file: FileId::new(next.file.get().saturating_add(SKIPPED_IDS)),
+        block: BlockId::new(next.block.get().saturating_add(SKIPPED_IDS)),
+        extent: ExtentId::new(next.extent.get().saturating_add(SKIPPED_IDS)),
+        commit: CommitId::new(next.commit.get().saturating_add(SKIPPED_IDS)),
     }
 }
 

@@ -18,8 +18,9 @@ mod past;
 use std::{path::PathBuf, sync::Arc};
 
 use self::past::Past;
+pub(super) use self::past::{the_archive, volumes_at};
 use super::{
-    Archive, OpenOptions, RecoveryReport,
+    Archive, DeepScanReport, OpenOptions, RecoveryReport,
     create::{NewCatalog, open_shared},
     describe::read_text,
     locks::machine_for_creation,
@@ -44,6 +45,36 @@ pub struct RebuildReport {
     pub kept: Option<PathBuf>,
     /// What opening the new one has settled; [`RecoveryReport::records_rolled_forward`] counts what was applied.
     pub recovery: RecoveryReport,
+    /// What a deep scan has found, where the catalog was made from frames.
+    pub scan: Option<DeepScanReport>,
+}
+
+/// How a catalog is made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RebuildOptions {
+    /// What it is made from.
+    pub from: RebuildFrom,
+}
+
+/// What a catalog is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RebuildFrom {
+    /// The journal, which has everything that was published.
+    #[default]
+    Journal,
+    /// The frames in the extents: a deep scan, for an archive without a journal. Which of the files that it finds lived nobody knows,
+    /// so it offers all of them, under other names.
+    Frames(UsableNames),
+}
+
+/// What a deep scan does where something can still be used that has the names which it gives up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UsableNames {
+    /// It refuses.
+    #[default]
+    Keep,
+    /// It gives them up: what can be used did not help.
+    GiveUp,
 }
 
 /// Makes the catalog of an archive again; see [`Archive::rebuild_catalog`].
@@ -52,16 +83,7 @@ pub(super) fn rebuild(
     root: &std::path::Path,
     options: &OpenOptions,
 ) -> Result<(Archive, RebuildReport), OpenError> {
-    let path = || root.to_path_buf();
-    match ArchiveLayout::on(machine, root).state()? {
-        ArchiveState::Archive | ArchiveState::Remains => {}
-        // Volumes elsewhere may belong to an archive whose whole directory is lost.
-        ArchiveState::Absent | ArchiveState::Empty if !options.volumes.is_empty() => {}
-        ArchiveState::Absent | ArchiveState::Empty | ArchiveState::Interrupted => {
-            return Err(OpenError::NotFound { path: path() });
-        }
-        ArchiveState::Foreign => return Err(OpenError::NotAnArchive { path: path() }),
-    }
+    expect_remains(machine, root, options)?;
     let past = Past::find(&ArchiveLayout::on(machine, root), options)?;
     let (machine, sharing) = machine_for_creation(machine, root)?;
     let layout = ArchiveLayout::on(&machine, root);
@@ -77,7 +99,31 @@ pub(super) fn rebuild(
         ..options.clone()
     };
     let (archive, recovery) = open_shared(layout, sharing, &open)?;
-    Ok((archive, RebuildReport { kept, recovery }))
+    let scan = None;
+    Ok((archive, RebuildReport { kept, recovery, scan }))
+}
+
+/// Refuses a place where no archive is left to make a catalog for.
+pub(super) fn expect_remains(
+    machine: &Machine,
+    root: &std::path::Path,
+    options: &OpenOptions,
+) -> Result<(), OpenError> {
+    let path = root.to_path_buf();
+    match ArchiveLayout::on(machine, root).state()? {
+        ArchiveState::Archive | ArchiveState::Remains => Ok(()),
+        // Volumes elsewhere may belong to an archive whose whole directory is lost.
+        ArchiveState::Absent | ArchiveState::Empty if !options.volumes.is_empty() => Ok(()),
+        ArchiveState::Absent | ArchiveState::Empty | ArchiveState::Interrupted => {
+            Err(OpenError::NotFound { path })
+        }
+        ArchiveState::Foreign => Err(OpenError::NotAnArchive { path }),
+    }
+}
+
+/// Says whether a journal is there that a catalog can be made from.
+pub(super) fn has_usable_journal(layout: &ArchiveLayout, options: &OpenOptions) -> bool {
+    Past::find(layout, options).is_ok()
 }
 
 /// Makes the catalog that everything behind is applied to: from the newest checkpoint that can be read, or of the beginning.
@@ -180,7 +226,7 @@ fn load_slices(
 }
 
 /// Refuses while a writer lives: it would go on with the catalog that is put aside.
-fn expect_no_session(layout: &ArchiveLayout) -> Result<(), OpenError> {
+pub(super) fn expect_no_session(layout: &ArchiveLayout) -> Result<(), OpenError> {
     let seen = glance_at_sessions(layout.machine(), &layout.sessions())?;
     if seen.iter().any(|seen| seen.life == SessionLife::Live) {
         let path = layout.sessions();
@@ -190,7 +236,7 @@ fn expect_no_session(layout: &ArchiveLayout) -> Result<(), OpenError> {
 }
 
 /// Gives the catalog that is there a longer name, durably.
-fn keep_aside(layout: &ArchiveLayout) -> Result<Option<PathBuf>, OpenError> {
+pub(super) fn keep_aside(layout: &ArchiveLayout) -> Result<Option<PathBuf>, OpenError> {
     if layout.state()? != ArchiveState::Archive {
         return Ok(None);
     }

@@ -103,6 +103,12 @@ impl CatalogWriter {
         counters.next_commit = counters.next_commit.max(at_least.commit.get());
     }
 
+    /// Raises the epoch to at least this one: for a catalog that was not made by publications, whose archive has come so far.
+    pub fn raise_epoch(&mut self, at_least: Epoch) {
+        let counters = &mut self.pending_mut().counters;
+        counters.epoch = counters.epoch.max(at_least.get());
+    }
+
     fn apply_all(&mut self, publication: &Publication, entries: Vec<Entry>) -> Result<Epoch, CatalogError> {
         for volume in publication
             .volumes

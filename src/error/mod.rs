@@ -25,7 +25,7 @@ pub use format::{FooterField, FormatError, IdentityMismatch, RecordKind};
 pub use host::{FileKind, HostError, HostOperation, LockEvidence, LockHolder, SourceChange};
 pub use journal::{AppendError, ChainHead, JournalError, JournalStateError};
 pub use merkle::RootHashError;
-pub use open::{CloseError, OpenError};
+pub use open::{CloseError, NameSource, OpenError};
 pub use publication::PublicationError;
 pub(crate) use refusal::refusal;
 pub use repair::RepairError;

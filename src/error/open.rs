@@ -45,6 +45,23 @@ pub enum OpenError {
         /// The archive.
         path: PathBuf,
     },
+    /// No descriptor of a commit was found to make the catalog from: nothing says which files there were.
+    #[error("no descriptor of {} can be read on any volume that was found", path.display())]
+    DescriptorsMissing {
+        /// The archive.
+        path: PathBuf,
+    },
+    /// A deep scan gives names up, and something else that is there has them.
+    #[error("the {usable} of {} can be used and has every name, which a deep scan gives up", path.display())]
+    NamesKnown {
+        /// The archive.
+        path: PathBuf,
+        /// What has them.
+        usable: NameSource,
+    },
+    /// The observer asked for an end.
+    #[error("interrupted before it was done; nothing was changed")]
+    Cancelled,
     /// The volume is older than what the catalog knows: an old copy was put back.
     #[error("volume {volume} is at epoch {seen}, the catalog at {catalog}: an old volume was put back")]
     VolumeStale {
@@ -168,6 +185,24 @@ pub enum OpenError {
         /// How many were asked for.
         threads: usize,
     },
+}
+
+/// What knows the names of what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameSource {
+    /// The catalog that is there.
+    Catalog,
+    /// The journal on the volumes that were found.
+    Journal,
+}
+
+impl core::fmt::Display for NameSource {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Catalog => "catalog",
+            Self::Journal => "journal",
+        })
+    }
 }
 
 /// Why an archive was not closed cleanly; everything that was acknowledged is stored all the same.

@@ -15,6 +15,7 @@ mod journal;
 mod journal_state;
 mod layout;
 mod record;
+mod search;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -36,5 +37,6 @@ pub use layout::{
     FrameLayout, HASH_LEN_BYTES, LARGE_FRAME_ALIGNMENT_BYTES, LARGE_PAYLOAD_LEN_BYTES, MAX_FRAME_LEAVES,
     SMALL_FRAME_ALIGNMENT_BYTES,
 };
+pub use search::{FrameMark, next_frame_mark};
 pub use slot::{SlotPlace, VOLUME_FILE_LEN_BYTES, VOLUME_SLOT_LEN_BYTES, VolumeSlot};
 pub use version::{Features, FormatVersion};

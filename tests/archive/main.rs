@@ -15,6 +15,7 @@ mod cancellation;
 mod checkpoints;
 mod compacting;
 mod damage;
+mod deep_scans;
 mod dying_writers;
 mod golden;
 mod health;

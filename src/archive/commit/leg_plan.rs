@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     archive::{shared::Shared, volumes::Volumes},
-    catalog::{ArchiveRecord, CatalogWriter, ExtentRecord, FileRecord, descriptor},
+    catalog::{CatalogWriter, ExtentRecord, FileRecord, descriptor},
     error::CommitError,
     format::FrameLayout,
     geometry::{BlockGeometry, Policy, VolumeRoom, lanes_for_block},

@@ -154,7 +154,8 @@ impl Reservation {
             files: &files,
             first_block: BlockIndex::new(0),
             descriptor,
-            descriptor_len_bytes: (wanted.text_len_bytes).unwrap_or_else(|| descriptor_len_bytes(shared, &files)),
+            descriptor_len_bytes: (wanted.text_len_bytes)
+                .unwrap_or_else(|| descriptor_len_bytes(shared, &files)),
         };
         let (planned, extents) = plan_where_there_is_room(shared, &mut writer, (&volumes, need), contents)?;
         let PlannedLeg {

@@ -25,6 +25,7 @@ use std::{
 pub(super) use self::punching::punch_too_early;
 pub use self::report::{CompactReport, KeptRoom, KeptWhy};
 use super::{
+    Archive,
     ballast::{again_with_room, with_room},
     intents,
     observer::Observer,
@@ -65,6 +66,25 @@ impl Default for CompactOptions {
             rate: None,
             is_dry_run: false,
         }
+    }
+}
+
+impl Archive {
+    /// Gives room back in which nothing lives: of files that were removed or replaced, and of shards that lie elsewhere by now.
+    ///
+    /// Extents without a live byte are removed, whole pages are given back where the file system can, and what lives in extents
+    /// that are dead for the most part is written anew, so that they can be removed too. Nothing goes that a live file, a commit
+    /// that runs or waits, or a reader needs; others may commit and read all the while. Works on a full disk as far as it takes no
+    /// room. Ended early, by the observer, an error or a crash, it goes on with the same call.
+    ///
+    /// # Errors
+    /// [`RepairError`]; what was given back stays so. What stays dead is in the report, with the reason.
+    pub fn compact(
+        &self,
+        options: &CompactOptions,
+        observer: &dyn Observer,
+    ) -> Result<CompactReport, RepairError> {
+        compact(&self.shared, options, observer)
     }
 }
 

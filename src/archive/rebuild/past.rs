@@ -217,7 +217,10 @@ fn without_beginning(epoch: Epoch) -> PublicationError {
 }
 
 /// Returns the volumes below the archive and at some places that say which they are.
-fn volumes_at(layout: &ArchiveLayout, places: &[PathBuf]) -> Vec<(PathBuf, VolumeSlot)> {
+pub(in crate::archive) fn volumes_at(
+    layout: &ArchiveLayout,
+    places: &[PathBuf],
+) -> Vec<(PathBuf, VolumeSlot)> {
     let search = Search {
         layout,
         archive: ArchiveId::from_bytes([0; 16]),
@@ -230,7 +233,9 @@ fn volumes_at(layout: &ArchiveLayout, places: &[PathBuf]) -> Vec<(PathBuf, Volum
 }
 
 /// Returns the archive that volumes belong to.
-fn the_archive(found: &[(PathBuf, VolumeSlot)]) -> Result<Option<ArchiveId>, OpenError> {
+pub(in crate::archive) fn the_archive(
+    found: &[(PathBuf, VolumeSlot)],
+) -> Result<Option<ArchiveId>, OpenError> {
     let Some((_, first)) = found.first() else {
         return Ok(None);
     };

@@ -177,6 +177,11 @@ impl Search<'_> {
         names.into_iter().map(|name| volumes.join(name)).collect()
     }
 
+    /// Says whether two paths lead to the same place.
+    pub(in crate::archive) fn is_same(&self, a: &Path, b: &Path) -> bool {
+        is_same(self.storage(), a, b)
+    }
+
     fn is(&self, record: &VolumeRecord, slot: &VolumeSlot) -> bool {
         (slot.archive, slot.volume) == (self.archive, record.id)
     }

@@ -86,6 +86,16 @@ impl Volumes {
         }
     }
 
+    /// Volumes that are read while there is no catalog: only what is noted is known of extents.
+    pub(super) fn of_scan(members: Vec<Member>) -> Self {
+        Self {
+            members,
+            lanes: LaneSpace::new(1),
+            extents: RwLock::default(),
+            catalog: Weak::new(),
+        }
+    }
+
     /// Returns which lanes lie on which volume.
     pub(super) const fn lanes(&self) -> LaneSpace {
         self.lanes

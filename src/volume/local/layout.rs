@@ -67,6 +67,17 @@ pub(super) fn create(storage: &dyn Storage, dir: &Path) -> Result<(), VolumeErro
     storage.sync_directory(&parent).map_err(failed(&parent))
 }
 
+/// Makes the file of slots, unless it is there.
+pub(super) fn restore_slots(storage: &dyn Storage, dir: &Path) -> io::Result<()> {
+    let slots = match storage.create_new(&slots_path(dir)) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made?,
+    };
+    slots.write_all_at(0, &[0; 2 * SLOT_LEN_BYTES])?;
+    slots.sync_all()?;
+    storage.sync_directory(dir)
+}
+
 fn make_dir(storage: &dyn Storage, path: &Path) -> io::Result<()> {
     match storage.create_directory(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_dir(storage, path) => Ok(()),

@@ -117,6 +117,17 @@ impl LocalVolume {
         })
     }
 
+    /// Makes the file of slots again where it is gone, all zeros, durable on return. What is there stays.
+    ///
+    /// # Errors
+    /// [`VolumeError::Directory`].
+    pub fn restore_slots_on(storage: &dyn Storage, dir: &Path) -> Result<(), VolumeError> {
+        layout::restore_slots(storage, dir).map_err(|source| VolumeError::Directory {
+            path: layout::slots_path(dir),
+            source,
+        })
+    }
+
     /// Opens the volume in `dir` under the id that its slots name; see [`read_slots_of`](Self::read_slots_of).
     ///
     /// # Errors

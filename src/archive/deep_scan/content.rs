@@ -1,0 +1,144 @@
+//! Reading what was found before there is a catalog: descriptors, and whether a frame holds the shard that is meant.
+
+use std::sync::Arc;
+
+use super::found::{DescriptorFrame, FoundFrames};
+use crate::{
+    archive::{
+        describe::{name_of, read_content},
+        read::BlockReader,
+        volumes::Volumes,
+    },
+    catalog::{
+        BlockRecord, ShardRecord,
+        descriptor::{self, Descriptor},
+    },
+    error::CatalogBytesError,
+    format::FrameLayout,
+    units::{BlockIndex, CommitId, FileId, ShardIndex},
+};
+
+/// What a block that is no file's holds.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// What a commit has written about its files.
+    Descriptor(Box<Descriptor>),
+    /// Something else, which begins in another way; nothing is made of it.
+    Other,
+    /// Nobody knows: too much of it is missing or damaged, or it says what cannot be.
+    Lost,
+}
+
+/// Reads from volumes of which no catalog says what lies there.
+pub(super) struct Source {
+    pub(super) volumes: Arc<Volumes>,
+}
+
+/// Shards of a descriptor: those that were found are there.
+#[derive(Debug, Clone)]
+pub(super) struct DescriptorBlock {
+    pub(super) commit: CommitId,
+    pub(super) block: BlockRecord,
+}
+
+impl DescriptorBlock {
+    /// Puts together what was found of a block. Frames whose headers are damaged are known by their footers, where their digest is
+    /// that of another copy.
+    pub(super) fn of(frames: &[DescriptorFrame], found: &FoundFrames, source: &Source) -> Option<Self> {
+        let first = frames.first()?;
+        let geometry = first.geometry;
+        let mut shards = vec![None; usize::from(geometry.shape().total())];
+        // The last one was written last, if nothing was moved back.
+        for found in frames.iter().filter(|found| found.geometry == geometry) {
+            shards[found.frame.shard.as_usize()] = Some(found.frame.record());
+        }
+        let mut block = BlockRecord {
+            id: first.frame.block,
+            file: FileId::new(0),
+            index: BlockIndex::new(0),
+            reference_count: 1,
+            geometry,
+            shards,
+        };
+        if geometry.shape().is_replication() {
+            let digest = first.frame.digest;
+            for shard in geometry.shards() {
+                if block.shards[shard.as_usize()].is_none() {
+                    let proven = source.by_footer(&block, shard, found, digest);
+                    block.shards[shard.as_usize()] = proven;
+                }
+            }
+        }
+        Some(Self {
+            commit: first.commit,
+            block,
+        })
+    }
+
+    pub(super) fn read(&self, source: &Source) -> Content {
+        let mut block = self.block.clone();
+        if block.geometry.shape().is_replication() {
+            // All copies are alike: one that is there stands for those that are not.
+            let known = block.shards.iter().flatten().next().copied();
+            for shard in &mut block.shards {
+                *shard = shard.or(known);
+            }
+        }
+        let reader = BlockReader::new(Arc::clone(&source.volumes), name_of(self.commit), block);
+        let Some(bytes) = read_content(&reader) else {
+            return Content::Lost;
+        };
+        match descriptor::parse(&bytes) {
+            Ok(parsed) => Content::Descriptor(Box::new(parsed)),
+            Err(CatalogBytesError::Magic) => Content::Other,
+            Err(_) => Content::Lost,
+        }
+    }
+
+    /// Returns how many of its shards were not found.
+    pub(super) fn missing(&self) -> usize {
+        let geometry = &self.block.geometry;
+        let lacking = geometry
+            .shards()
+            .filter(|shard| geometry.is_present(*shard) && self.block.shards[shard.as_usize()].is_none());
+        lacking.count()
+    }
+}
+
+impl Source {
+    /// Returns where a shard lies by the footer of its frame, if what lies there is what the digest says.
+    pub(super) fn by_footer(
+        &self,
+        block: &BlockRecord,
+        shard: ShardIndex,
+        found: &FoundFrames,
+        digest: crate::merkle::ShardDigest,
+    ) -> Option<ShardRecord> {
+        let layout = FrameLayout::of_shard(&block.geometry, shard)?;
+        let footers = found.footers_of((block.id, shard), layout.content_len_bytes());
+        let mut records = footers.map(|footer| ShardRecord {
+            extent: footer.extent,
+            offset: footer.offset,
+            frame_len_bytes: layout.total_len_bytes(),
+            digest,
+        });
+        records.find(|record| self.holds(block, shard, record))
+    }
+
+    /// Says whether a shard lies where a record says: a copy of its leaf table, or all of its payload, has the digest.
+    pub(super) fn holds(&self, block: &BlockRecord, shard: ShardIndex, record: &ShardRecord) -> bool {
+        let mut shards = vec![None; block.shards.len()];
+        shards[shard.as_usize()] = Some(*record);
+        let alone = BlockRecord {
+            shards,
+            ..block.clone()
+        };
+        let reader = BlockReader::new(Arc::clone(&self.volumes), name_of(CommitId::new(0)), alone);
+        let is_one_leaf = block.geometry.leaf_count(shard) == 1;
+        if !is_one_leaf && reader.has_stored_table(shard) {
+            return true;
+        }
+        let hashed = reader.hash_payload(shard);
+        hashed.is_ok_and(|table| table.digest() == record.digest)
+    }
+}

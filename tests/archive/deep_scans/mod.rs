@@ -1,0 +1,457 @@
+//! Catalogs that are lost together with every copy of the journal, and made again from the frames in the extents.
+
+mod elsewhere;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use bfdb::{
+    archive::{
+        Archive, CommitOptions, DeepScanReport, NameConflict, OpenOptions, RebuildFrom, RebuildOptions,
+        Removal, RepairOptions, UsableNames,
+    },
+    catalog::{Access, EntryKind},
+    error::{NameSource, OpenError},
+    format::{ClaimedFrame, FRAME_HEADER_LEN_BYTES, FrameHeader, FrameKind},
+    host::Machine,
+    merkle::RootHash,
+    units::ByteRange,
+};
+
+use crate::support::{SEGMENTED_BELOW, Store, TINY_BELOW, get, name, names, open, painted};
+
+/// Tiny, segmented and blocked.
+const LENGTHS: [u64; 3] = [TINY_BELOW - 1, SEGMENTED_BELOW - 1, SEGMENTED_BELOW * 3];
+
+fn scan_with(
+    root: &Path,
+    volumes: Vec<PathBuf>,
+    names: UsableNames,
+) -> Result<(Archive, DeepScanReport), OpenError> {
+    let options = OpenOptions {
+        access: Access::Write,
+        volumes,
+        ..OpenOptions::default()
+    };
+    let rebuild = RebuildOptions {
+        from: RebuildFrom::Frames(names),
+    };
+    let (archive, report) = Archive::rebuild_catalog_with(&Machine::default(), root, &options, rebuild, &())?;
+    Ok((archive, report.scan.unwrap()))
+}
+
+fn scan(root: &Path) -> (Archive, DeepScanReport) {
+    scan_with(root, Vec::new(), UsableNames::Keep).unwrap()
+}
+
+/// Takes away catalog and journal of an archive with a volume of its own.
+fn lose_names(root: &Path) {
+    fs::remove_file(root.join("catalog.redb")).unwrap();
+    fs::remove_dir_all(root.join("volumes/v0/journal")).unwrap();
+}
+
+/// What is stored under each name.
+fn stored(archive: &Archive) -> BTreeMap<String, (EntryKind, u32, RootHash)> {
+    let files = archive.snapshot().unwrap().files(None).map(|file| {
+        let file = file.unwrap();
+        (file.name.to_string(), (file.kind, file.mode, file.root))
+    });
+    files.collect()
+}
+
+fn replace(archive: &Archive, file: &str, content: &[u8]) {
+    let options = CommitOptions {
+        name_conflict: NameConflict::Replace,
+        ..CommitOptions::default()
+    };
+    let len = content.len() as u64;
+    archive.commit(&name(file), content, len, &options).unwrap();
+}
+
+fn remove(archive: &Archive, file: &str) {
+    let _removed: Removal = archive.remove(&name(file)).unwrap();
+}
+
+/// An archive with a tree and files of each tier, some of which were replaced and removed.
+fn lived_in() -> Store {
+    let store = Store::new();
+    let tree = store.dir.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    symlink("nowhere", tree.join("link")).unwrap();
+    for path in ["", "/link"] {
+        let path = format!("tree{path}");
+        let outcome = store
+            .archive
+            .commit_path(&name(&path), &store.dir.path().join(&path), &());
+        drop(outcome.unwrap());
+    }
+    store.put("tree/empty", &[]);
+    for (seed, len) in (1..).zip(LENGTHS) {
+        store.put(&format!("tree/kept/{len}"), &painted(len, seed));
+        store.put(&format!("replaced/{len}"), &painted(len, seed + 10));
+        store.put(&format!("removed/{len}"), &painted(len, seed + 20));
+    }
+    for (seed, len) in (1..).zip(LENGTHS) {
+        replace(
+            &store.archive,
+            &format!("replaced/{len}"),
+            &painted(len + 1, seed + 30),
+        );
+        remove(&store.archive, &format!("removed/{len}"));
+    }
+    store
+}
+
+/// Frames in an extent file, in order.
+fn frames_in(path: &Path) -> Vec<FrameHeader> {
+    let bytes = fs::read(path).unwrap();
+    let mut frames = Vec::new();
+    let mut at = 4096;
+    while at + FRAME_HEADER_LEN_BYTES <= bytes.len() {
+        let claimed = ClaimedFrame::parse(&bytes[at..]).ok();
+        let frame = claimed.and_then(|claimed| claimed.check_place(&claimed.identity().place()).ok());
+        match frame {
+            Some(frame) if frame.header().identity().offset == at as u64 => {
+                frames.push(*frame.header());
+                at += usize::try_from(frame.layout().total_len_bytes()).unwrap();
+            }
+            _ => at += 64,
+        }
+    }
+    frames
+}
+
+fn spoil(path: &Path, offset: u64, len: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    let offset = usize::try_from(offset).unwrap();
+    bytes[offset..offset + len]
+        .iter_mut()
+        .for_each(|byte| *byte ^= 0x5A);
+    fs::write(path, bytes).unwrap();
+}
+
+/// Everything that was stored under a name is offered under another, and nothing under its own.
+fn has_all_of(archive: &Archive, before: &BTreeMap<String, (EntryKind, u32, RootHash)>) {
+    let after = stored(archive);
+    for (file, what) in before {
+        assert_eq!(after.get(&format!("recovered/{file}")), Some(what), "{file}");
+    }
+    for (seed, len) in (1..).zip(LENGTHS) {
+        let kept = get(archive, &format!("recovered/tree/kept/{len}")).unwrap();
+        assert!(kept == painted(len, seed));
+        let newest = get(archive, &format!("recovered/replaced/{len}")).unwrap();
+        assert!(newest == painted(len + 1, seed + 30));
+        let removed = get(archive, &format!("recovered/removed/{len}")).unwrap();
+        assert!(removed == painted(len, seed + 20));
+    }
+    let own = after.keys().find(|file| !file.starts_with("recovered"));
+    assert_eq!(own, None, "nobody knows that it lived");
+    let older = after.keys().filter(|file| file.starts_with("recovered-older/"));
+    let older: Vec<&String> = older.collect();
+    assert_eq!(older.len(), LENGTHS.len(), "{older:?}");
+    for (seed, len) in (1..).zip(LENGTHS) {
+        let file = older
+            .iter()
+            .find(|file| file.ends_with(&format!("/replaced/{len}")))
+            .unwrap();
+        assert!(get(archive, file).unwrap() == painted(len, seed + 10));
+    }
+}
+
+#[test]
+fn without_catalog_and_journal_everything_that_lived_is_offered_under_other_names() {
+    let store = lived_in();
+    let before = stored(&store.archive);
+    let (root, dir) = (store.root(), store.dir);
+    let (id, policy) = (store.archive.id(), *store.archive.policy());
+    store.archive.close().unwrap();
+    lose_names(&root);
+    let (archive, report) = scan(&root);
+    assert_eq!((archive.id(), *archive.policy()), (id, policy));
+    has_all_of(&archive, &before);
+    assert!(report.is_complete(), "{report:?}");
+    let expected = DeepScanReport {
+        scanned_bytes: report.scanned_bytes,
+        frames: report.frames,
+        descriptors: 15,
+        offered: 12,
+        older: 3,
+        ..DeepScanReport::default()
+    };
+    assert_eq!(report, expected);
+    assert_eq!(archive.scrub(&()).unwrap().damage, []);
+    // It is an archive like any other from now on.
+    let new = painted(TINY_BELOW, 99);
+    archive
+        .commit(
+            &name("tree/kept/new"),
+            new.as_slice(),
+            TINY_BELOW,
+            &CommitOptions::default(),
+        )
+        .unwrap();
+    for (file, _) in stored(&archive)
+        .into_iter()
+        .filter(|(file, _)| file.starts_with("recovered-older/"))
+    {
+        remove(&archive, &file);
+    }
+    assert_eq!(archive.mend_journal().unwrap(), 0);
+    archive.close().unwrap();
+    let archive = open(&root, Access::Write);
+    assert!(get(&archive, "tree/kept/new").unwrap() == new);
+    assert_eq!(names(&archive).len(), 13);
+    assert_eq!(archive.scrub(&()).unwrap().damage, []);
+    drop(dir);
+}
+
+#[test]
+fn a_second_scan_finds_what_was_stored_since_the_first_too() {
+    let store = lived_in();
+    let before = stored(&store.archive);
+    let (root, dir) = (store.root(), store.dir);
+    store.archive.close().unwrap();
+    lose_names(&root);
+    let (archive, first) = scan(&root);
+    let new = painted(SEGMENTED_BELOW, 99);
+    archive
+        .commit(
+            &name("new"),
+            new.as_slice(),
+            SEGMENTED_BELOW,
+            &CommitOptions::default(),
+        )
+        .unwrap();
+    archive.close().unwrap();
+    // What the journal has begins behind the first scan, so it makes no catalog.
+    fs::remove_file(root.join("catalog.redb")).unwrap();
+    let options = OpenOptions {
+        access: Access::Write,
+        ..OpenOptions::default()
+    };
+    let error = Archive::rebuild_catalog(&Machine::default(), &root, &options).unwrap_err();
+    assert!(matches!(error, OpenError::Journal { .. }), "{error:?}");
+    let (archive, second) = scan(&root);
+    has_all_of(&archive, &before);
+    assert!(get(&archive, "recovered/new").unwrap() == new);
+    assert_eq!((second.offered, second.older), (first.offered + 1, first.older));
+    assert!(second.is_complete(), "{second:?}");
+    drop(dir);
+}
+
+#[test]
+fn shards_that_were_written_anew_are_found_where_they_are_now() {
+    let store = lived_in();
+    let before = stored(&store.archive);
+    // The first frames of an extent, whatever they are: of files and descriptors.
+    let hurt = store.extents()[0].clone();
+    let frames = frames_in(&hurt);
+    for frame in &frames {
+        spoil(
+            &hurt,
+            frame.identity().offset + frame.layout().payload().start(),
+            1,
+        );
+    }
+    assert!(!archive_damage(&store.archive).is_empty());
+    let repaired = store.archive.repair(&RepairOptions::default(), &()).unwrap();
+    assert!(repaired.shards_repaired > 0);
+    assert_eq!(archive_damage(&store.archive), Vec::<String>::new());
+    let (root, dir) = (store.root(), store.dir);
+    store.archive.close().unwrap();
+    lose_names(&root);
+    let (archive, report) = scan(&root);
+    has_all_of(&archive, &before);
+    assert!(report.frames_superseded > 0, "{report:?}");
+    // Removed files were not repaired; all others lie where they are whole.
+    let damaged = archive_damage(&archive);
+    let is_dead =
+        |file: &&String| file.contains("removed") || file.contains("older") || file.contains("descriptor");
+    assert_eq!(damaged.iter().find(|file| !is_dead(file)), None);
+    drop(dir);
+}
+
+/// Names of what a scrub finds damaged.
+fn archive_damage(archive: &Archive) -> Vec<String> {
+    let report = archive.scrub(&()).unwrap();
+    report.damage.iter().map(|file| file.name.to_string()).collect()
+}
+
+#[test]
+fn damage_within_the_code_hides_nothing_wherever_it_is() {
+    for part in ["header", "footer", "payload"] {
+        let store = lived_in();
+        let before = stored(&store.archive);
+        let (root, dir) = (store.root(), store.dir);
+        let extents = bfdb_fault_injection::damage::extent_files(&root).unwrap();
+        store.archive.close().unwrap();
+        lose_names(&root);
+        // One shard of every block: each extent has one at most.
+        let hurt = &extents[1];
+        for frame in frames_in(hurt) {
+            let at = match part {
+                "header" => 100,
+                "footer" => frame.layout().footer().start() + 20,
+                _ => frame.layout().payload().start(),
+            };
+            spoil(hurt, frame.identity().offset + at, 1);
+        }
+        let (archive, report) = scan(&root);
+        has_all_of(&archive, &before);
+        assert_eq!(report.shards_missing, 0, "{part}: {report:?}");
+        assert_eq!(report.left_out, 0, "{part}");
+        let scrubbed = archive.scrub(&()).unwrap();
+        assert!(scrubbed.damage.iter().all(|file| file.lost.is_empty()), "{part}");
+        assert!(!scrubbed.damage.is_empty(), "{part}");
+        drop(archive.repair(&RepairOptions::default(), &()).unwrap());
+        assert_eq!(archive.scrub(&()).unwrap().damage, [], "{part}");
+        drop(dir);
+    }
+}
+
+#[test]
+fn what_is_missing_is_known_at_the_next_scrub_and_can_be_repaired() {
+    let store = lived_in();
+    let before = stored(&store.archive);
+    let (root, dir) = (store.root(), store.dir);
+    let extents = bfdb_fault_injection::damage::extent_files(&root).unwrap();
+    store.archive.close().unwrap();
+    lose_names(&root);
+    fs::remove_file(&extents[2]).unwrap();
+    let (archive, report) = scan(&root);
+    has_all_of(&archive, &before);
+    assert!(!report.is_complete(), "{report:?}");
+    assert_eq!(report.missing_extents, 1);
+    assert!(report.incomplete > 0 && report.unreadable == 0, "{report:?}");
+    let scrubbed = archive.scrub(&()).unwrap();
+    let damaged: u64 = scrubbed.damage.iter().map(|file| file.damaged_shards).sum();
+    assert_eq!(damaged, report.shards_missing + report.descriptor_shards_missing);
+    let repaired = archive.repair(&RepairOptions::default(), &()).unwrap();
+    assert_eq!(repaired.shards_repaired, damaged);
+    assert_eq!(archive.scrub(&()).unwrap().damage, []);
+    has_all_of(&archive, &before);
+    drop(dir);
+}
+
+#[test]
+fn files_of_which_nothing_is_left_are_left_out_and_named() {
+    let store = lived_in();
+    let (root, dir) = (store.root(), store.dir);
+    let extents = bfdb_fault_injection::damage::extent_files(&root).unwrap();
+    store.archive.close().unwrap();
+    lose_names(&root);
+    // What compaction does to a removed file: its frames are holes. Its length is that of no other.
+    let frames = || {
+        let frames = extents.iter().flat_map(|extent| {
+            let frames = frames_in(extent).into_iter();
+            frames.map(|frame| (extent.clone(), frame))
+        });
+        frames.filter(|(_, frame)| frame.kind() == FrameKind::File && frame.payload_len_bytes() == LENGTHS[0])
+    };
+    let first = frames().map(|(_, frame)| frame.identity().block).min().unwrap();
+    for (extent, frame) in frames().filter(|(_, frame)| frame.identity().block == first) {
+        let range = ByteRange::at(frame.identity().offset, frame.layout().total_len_bytes());
+        bfdb_fault_injection::damage::zero_range(&extent, range.unwrap()).unwrap();
+    }
+    let (archive, report) = scan(&root);
+    assert_eq!(report.left_out, 1);
+    assert_eq!(
+        report.left_out_names,
+        [name(&format!("tree/kept/{}", LENGTHS[0]))]
+    );
+    assert_eq!((report.offered, report.older), (11, 3));
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(archive.scrub(&()).unwrap().damage, []);
+    drop(dir);
+}
+
+#[test]
+fn frames_that_no_descriptor_names_are_counted_and_left_alone() {
+    let store = lived_in();
+    let (root, dir) = (store.root(), store.dir);
+    store.archive.close().unwrap();
+    lose_names(&root);
+    let extents = bfdb_fault_injection::damage::extent_files(&root).unwrap();
+    let descriptors = extents.iter().flat_map(|extent| {
+        let frames = frames_in(extent).into_iter();
+        let frames = frames.filter(|frame| frame.kind() == FrameKind::Descriptor);
+        frames.map(|frame| (extent.clone(), frame))
+    });
+    let descriptors: Vec<(PathBuf, FrameHeader)> = descriptors.collect();
+    let last = descriptors.iter().map(|(_, frame)| frame.commit()).max().unwrap();
+    for (extent, frame) in descriptors.iter().filter(|(_, frame)| frame.commit() == last) {
+        spoil(
+            extent,
+            frame.identity().offset + frame.layout().payload().start(),
+            1,
+        );
+    }
+    let before: Vec<Vec<u8>> = extents.iter().map(|extent| fs::read(extent).unwrap()).collect();
+    let (archive, report) = scan(&root);
+    assert_eq!((report.descriptors, report.descriptors_lost), (14, 1));
+    assert!(
+        report.frames_unnamed > 0 && report.unnamed_bytes > LENGTHS[2],
+        "{report:?}"
+    );
+    assert!(!report.is_complete());
+    archive.close().unwrap();
+    let after: Vec<Vec<u8>> = extents.iter().map(|extent| fs::read(extent).unwrap()).collect();
+    assert!(after == before, "extents were written to");
+    drop(dir);
+}
+
+#[test]
+fn names_that_something_else_knows_are_not_given_up_unasked() {
+    let store = lived_in();
+    let before = stored(&store.archive);
+    let (root, dir) = (store.root(), store.dir);
+    let refused = |expected: NameSource| {
+        let error = scan_with(&root, Vec::new(), UsableNames::Keep).unwrap_err();
+        assert!(
+            matches!(&error, OpenError::NamesKnown { usable, .. } if *usable == expected),
+            "{error:?}"
+        );
+    };
+    // A writer lives.
+    let error = scan_with(&root, Vec::new(), UsableNames::GiveUp).unwrap_err();
+    assert!(matches!(error, OpenError::Host { .. }), "{error:?}");
+    store.archive.close().unwrap();
+    refused(NameSource::Journal);
+    fs::remove_dir_all(root.join("volumes/v0/journal")).unwrap();
+    refused(NameSource::Catalog);
+    let archive = open(&root, Access::Write);
+    assert_eq!(stored(&archive), before);
+    archive.close().unwrap();
+    let (archive, _) = scan_with(&root, Vec::new(), UsableNames::GiveUp).unwrap();
+    has_all_of(&archive, &before);
+    assert!(root.join("catalog.redb.old-1").exists());
+    drop(dir);
+}
+
+#[test]
+fn slots_that_are_gone_are_made_again_and_extents_say_whose_they_are() {
+    for is_removed in [false, true] {
+        let store = lived_in();
+        let before = stored(&store.archive);
+        let (root, dir) = (store.root(), store.dir);
+        store.archive.close().unwrap();
+        lose_names(&root);
+        let slots = root.join("volumes/v0/volume.bfv");
+        if is_removed {
+            fs::remove_file(&slots).unwrap();
+        } else {
+            fs::write(&slots, [0x5A; 8192]).unwrap();
+        }
+        let (archive, report) = scan(&root);
+        assert!(report.is_complete(), "{report:?}");
+        has_all_of(&archive, &before);
+        archive.close().unwrap();
+        let archive = open(&root, Access::Write);
+        replace(&archive, "new", &[1; 100]);
+        drop(dir);
+    }
+}
