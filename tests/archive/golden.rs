@@ -10,9 +10,11 @@ use std::{
 
 use bfdb::{
     archive::{
-        Archive, ArchiveOptions, CommitAllOptions, CommitOptions, NameConflict, RepairOptions, Source,
+        Archive, ArchiveOptions, CommitAllOptions, CommitObserver, CommitOptions, CommitOutcome, Event,
+        NameConflict, Observer, RepairOptions, Source,
     },
     catalog::{Access, EntryKind, FORMAT_VERSION},
+    error::CommitError,
 };
 use tempfile::TempDir;
 
@@ -29,6 +31,19 @@ const FILES: [(&str, u64, u64); 5] = [
     ("tree/blocked", 3 * SEGMENTED_BELOW, 3),
     ("replaced", 700, 5),
 ];
+
+/// Takes no refusal.
+struct Must;
+
+impl Observer for Must {
+    fn event(&self, _: Event<'_>) {}
+}
+
+impl CommitObserver for Must {
+    fn source_done(&self, source: &Source, result: Result<CommitOutcome, CommitError>) {
+        assert!(result.is_ok(), "{}: {result:?}", source.name);
+    }
+}
 
 fn golden(version: u16) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/archive/golden/v{version}"))
@@ -74,7 +89,7 @@ fn make() {
         place: bfdb::host::Place::of_path(path),
     });
     archive
-        .commit_all(&mut sources.into_iter(), &CommitAllOptions::default(), &())
+        .commit_all(&mut sources.into_iter(), &CommitAllOptions::default(), &Must)
         .unwrap();
     put(&archive, "replaced", 900, 4);
     let _taken = archive.checkpoint().unwrap();

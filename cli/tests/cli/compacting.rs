@@ -38,7 +38,12 @@ fn lived_in() -> Place {
         ("removed", &content(700_000, 2)),
         ("replaced", &content(300_000, 3)),
     ]);
-    place.run(["rm", "-q", "removed"]).expect_code(0);
+    // Small files that come together share extents: of these only the one in the middle goes.
+    for (name, seed) in [("a", 5), ("b", 6), ("c", 7)] {
+        place.write(name, &content(250_000, seed));
+    }
+    place.run(["commit", "-q", "a", "b", "c"]).expect_code(0);
+    place.run(["rm", "-q", "removed", "b"]).expect_code(0);
     place.write("replaced", &content(400_000, 4));
     place
         .run(["commit", "-q", "--replace", "replaced"])
@@ -80,21 +85,24 @@ fn what_was_removed_and_replaced_comes_back_and_status_says_where_every_byte_is(
     );
     let given_back = number(&done, "given_back_bytes");
     assert!(given_back > 4 * 900_000, "{done}");
-    assert_eq!(
-        blocks - allocated(&place),
-        given_back,
-        "as the file system counts"
+    // It counts whole blocks, and one for the list of the pieces of a file.
+    let gone = blocks - allocated(&place);
+    assert!(
+        gone.abs_diff(given_back) < 100_000,
+        "the file system counts {gone} bytes less: {done}"
     );
     let after = space(&place);
     assert_eq!(after["live_bytes"], before["live_bytes"]);
     assert_eq!(number(&after, "freed_bytes"), number(&done, "hole_bytes"));
-    assert_eq!(
-        number(&after, "dead_bytes"),
-        number(&before, "dead_bytes") - number(&done, "hole_bytes")
-    );
+    let idle = |space: &Value| number(space, "dead_bytes") + number(space, "overhead_bytes");
+    let gone = number(&done, "hole_bytes") + number(&done, "dropped_bytes");
+    assert_eq!(idle(&after) + gone, idle(&before), "{after}");
+    assert!(number(&done, "hole_bytes") > 4 * 200_000, "{done}");
     place.run(["scrub", "-q"]).expect_code(0);
     place.run(["restore", "-q", "-o", "out"]).expect_code(0);
     assert!(place.read("out/kept") == content(300_000, 1));
+    assert!(place.read("out/a") == content(250_000, 5));
+    assert!(place.read("out/c") == content(250_000, 7));
     assert!(place.read("out/replaced") == content(400_000, 4));
     // Another time there is nothing to do.
     let again = summary(&place, &["compact", "--json"]);
