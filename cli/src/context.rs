@@ -8,7 +8,10 @@ use std::{
 };
 
 use bfdb::{
-    archive::{Archive, ArchiveOptions, MetDamage, OpenOptions, RebuildReport, RecoveryReport, Resources},
+    archive::{
+        Archive, ArchiveOptions, MetDamage, OpenOptions, RebuildOptions, RebuildReport, RecoveryReport,
+        Resources,
+    },
     catalog::Access,
     error::{CatalogError, OpenError},
     geometry::Policy,
@@ -280,10 +283,15 @@ impl<'a> Context<'a> {
     }
 
     /// Makes the catalog again and opens the archive for writing.
-    pub(crate) fn rebuild(&self) -> Result<(Archive, RebuildReport), Failure> {
-        let options = self.opening(Access::Write);
-        let rebuilt = Archive::rebuild_catalog(&Machine::default(), &self.archive, &options);
-        let (archive, report) = rebuilt.map_err(|error| self.open_failure(&error))?;
+    ///
+    /// # Errors
+    /// The library's error as it is.
+    pub(crate) fn rebuild(&self, options: RebuildOptions) -> Result<(Archive, RebuildReport), OpenError> {
+        let opening = self.opening(Access::Write);
+        let progress = self.progress("scanned", None);
+        let machine = Machine::default();
+        let (archive, report) =
+            Archive::rebuild_catalog_with(&machine, &self.archive, &opening, options, &progress)?;
         self.warn_of_catalog(&report.recovery);
         Ok((archive, report))
     }
@@ -413,8 +421,10 @@ impl<'a> Context<'a> {
             ))
             .suggest(self.command("catalog rebuild", &[])),
             Meaning::JournalMissing => failure.under(format!(
-                "no catalog can be made for {place}: name with --volume a volume that has a copy of the journal"
-            )),
+                "no catalog can be made for {place}: name with --volume a volume that has a copy of the journal; \
+                 where there is none, a deep scan finds the files on the volumes, and gives them other names"
+            ))
+            .suggest(self.command("catalog rebuild --deep-scan", &[])),
             Meaning::Forked => failure.under(format!(
                 "parts of two archives are mixed in {place}; nothing was changed: put the catalog and the volumes of one \
                  of them back"

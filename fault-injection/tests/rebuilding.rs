@@ -8,7 +8,10 @@ use std::{
 };
 
 use bfdb::{
-    Access, Archive, ArchiveOptions, CommitOptions, OpenOptions, error::OpenError, host::Machine,
+    Access, Archive, ArchiveOptions, CommitOptions, OpenOptions,
+    archive::{RebuildFrom, RebuildOptions, UsableNames},
+    error::OpenError,
+    host::Machine,
     storage::FileAccess,
 };
 use bfdb_fault_injection::crashes::{
@@ -133,23 +136,94 @@ fn rebuilt(name: &'static str, catalog: Catalog) -> Application<()> {
     })
 }
 
-fn is_survived(name: &'static str, catalog: Catalog) -> io::Result<()> {
+fn is_survived(application: &Application<()>) -> io::Result<()> {
     let findings = Findings::until(Enough::violations(1));
-    let application = rebuilt(name, catalog);
-    explore(&application, SEED, &Effort::default(), &findings)?;
+    explore(application, SEED, &Effort::default(), &findings)?;
     assert!(findings.violations().is_empty(), "{findings}");
     assert!(findings.images() >= 100, "too few: {findings}");
-    inject(&application, SEED, 60, &findings)?;
+    inject(application, SEED, 60, &findings)?;
     assert!(findings.violations().is_empty(), "{findings}");
     Ok(())
 }
 
+/// Takes the journal away too.
+fn lose_journal(machine: &Machine) -> Answer {
+    let storage = &machine.storage;
+    let journal = Path::new(ROOT).join("volumes/v0/journal");
+    for copy in storage.list(&journal)? {
+        let copy = journal.join(copy);
+        for segment in storage.list(&copy)? {
+            storage.remove_file(&copy.join(segment))?;
+        }
+        storage.sync_directory(&copy)?;
+    }
+    Ok(())
+}
+
+fn scan(machine: &Machine) -> Result<Archive, OpenError> {
+    let frames = RebuildOptions {
+        from: RebuildFrom::Frames(UsableNames::Keep),
+    };
+    let scanned = Archive::rebuild_catalog_with(machine, Path::new(ROOT), &options(), frames, &());
+    Ok(scanned?.0)
+}
+
+/// Opens what is there, or scans again where nothing can be opened. Everything is there in the end, under no name of its own.
+fn check_scanned(restarted: &Restarted) -> Answer {
+    let machine = restarted.machine();
+    let opened = Archive::open_on(&machine, Path::new(ROOT), &options());
+    let archive = match opened {
+        Ok((archive, _)) => archive,
+        Err(OpenError::CatalogMissing { .. } | OpenError::Catalog { .. }) => scan(&machine)?,
+        Err(error) => return Err(error.into()),
+    };
+    for (name, seed) in STORED {
+        holds(&archive, &format!("recovered/{name}"), &content(seed))?;
+        if archive.snapshot()?.file(&name.parse()?)?.is_some() {
+            return Err(format!("{name} has its own name").into());
+        }
+    }
+    holds(&archive, "recovered/removed", &[9; 900])?;
+    if archive.snapshot()?.file(&"later".parse()?)?.is_none() {
+        commit(&archive, "later", &[8; 1200])?;
+    }
+    archive.close()?;
+    let (archive, _) = Archive::open_on(&machine, Path::new(ROOT), &options())?;
+    holds(&archive, "later", &[8; 1200])?;
+    let damage = archive.scrub(&())?.damage;
+    if !damage.is_empty() {
+        return Err(format!("{damage:?}").into());
+    }
+    Ok(archive.close()?)
+}
+
+fn scanned(name: &'static str, catalog: Catalog) -> Application<()> {
+    let run = |watched: &mut Watched<'_, ()>| -> Answer { Ok(scan(&watched.machine())?.close()?) };
+    let check = |restarted: &Restarted, (): &()| check_scanned(restarted);
+    Application::new(name, run, check).beginning_with((), move |disk, seed| {
+        let machine = disk.machine(seed);
+        lose(&machine, catalog)
+            .and_then(|()| lose_journal(&machine))
+            .expect("the disk works");
+    })
+}
+
+#[test]
+fn a_deep_scan_may_end_at_any_step() -> io::Result<()> {
+    is_survived(&scanned("deep-scan", Catalog::Missing))
+}
+
+#[test]
+fn a_deep_scan_beside_a_damaged_catalog_may_end_at_any_step() -> io::Result<()> {
+    is_survived(&scanned("deep-scan-damaged", Catalog::Damaged))
+}
+
 #[test]
 fn a_rebuild_of_a_missing_catalog_may_end_at_any_step() -> io::Result<()> {
-    is_survived("rebuild", Catalog::Missing)
+    is_survived(&rebuilt("rebuild", Catalog::Missing))
 }
 
 #[test]
 fn a_rebuild_beside_a_damaged_catalog_may_end_at_any_step() -> io::Result<()> {
-    is_survived("rebuild-damaged", Catalog::Damaged)
+    is_survived(&rebuilt("rebuild-damaged", Catalog::Damaged))
 }

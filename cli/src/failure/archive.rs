@@ -16,7 +16,8 @@ pub(crate) fn open_error(error: &OpenError) -> Meaning {
         OpenError::NotFound { .. } | OpenError::NotAnArchive { .. } => Meaning::NoArchive,
         OpenError::CatalogMissing { .. } => Meaning::CatalogDamaged,
         // There is nothing to make it from.
-        OpenError::JournalMissing { .. } => Meaning::JournalMissing,
+        OpenError::JournalMissing { .. } | OpenError::DescriptorsMissing { .. } => Meaning::JournalMissing,
+        OpenError::Cancelled => Meaning::Interrupted,
         OpenError::Forked { .. } => Meaning::Forked,
         OpenError::VolumeStale { .. } => Meaning::VolumeOld,
         OpenError::Journal { source } => publication_error(source),
@@ -27,6 +28,7 @@ pub(crate) fn open_error(error: &OpenError) -> Meaning {
         OpenError::Host { source } if is_not_a_directory(source) => Meaning::NoArchive,
         OpenError::Host { source } => host_error(source),
         OpenError::Exists { .. }
+        | OpenError::NamesKnown { .. }
         | OpenError::NotEmpty { .. }
         | OpenError::VolumeForeign { .. }
         | OpenError::VolumeReadOnly { .. }

@@ -2,6 +2,7 @@
 
 mod check;
 mod checkpoint;
+mod deep_scan;
 mod export;
 mod rebuild;
 
@@ -12,17 +13,17 @@ use crate::{context::Context, failure::Failure};
 /// Check the catalog, store what it says, make it again when it is lost
 ///
 /// The catalog is the database in the directory of the archive: which files there are, and where they lie. What it knows is in
-/// the journal on the volumes too.
+/// the journal on the volumes too, and most of it beside the data itself.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
-    bfdb catalog check                                is it sound, does the journal agree
-  \
-    bfdb catalog export -o catalog.jsonl              all that it knows, for other programs
-  \
+    bfdb catalog check                                is it sound, does the journal agree\n  \
+    bfdb catalog export -o catalog.jsonl              all that it knows, for other programs\n  \
     bfdb catalog rebuild                              catalog.redb is lost or damaged\n  \
-    bfdb catalog rebuild --volume /mnt/a --volume /mnt/b   and so is the directory of the archive\n\n\
-    Exit codes: 0 sound or made again, 4 something beside it is damaged, 6 a volume is away, 11 another process works, 13 it is \
-    damaged, or the journal is not whole.")]
+    bfdb catalog rebuild --volume /mnt/a --volume /mnt/b   and so is the directory of the archive\n  \
+    bfdb catalog rebuild --deep-scan                  and so is the journal\n\n\
+    Exit codes: 0 sound or made again, 4 something beside it is damaged, 6 a volume is away, 11 another process works, 13 it is\n\
+    damaged, or the journal is not whole; of a deep scan also 4 shards of files were not found, 5 more of them than the code of a\n\
+    file survives, 6 something was not found, and 1 the journal or the catalog can be used.")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -34,7 +35,7 @@ enum Action {
     ///
     /// Looked for are the volumes in the directory of the archive, those of --volume, and those that the journal names. A catalog
     /// that is there is kept beside the new one. What scrubs have found is not known any more, and interrupted commits begin anew.
-    Rebuild,
+    Rebuild(rebuild::Arguments),
     /// Read all of the catalog and compare it with the journal, the checkpoints and the extents
     ///
     /// Pages, rows and sums, every record of the journal that is still needed, and whether each extent is there and long enough. No
@@ -49,7 +50,7 @@ enum Action {
 
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
     match &arguments.action {
-        Action::Rebuild => rebuild::run(context),
+        Action::Rebuild(arguments) => rebuild::run(arguments, context),
         Action::Check => check::run(context),
         Action::Checkpoint => checkpoint::run(context),
         Action::Export(arguments) => export::run(arguments, context),
