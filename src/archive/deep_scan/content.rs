@@ -1,8 +1,11 @@
 //! Reading what was found before there is a catalog: descriptors, and whether a frame holds the shard that is meant.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::found::{DescriptorFrame, FoundFrames};
+use super::{
+    coded::digests_of_lacking,
+    found::{DescriptorFrame, FoundFrames},
+};
 use crate::{
     archive::{
         describe::{name_of, read_content},
@@ -15,8 +18,12 @@ use crate::{
     },
     error::CatalogBytesError,
     format::FrameLayout,
-    units::{BlockIndex, CommitId, FileId, ShardIndex},
+    merkle::ShardDigest,
+    units::{BlockIndex, CommitId, ExtentId, FileId, ShardIndex},
 };
+
+/// Where shards are said to lie that are nowhere, until they get a place.
+const NO_EXTENT: ExtentId = ExtentId::new(u64::MAX);
 
 /// What a block that is no file's holds.
 #[derive(Debug)]
@@ -34,21 +41,22 @@ pub(super) struct Source {
     pub(super) volumes: Arc<Volumes>,
 }
 
-/// Shards of a descriptor: those that were found are there.
+/// A block of a descriptor kind: with shards that were not found, as they should be.
 #[derive(Debug, Clone)]
 pub(super) struct DescriptorBlock {
     pub(super) commit: CommitId,
     pub(super) block: BlockRecord,
+    /// Shards that are nowhere.
+    pub(super) lacking: Vec<ShardIndex>,
 }
 
 impl DescriptorBlock {
     /// Puts together what was found of a block. Frames whose headers are damaged are known by their footers, where their digest is
-    /// that of another copy.
+    /// that of another copy; the digests of others follow from those that are there.
     pub(super) fn of(frames: &[DescriptorFrame], found: &FoundFrames, source: &Source) -> Option<Self> {
         let first = frames.first()?;
         let geometry = first.geometry;
         let mut shards = vec![None; usize::from(geometry.shape().total())];
-        // The last one was written last, if nothing was moved back.
         for found in frames.iter().filter(|found| found.geometry == geometry) {
             shards[found.frame.shard.as_usize()] = Some(found.frame.record());
         }
@@ -60,48 +68,58 @@ impl DescriptorBlock {
             geometry,
             shards,
         };
-        if geometry.shape().is_replication() {
-            let digest = first.frame.digest;
-            for shard in geometry.shards() {
-                if block.shards[shard.as_usize()].is_none() {
-                    let proven = source.by_footer(&block, shard, found, digest);
-                    block.shards[shard.as_usize()] = proven;
-                }
+        let digests: BTreeMap<ShardIndex, ShardDigest> = if geometry.shape().is_replication() {
+            geometry
+                .shards()
+                .map(|shard| (shard, first.frame.digest))
+                .collect()
+        } else {
+            digests_of_lacking(&block, source).unwrap_or_default()
+        };
+        let mut lacking = Vec::new();
+        for shard in geometry.shards().filter(|shard| geometry.is_present(*shard)) {
+            if block.shards[shard.as_usize()].is_some() {
+                continue;
             }
+            let Some(digest) = digests.get(&shard) else {
+                // Too much is missing to say what should be there, and so to read it.
+                return Some(Self {
+                    commit: first.commit,
+                    block,
+                    lacking: Vec::new(),
+                });
+            };
+            let proven = source.by_footer(&block, shard, found, *digest);
+            if proven.is_none() {
+                lacking.push(shard);
+            }
+            let nowhere = ShardRecord {
+                extent: NO_EXTENT,
+                offset: 0,
+                frame_len_bytes: FrameLayout::of_shard(&geometry, shard)?.total_len_bytes(),
+                digest: *digest,
+            };
+            block.shards[shard.as_usize()] = Some(proven.unwrap_or(nowhere));
         }
         Some(Self {
             commit: first.commit,
             block,
+            lacking,
         })
     }
 
     pub(super) fn read(&self, source: &Source) -> Content {
-        let mut block = self.block.clone();
-        if block.geometry.shape().is_replication() {
-            // All copies are alike: one that is there stands for those that are not.
-            let known = block.shards.iter().flatten().next().copied();
-            for shard in &mut block.shards {
-                *shard = shard.or(known);
-            }
-        }
-        let reader = BlockReader::new(Arc::clone(&source.volumes), name_of(self.commit), block);
+        let (name, block) = (name_of(self.commit), self.block.clone());
+        let reader = BlockReader::new(Arc::clone(&source.volumes), name, block);
         let Some(bytes) = read_content(&reader) else {
             return Content::Lost;
         };
         match descriptor::parse(&bytes) {
             Ok(parsed) => Content::Descriptor(Box::new(parsed)),
+            // Others may have a meaning to a version that knows it.
             Err(CatalogBytesError::Magic) => Content::Other,
             Err(_) => Content::Lost,
         }
-    }
-
-    /// Returns how many of its shards were not found.
-    pub(super) fn missing(&self) -> usize {
-        let geometry = &self.block.geometry;
-        let lacking = geometry
-            .shards()
-            .filter(|shard| geometry.is_present(*shard) && self.block.shards[shard.as_usize()].is_none());
-        lacking.count()
     }
 }
 
@@ -112,7 +130,7 @@ impl Source {
         block: &BlockRecord,
         shard: ShardIndex,
         found: &FoundFrames,
-        digest: crate::merkle::ShardDigest,
+        digest: ShardDigest,
     ) -> Option<ShardRecord> {
         let layout = FrameLayout::of_shard(&block.geometry, shard)?;
         let footers = found.footers_of((block.id, shard), layout.content_len_bytes());

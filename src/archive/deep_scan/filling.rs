@@ -72,7 +72,7 @@ impl<'a> Filling<'a> {
     /// Takes in the entries of a commit. Commits come in newest first.
     pub(super) fn add(&mut self, mut from: DescriptorBlock, entries: Vec<Entry>) -> Result<(), CatalogError> {
         self.report.descriptors += 1;
-        self.report.descriptor_shards_missing += to_u64(from.missing());
+        self.report.descriptor_shards_missing += to_u64(from.lacking.len());
         let (mut few, mut many) = (Vec::new(), Vec::new());
         // What stands behind was stored later.
         for (file, blocks) in entries.into_iter().rev() {
@@ -90,7 +90,7 @@ impl<'a> Filling<'a> {
         if live_entries == 0 {
             return Ok(());
         }
-        let is_whole = self.complete(&mut from.block);
+        self.place(&mut from);
         let extents = self.placing.changed();
         let writer = self.writer()?;
         for extent in extents {
@@ -100,13 +100,11 @@ impl<'a> Filling<'a> {
         for (file, blocks) in many {
             writer.insert_file(&file, blocks)?;
         }
-        if is_whole {
-            writer.put_descriptor(&DescriptorRecord {
-                commit: from.commit,
-                described: Described::Entries(live_entries),
-                block: from.block,
-            })?;
-        }
+        writer.put_descriptor(&DescriptorRecord {
+            commit: from.commit,
+            described: Described::Entries(live_entries),
+            block: from.block,
+        })?;
         self.uncommitted += live_entries;
         if self.uncommitted >= ENTRIES_PER_TRANSACTION {
             self.commit()?;
@@ -150,24 +148,16 @@ impl<'a> Filling<'a> {
         }
     }
 
-    /// Gives the shards of a descriptor that were not found a place where nothing is; says whether all are known now. All copies have
-    /// one digest; of a coded block that of a missing shard is not known.
-    fn complete(&mut self, block: &mut BlockRecord) -> bool {
-        let geometry = block.geometry;
-        let known = block.shards.iter().flatten().next().copied();
-        for shard in geometry.shards().filter(|shard| geometry.is_present(*shard)) {
-            let place = &mut block.shards[shard.as_usize()];
-            if place.is_none() {
-                let Some(known) = known.filter(|_| geometry.shape().is_replication()) else {
-                    return false;
-                };
-                *place = Some(self.placing.nowhere(&known));
-            }
+    /// Gives the shards of a descriptor that were not found a place where nothing is.
+    fn place(&mut self, from: &mut DescriptorBlock) {
+        for (shard, place) in from.block.geometry.shards().zip(&mut from.block.shards) {
             if let Some(record) = place {
+                if from.lacking.contains(&shard) {
+                    *record = self.placing.nowhere(record);
+                }
                 self.placing.make_room(record);
             }
         }
-        true
     }
 
     /// Ends the last transaction, and says what was found.

@@ -15,6 +15,7 @@
 //! open
 //! ```
 
+mod coded;
 mod content;
 mod extent;
 mod filling;

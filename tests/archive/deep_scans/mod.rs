@@ -17,12 +17,13 @@ use bfdb::{
     catalog::{Access, EntryKind},
     error::{NameSource, OpenError},
     format::{ClaimedFrame, FRAME_HEADER_LEN_BYTES, FrameHeader, FrameKind},
+    geometry::{Policy, PolicyParts},
     host::Machine,
     merkle::RootHash,
-    units::ByteRange,
+    units::{ByteRange, CodeShape},
 };
 
-use crate::support::{SEGMENTED_BELOW, Store, TINY_BELOW, get, name, names, open, painted};
+use crate::support::{SEGMENTED_BELOW, Store, TINY_BELOW, get, name, names, open, painted, small_policy};
 
 /// Tiny, segmented and blocked.
 const LENGTHS: [u64; 3] = [TINY_BELOW - 1, SEGMENTED_BELOW - 1, SEGMENTED_BELOW * 3];
@@ -458,6 +459,55 @@ fn slots_that_are_gone_are_made_again_and_extents_say_whose_they_are() {
         archive.close().unwrap();
         let archive = open(&root, Access::Write);
         replace(&archive, "new", &[1; 100]);
+        drop(dir);
+    }
+}
+
+#[test]
+fn descriptors_in_a_code_of_several_data_shards_are_decoded_and_their_digests_known_again() {
+    let policy = Policy::new(PolicyParts {
+        tiny_shape: CodeShape::new(3, 2).unwrap(),
+        ..*small_policy().parts()
+    })
+    .unwrap();
+    let long = format!("{}/{}", "directory".repeat(250), "name".repeat(50));
+    // A shard of each descriptor may be data or parity; two may be lost.
+    for (first, second) in [(0, 1), (1, 4), (3, 4)] {
+        let store = Store::with_policy(policy);
+        for (seed, len) in (1..).zip(LENGTHS) {
+            store.put(&format!("{long}{len}"), &painted(len, seed));
+        }
+        let (root, dir) = (store.root(), store.dir);
+        store.archive.close().unwrap();
+        let extents = bfdb_fault_injection::damage::extent_files(&root).unwrap();
+        let with_descriptors = extents.iter().filter(|extent| {
+            let mut frames = frames_in(extent).into_iter();
+            frames.any(|frame| frame.kind() == FrameKind::Descriptor)
+        });
+        let with_descriptors: Vec<&PathBuf> = with_descriptors.collect();
+        let lost = [with_descriptors[first], with_descriptors[second]];
+        let missing: usize = (lost.iter().flat_map(|extent| frames_in(extent)))
+            .filter(|frame| frame.kind() == FrameKind::Descriptor)
+            .count();
+        for extent in lost {
+            fs::remove_file(extent).unwrap();
+        }
+        lose_names(&root);
+        let (archive, report) = scan(&root);
+        let found = (report.offered, report.descriptors_lost);
+        assert_eq!(found, (3, 0), "{first}, {second}");
+        assert_eq!(report.descriptor_shards_missing, missing as u64);
+        drop(archive.scrub(&()).unwrap());
+        let repaired = archive.repair(&RepairOptions::default(), &()).unwrap();
+        // What was written anew has the digests that the catalog was given.
+        assert_eq!(repaired.damage, []);
+        assert!(repaired.shards_repaired >= missing as u64);
+        for (seed, len) in (1..).zip(LENGTHS) {
+            let content = get(&archive, &format!("recovered/{long}{len}")).unwrap();
+            assert!(content == painted(len, seed));
+        }
+        assert_eq!(archive.scrub(&()).unwrap().damage, []);
+        archive.close().unwrap();
         drop(dir);
     }
 }
