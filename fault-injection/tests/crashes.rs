@@ -96,6 +96,7 @@ fn of_group(group: Group) -> Vec<Job> {
     let job = |workload: workloads::Workload| Job {
         limits: if workload.name.starts_with("killed")
             || workload.name == "repaired"
+            || workload.name.starts_with("compacted")
             || matches!(workload.group, Group::Volumes | Group::Checkpoints)
         {
             few.clone()

@@ -54,7 +54,7 @@ impl Archive {
     /// Stores what the catalog says in the archive, so that a lost catalog is made again from there and from the records of the
     /// journal behind; the records before it go once the next checkpoint has been read back. Others go on meanwhile.
     ///
-    /// Operations take one by themselves when it is due ([`Resources::checkpoint_bytes`]). `None` where nothing was ever
+    /// Operations take one by themselves when it is due ([`Resources::checkpoint_bytes`](super::Resources::checkpoint_bytes)). `None` where nothing was ever
     /// published. It is durable when this returns.
     ///
     /// # Errors

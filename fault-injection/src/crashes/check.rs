@@ -256,7 +256,7 @@ impl Visit<'_> {
         }
         check_chain(self.disk, &books)?;
         self.open_again(&seen, &books)?;
-        if self.place.image.is_of(Half::Rebuilt) && self.place.image.is_of(Half::RebuiltToo) {
+        if self.place.image.is_rebuilt() {
             let books = Books::read(self.disk, self.place.root).map_err(unread)?;
             check_rebuild(self.disk, (self.place.root, self.place.seed), (&seen, &books))?;
         }

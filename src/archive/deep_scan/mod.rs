@@ -100,11 +100,6 @@ pub(super) fn rebuild(
         ..options.clone()
     };
     let (archive, recovery) = open_shared(layout, sharing, &open)?;
-    // The journal begins behind what was found: without a checkpoint a catalog that is lost again had to be looked for in all frames
-    // again. Where it cannot be taken, that is so.
-    match archive.checkpoint() {
-        Ok(_) | Err(_) => {}
-    }
     let scan = Some(report);
     Ok((archive, RebuildReport { kept, recovery, scan }))
 }
