@@ -36,8 +36,10 @@ impl Visit<'_> {
             Unseen::Wrong(violation) => violation,
         })?;
         let age = self.age(&seen, "rebuilt")?;
-        // What all copies have lost is lost, and named.
-        let is_told = self.hurt.has_no_journal() && report.recovery.lost_epoch.is_some();
+        // What all copies have lost is lost, and named, unless a writer has died that may have announced it and no more.
+        let recovery = &report.recovery;
+        let is_told = recovery.lost_epoch.is_some() || recovery.dead_sessions > 0;
+        let is_told = self.hurt.has_no_journal() && is_told;
         if age >= self.subject.newest && !is_told {
             return Err(wrong(format!(
                 "what was stored {age} publications ago: {report:?}"
