@@ -249,7 +249,7 @@ const fn condition_name(condition: VolumeCondition) -> &'static str {
 }
 
 /// Returns how a state is called in JSON and lists.
-const fn state_name(state: VolumeState) -> &'static str {
+pub(crate) const fn state_name(state: VolumeState) -> &'static str {
     match state {
         VolumeState::Active => "active",
         VolumeState::Draining => "draining",

@@ -62,7 +62,7 @@ use std::{io::Read, path::Path, sync::Arc};
 pub use catalog_check::{CatalogCheck, CatalogProblem};
 pub use checkpoint::CheckpointReport;
 pub use commit::{CommitAllOptions, CommitOutcome, CommitReceipt, NameConflict, Source};
-pub use compact::{CompactOptions, CompactReport, KeptRoom, KeptWhy};
+pub use compact::{CompactOptions, CompactReport, KeptRoom, KeptWhy, ScannedExtents};
 pub use deep_scan::DeepScanReport;
 pub use health::{ArchiveHealth, FileHealth, HealthClass, HealthState};
 pub use health_query::{ClassListing, HealthListing, HealthQuery};

@@ -150,9 +150,11 @@ impl OwnedExtents {
             };
             let state = match extent.state {
                 ExtentState::Open if taken.is_full => ExtentState::Sealed,
-                ExtentState::Open | ExtentState::Sealed | ExtentState::Abandoned | ExtentState::Dropped => {
-                    extent.state
-                }
+                ExtentState::Open
+                | ExtentState::Sealed
+                | ExtentState::Abandoned
+                | ExtentState::Dropped
+                | ExtentState::Scanned => extent.state,
             };
             published.push(PublishedExtent {
                 id: extent.id,

@@ -138,22 +138,7 @@ fn mend(shared: &Shared, copies: &Journal, state: JournalState) -> JournalState 
 
 /// Returns a publication that changes nothing yet.
 pub(super) fn empty(writer: &CatalogWriter) -> Result<Publication, CatalogError> {
-    Ok(Publication {
-        founding: None,
-        commit: None,
-        descriptor: None,
-        skipped: Vec::new(),
-        removed: Vec::new(),
-        touched: Vec::new(),
-        relocated: Vec::new(),
-        volumes: Vec::new(),
-        extents: Vec::new(),
-        announced: Vec::new(),
-        forgotten: Vec::new(),
-        versions: Vec::new(),
-        next_ids: writer.next_ids()?,
-        checkpoint: None,
-    })
+    Ok(Publication::of_nothing(writer.next_ids()?))
 }
 
 /// Publishes: when this returns, the changes are durable and visible.

@@ -32,8 +32,8 @@ pub struct VolumeSpace {
     pub unknown_bytes: u64,
     /// What the volume has left; 0 where it cannot be asked.
     pub free_bytes: u64,
-    /// Of the dead bytes those that compacting can give back at most: in extents that no commit has, on a volume that takes
-    /// writes.
+    /// Of the dead bytes those that compacting can give back at most: in extents that no commit has and no deep scan has found, on a
+    /// volume that takes writes.
     pub reclaimable_bytes: u64,
 }
 
@@ -96,7 +96,8 @@ fn space(shared: &Shared) -> Result<Vec<VolumeSpace>, CatalogError> {
             space.overhead_bytes += header_bytes(extent);
             space.dead_bytes += dead;
             space.freed_bytes += freed;
-            if extent.owner.is_none() && member.is_writable() {
+            let is_known = extent.state != ExtentState::Scanned;
+            if extent.owner.is_none() && is_known && member.is_writable() {
                 space.reclaimable_bytes += dead;
             }
         }

@@ -115,6 +115,26 @@ pub struct NextIds {
 }
 
 impl Publication {
+    /// Returns the one that changes nothing, where these ids come next.
+    pub const fn of_nothing(next_ids: NextIds) -> Self {
+        Self {
+            founding: None,
+            commit: None,
+            descriptor: None,
+            skipped: Vec::new(),
+            removed: Vec::new(),
+            touched: Vec::new(),
+            relocated: Vec::new(),
+            volumes: Vec::new(),
+            extents: Vec::new(),
+            announced: Vec::new(),
+            forgotten: Vec::new(),
+            versions: Vec::new(),
+            next_ids,
+            checkpoint: None,
+        }
+    }
+
     /// Encodes the publication.
     ///
     /// # Panics

@@ -80,6 +80,9 @@ pub enum ExtentState {
     Abandoned,
     /// It holds nothing and ends at 0: its file may be removed by whoever finds it, and is not missed.
     Dropped,
+    /// As sealed, and a deep scan has found it: what nothing names in it may still be somebody's, so nothing of it is known to be
+    /// dead.
+    Scanned,
 }
 
 impl ExtentState {
@@ -90,6 +93,7 @@ impl ExtentState {
             Self::Sealed => 2,
             Self::Abandoned => 3,
             Self::Dropped => 4,
+            Self::Scanned => 5,
         }
     }
 
@@ -99,6 +103,7 @@ impl ExtentState {
             2 => Some(Self::Sealed),
             3 => Some(Self::Abandoned),
             4 => Some(Self::Dropped),
+            5 => Some(Self::Scanned),
             _ => None,
         }
     }

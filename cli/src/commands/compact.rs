@@ -3,7 +3,7 @@
 use core::num::NonZeroU64;
 
 use bfdb::{
-    archive::{CompactOptions, CompactReport, Event, KeptRoom, KeptWhy, Observer},
+    archive::{CompactOptions, CompactReport, Event, KeptRoom, KeptWhy, Observer, ScannedExtents},
     catalog::Access,
     plan::{Budget, RateLimit},
 };
@@ -42,6 +42,9 @@ pub(crate) struct Arguments {
     /// Bytes a second that are written at most
     #[arg(long, value_name = "SIZE", value_parser = pace::rate)]
     rate: Option<NonZeroU64>,
+    /// Give up what no file has in extents that a deep scan has found: bytes of files whose names are lost may be among it
+    #[arg(long)]
+    scanned: bool,
     /// Change nothing, say what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -99,6 +102,11 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
             },
             min_dead_percent: arguments.min_dead,
             rate: arguments.rate.map(RateLimit::new),
+            scanned: if arguments.scanned {
+                ScannedExtents::GiveUp
+            } else {
+                ScannedExtents::Keep
+            },
             is_dry_run: arguments.dry_run,
             ..CompactOptions::default()
         };
@@ -163,8 +171,9 @@ fn suggestions(report: &CompactReport, context: &Context) -> Vec<String> {
         KeptWhy::OverBudget | KeptWhy::NoRoom | KeptWhy::Failed => Some("compact"),
         KeptWhy::Damaged => Some("repair"),
         KeptWhy::VolumeStale => Some("scrub --quick"),
-        KeptWhy::VolumeMissing => Some("volume list"),
-        KeptWhy::Scattered | KeptWhy::SharedFile | KeptWhy::VolumeReadOnly | _ => None,
+        KeptWhy::VolumeMissing => Some("volume ls"),
+        // What --scanned gives up nothing brings back: that is not for a hint to say.
+        KeptWhy::Scanned | KeptWhy::Scattered | KeptWhy::SharedFile | KeptWhy::VolumeReadOnly | _ => None,
     };
     let mut commands: Vec<&str> = report.kept.iter().filter_map(command).collect();
     commands.dedup();
@@ -184,6 +193,7 @@ fn code(report: &CompactReport) -> u8 {
         | KeptWhy::OverBudget
         | KeptWhy::NoRoom
         | KeptWhy::SharedFile
+        | KeptWhy::Scanned
         | _ => exit::SUCCESS,
     });
     codes.fold(exit::SUCCESS, exit::worst)
@@ -200,6 +210,7 @@ impl KeptLine {
                 KeptWhy::SharedFile => "shared_file",
                 KeptWhy::Damaged => "damaged",
                 KeptWhy::Failed => "failed",
+                KeptWhy::Scanned => "scanned",
                 KeptWhy::VolumeMissing => "volume_missing",
                 KeptWhy::VolumeReadOnly => "volume_read_only",
                 KeptWhy::VolumeStale => "volume_stale",
@@ -220,6 +231,9 @@ fn in_words(why: KeptWhy) -> &'static str {
         KeptWhy::SharedFile => "these files have another name, in a backup made of hard links say",
         KeptWhy::Damaged => "what lies beside them cannot be read, nor made again",
         KeptWhy::Failed => "the system refused to give them back",
+        KeptWhy::Scanned => {
+            "a deep scan has found these extents, and bytes of files whose names are lost may be among them (--scanned)"
+        }
         KeptWhy::VolumeMissing => "the volume is not there",
         KeptWhy::VolumeReadOnly => "the volume takes no writes",
         KeptWhy::VolumeStale => "the volume is an old copy",

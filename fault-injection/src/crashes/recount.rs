@@ -146,8 +146,9 @@ fn has_its_length(extent: &ExtentRecord, len_bytes: u64, catalog: CatalogPast) -
         ExtentState::Open => false,
         // That a sync had failed there is in no record, and what stands behind may be what others have published: it is sealed.
         ExtentState::Sealed => catalog == CatalogPast::OnceOld,
-        // What stands behind is cut off when that works, and a dropped one is removed by whoever comes next.
-        ExtentState::Abandoned | ExtentState::Dropped => true,
+        // What stands behind is cut off when that works, a dropped one is removed by whoever comes next, and behind the end of one
+        // that was scanned may stand what nobody knows.
+        ExtentState::Abandoned | ExtentState::Dropped | ExtentState::Scanned => true,
     };
     let is_right = len_bytes == extent.end_bytes || (may_be_longer && len_bytes > extent.end_bytes);
     if is_right {

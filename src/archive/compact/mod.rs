@@ -53,6 +53,8 @@ pub struct CompactOptions {
     pub min_dead_bytes: u64,
     /// Bytes of frames that are written in a second at most.
     pub rate: Option<RateLimit>,
+    /// What is done about extents that a deep scan has found. Default: they are kept as they are.
+    pub scanned: ScannedExtents,
     /// Nothing is changed; the report says what would be done where the file system can give back parts of files.
     pub is_dry_run: bool,
 }
@@ -64,9 +66,20 @@ impl Default for CompactOptions {
             min_dead_percent: 50,
             min_dead_bytes: 64 * 1024,
             rate: None,
+            scanned: ScannedExtents::Keep,
             is_dry_run: false,
         }
     }
+}
+
+/// What compacting does about extents that a deep scan has found: frames in them may be of files whose names are lost, and nobody
+/// knows that they are dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScannedExtents {
+    /// Nothing of them is given back.
+    Keep,
+    /// What no entry has is given up, as in other extents.
+    GiveUp,
 }
 
 impl Archive {
@@ -180,12 +193,17 @@ impl Compaction<'_> {
         known + self.would_go.get(&extent).copied().unwrap_or(0)
     }
 
-    /// Says whether an extent is ours to give back from: nobody has it, and it may be written to.
+    /// Says whether an extent is ours to give back from: nobody has it, what lives in it is known (P8), and it may be written to.
     fn is_free(&self, extent: &ExtentRecord) -> bool {
         extent.owner.is_none()
             && extent.end_bytes > 0
             && extent.state != ExtentState::Dropped
+            && !self.is_kept_back(extent)
             && self.shared.volumes().writable(extent.volume).is_some()
+    }
+
+    fn is_kept_back(&self, extent: &ExtentRecord) -> bool {
+        extent.state == ExtentState::Scanned && self.options.scanned == ScannedExtents::Keep
     }
 
     /// Says whether nothing lives in an extent that is ours to give back.
@@ -226,6 +244,9 @@ impl Compaction<'_> {
         }
         if extent.owner.is_some() {
             return KeptWhy::InUse;
+        }
+        if self.is_kept_back(extent) {
+            return KeptWhy::Scanned;
         }
         self.kept.get(&extent.id).copied().unwrap_or(KeptWhy::Scattered)
     }

@@ -55,6 +55,8 @@ pub enum KeptWhy {
     Damaged,
     /// The system refused to give them back; the next attempt tries again.
     Failed,
+    /// A deep scan has found the extent, and nobody knows that what no entry has there is dead.
+    Scanned,
     /// The volume is not there.
     VolumeMissing,
     /// The volume takes no writes.

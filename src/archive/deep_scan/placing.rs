@@ -180,7 +180,7 @@ impl Placing {
                 id: record.extent,
                 volume,
                 lane: LaneIndex::new(0),
-                state: ExtentState::Sealed,
+                state: ExtentState::Scanned,
                 owner: None,
                 end_bytes: 0,
                 live_bytes: 0,

@@ -119,7 +119,7 @@ impl Scanned {
                     id: extent.id,
                     volume: volume.id,
                     lane: extent.header.map_or(own, |header| header.lane),
-                    state: ExtentState::Sealed,
+                    state: ExtentState::Scanned,
                     owner: None,
                     end_bytes: extent.len_bytes,
                     live_bytes: 0,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::golden::golden;
-use super::publications::{compact, hex};
+use super::published_bytes::{compact, hex};
 use super::*;
 use crate::catalog::rows::CheckpointsRow;
 use crate::catalog::tables::META_CHECKPOINTS;
@@ -139,22 +139,7 @@ proptest! {
 
 impl World {
     fn publication(writer: &CatalogWriter) -> Publication {
-        Publication {
-            founding: None,
-            commit: None,
-            descriptor: None,
-            skipped: Vec::new(),
-            removed: Vec::new(),
-            touched: Vec::new(),
-            relocated: Vec::new(),
-            volumes: Vec::new(),
-            announced: Vec::new(),
-            forgotten: Vec::new(),
-            versions: Vec::new(),
-            extents: Vec::new(),
-            next_ids: writer.next_ids().expect("sound"),
-            checkpoint: None,
-        }
+        Publication::of_nothing(writer.next_ids().expect("sound"))
     }
 
     /// Stores a slice, as far as the catalog has to do with it.

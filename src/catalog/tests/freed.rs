@@ -127,17 +127,6 @@ fn a_dropped_extent_stays_as_a_row_that_holds_nothing() {
     let (file, blocks) = world.file(&mut writer, &name("later"), 700);
     let next_ids = writer.next_ids().expect("sound");
     let drop_it = |end_bytes| Publication {
-        founding: None,
-        commit: None,
-        descriptor: None,
-        skipped: Vec::new(),
-        removed: Vec::new(),
-        touched: Vec::new(),
-        relocated: Vec::new(),
-        volumes: Vec::new(),
-        announced: Vec::new(),
-        forgotten: Vec::new(),
-        versions: Vec::new(),
         extents: vec![PublishedExtent {
             id: extent.id,
             volume: 2,
@@ -145,8 +134,7 @@ fn a_dropped_extent_stays_as_a_row_that_holds_nothing() {
             state: ExtentState::Dropped,
             end_bytes,
         }],
-        next_ids,
-        checkpoint: None,
+        ..Publication::of_nothing(next_ids)
     };
     let wrong = writer.apply(&drop_it(4096), Vec::new());
     assert!(

@@ -7,6 +7,7 @@ mod checkpoints;
 mod damage;
 mod descriptors;
 mod disk;
+mod dump;
 mod freed;
 mod golden;
 mod golden_knowledge;
@@ -20,6 +21,7 @@ mod many;
 mod model;
 mod pages;
 mod publications;
+mod published_bytes;
 mod queries;
 mod relocation;
 mod reopening;
@@ -27,6 +29,8 @@ mod room;
 mod sharing;
 
 pub(crate) use reopening::{Faults, open_on_faulty_disk};
+
+use dump::Dump;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -366,120 +370,6 @@ fn open_on(storage: &Arc<dyn Storage>, path: &Path, access: Access) -> Result<Ca
         Check::WhenSmall { file_len_bytes },
         CatalogOptions::default(),
     )
-}
-
-/// Everything that a catalog says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Dump {
-    epoch: Epoch,
-    journal: Vec<u8>,
-    totals: Totals,
-    volumes: Vec<VolumeRecord>,
-    extents: Vec<ExtentRecord>,
-    freed: BTreeMap<ExtentId, Vec<ByteRange>>,
-    files: Vec<(FileRecord, Vec<BlockRecord>)>,
-    shards: Vec<ShardPlace>,
-    intents: Vec<IntentRecord>,
-    descriptors: Vec<DescriptorRecord>,
-    checkpoints: Checkpoints,
-    said: knowledge::Said,
-}
-
-impl Dump {
-    fn of(reader: &CatalogReader) -> Result<Self, CatalogError> {
-        let mut files: Vec<(FileRecord, Vec<BlockRecord>)> = Vec::new();
-        loop {
-            let after = files.last().map(|(file, _)| file.name.clone());
-            let page = reader.files_page(None, after.as_ref(), 7)?;
-            let is_last = page.len() < 7;
-            assert!(files.len() < 1000, "a listing ends");
-            for (file, inline_block) in page {
-                let indexes = (0..file.geometry.block_count()).map(BlockIndex::new);
-                let blocks = indexes
-                    .map(|index| reader.block(&file, index))
-                    .collect::<Result<Vec<_>, _>>()?;
-                let only = if let [block] = blocks.as_slice() {
-                    Some(block)
-                } else {
-                    None
-                };
-                assert_eq!(inline_block.as_ref(), only, "the block of {}", file.name);
-                assert_eq!(reader.file(file.id)?.as_ref(), Some(&file));
-                assert_eq!(reader.file_by_name(&file.name)?.as_ref(), Some(&file));
-                files.push((file, blocks));
-            }
-            if is_last {
-                break;
-            }
-        }
-        let mut shards: Vec<ShardPlace> = Vec::new();
-        loop {
-            let after = shards.last().map(|place| (place.extent, place.offset));
-            let page = reader.shards_page(after, 10)?;
-            shards.extend(&page);
-            assert!(shards.len() < 10_000, "a listing ends");
-            if page.len() < 10 {
-                break;
-            }
-        }
-        let mut descriptors: Vec<DescriptorRecord> = Vec::new();
-        loop {
-            let after = descriptors.last().map(|descriptor| descriptor.commit);
-            let page = reader.descriptors_page(after, 2)?;
-            descriptors.extend_from_slice(&page);
-            assert!(descriptors.len() < 1000, "a listing ends");
-            if page.len() < 2 {
-                break;
-            }
-        }
-        for found in &descriptors {
-            assert_eq!(reader.descriptor(found.commit)?.as_ref(), Some(found));
-        }
-        let intents = reader.intents()?;
-        for found in &intents {
-            assert_eq!(reader.intent(found.commit)?.as_ref(), Some(found));
-        }
-        let extents = reader.extents()?;
-        let freed = freed(reader, &extents)?;
-        Ok(Self {
-            epoch: reader.epoch()?,
-            journal: reader.journal()?,
-            totals: reader.totals()?,
-            volumes: reader.volumes()?,
-            said: knowledge::Said::of(reader, &files, &descriptors, &extents)?,
-            extents,
-            freed,
-            files,
-            shards,
-            intents,
-            descriptors,
-            checkpoints: reader.checkpoints()?,
-        })
-    }
-
-    fn at(path: &Path, access: Access) -> Result<Self, CatalogError> {
-        let catalog = open(path, access)?;
-        assert_eq!(*catalog.archive(), archive());
-        let dump = Self::of(&catalog.read()?)?;
-        catalog.close()?;
-        Ok(dump)
-    }
-}
-
-/// Everything that was given back, listed extent by extent and summed up.
-fn freed(
-    reader: &CatalogReader,
-    extents: &[ExtentRecord],
-) -> Result<BTreeMap<ExtentId, Vec<ByteRange>>, CatalogError> {
-    let mut freed = extents
-        .iter()
-        .map(|extent| Ok((extent.id, reader.freed_of(extent.id)?)))
-        .collect::<Result<BTreeMap<_, _>, CatalogError>>()?;
-    freed.retain(|_, ranges| !ranges.is_empty());
-    let counted: u64 = reader.freed_bytes()?.values().sum();
-    let listed = freed.values().flatten();
-    assert_eq!(counted, listed.map(|range| range.len()).sum::<u64>());
-    Ok(freed)
 }
 
 /// Lengths that reach every tier, empty and one-block files among them.

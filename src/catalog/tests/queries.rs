@@ -288,3 +288,53 @@ fn ids_are_never_given_twice_even_when_what_had_them_is_gone_or_came_from_elsewh
     );
     assert_eq!(writer.allocate_extent_id(), ExtentId::new(81));
 }
+
+#[test]
+fn ids_are_raised_and_never_lowered() {
+    let world = World::new();
+    let catalog = world.open(Access::Write);
+    let mut writer = catalog.write().expect("writer");
+    let ids = |number: u64| NextIds {
+        file: FileId::new(number),
+        block: BlockId::new(number + 1),
+        extent: ExtentId::new(number + 2),
+        commit: CommitId::new(number + 3),
+    };
+    writer.raise_next_ids(&ids(500));
+    assert_eq!(writer.next_ids().expect("sound"), ids(500));
+    writer.raise_next_ids(&ids(7));
+    writer.commit().expect("committed");
+    let reader = catalog.read().expect("reader");
+    assert_eq!(reader.next_ids().expect("sound"), ids(500));
+}
+
+#[test]
+fn what_the_journal_leaves_comes_back_up_to_its_limit() {
+    let world = World::new();
+    let catalog = world.open(Access::Write);
+    assert_eq!(
+        catalog.read().and_then(|reader| reader.journal()).expect("sound"),
+        b""
+    );
+    let mut writer = catalog.write().expect("writer");
+    let longest = vec![0xfe; 4096];
+    writer.set_journal(&longest).expect("it just fits");
+    assert_eq!(writer.journal().expect("sound"), longest);
+    let error = writer.set_journal(&[0; 4097]).expect_err("one byte more");
+    assert!(
+        matches!(
+            error,
+            CatalogError::RowTooLong {
+                len_bytes: 4097,
+                limit_bytes: 4096,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    writer.commit().expect("nothing was spoilt");
+    assert_eq!(
+        catalog.read().and_then(|reader| reader.journal()).expect("sound"),
+        longest
+    );
+}

@@ -7,17 +7,20 @@ use std::{
 
 use bfdb::{
     archive::{Archive, RepairOptions, UsableNames, VolumeCondition},
+    catalog::Access,
     error::OpenError,
+    format::{
+        FRAME_FOOTER_LEN_BYTES, FRAME_HEADER_LEN_BYTES, FrameFooter, FrameHeader, FrameIdentity, FrameKind,
+    },
     units::ByteRange,
 };
 use bfdb_fault_injection::damage::{extent_files, zero_range};
 
-use super::{frames_in, has_all_of, lived_in, lose_names, scan, scan_with, stored};
+use super::{frames_in, has_all_of, lived_in, lose_names, scan, scan_with, spoil, stored};
 use crate::{
-    support::{LEAF, SEGMENTED_BELOW, TINY_BELOW, get, open, painted},
+    support::{LEAF, SEGMENTED_BELOW, Store, TINY_BELOW, get, open, painted},
     volumes::{lose, store_of_each_tier},
 };
-use bfdb::catalog::Access;
 
 /// Takes away the directory of an archive, and the journal on its volumes.
 fn lose_names_beside(dir: &Path, volumes: usize) {
@@ -142,6 +145,116 @@ fn extents_and_frames_that_are_not_of_the_archive_are_passed_over() {
     drop(dir);
 }
 
+/// Writes a frame over another one of the same length, as if it had been put there.
+fn put_over(extent: &Path, (over, frame): (&FrameHeader, &FrameHeader), from: &Path) {
+    let (start, place) = (frame.identity().offset, over.identity().offset);
+    let header = FrameHeader::of_shard(
+        frame.kind(),
+        FrameIdentity {
+            block: frame.identity().block,
+            shard: frame.identity().shard,
+            ..*over.identity()
+        },
+        frame.commit(),
+        *frame.block(),
+        frame.digest(),
+    );
+    let len = usize::try_from(frame.layout().total_len_bytes()).unwrap();
+    let (start, place) = (usize::try_from(start).unwrap(), usize::try_from(place).unwrap());
+    let mut bytes = fs::read(from).unwrap()[start..start + len].to_vec();
+    bytes[..FRAME_HEADER_LEN_BYTES].copy_from_slice(&header.encode());
+    let footer = usize::try_from(frame.layout().footer().start()).unwrap();
+    bytes[footer..footer + FRAME_FOOTER_LEN_BYTES].copy_from_slice(&FrameFooter::of(&header).encode());
+    let mut whole = fs::read(extent).unwrap();
+    whole[place..place + len].copy_from_slice(&bytes);
+    fs::write(extent, whole).unwrap();
+}
+
+#[test]
+fn a_shard_in_whose_place_another_one_lies_is_missing_and_both_files_are_there() {
+    let store = Store::new();
+    store.put("under", &painted(500, 1));
+    store.put("over", &painted(500, 2));
+    let (root, dir) = (store.root(), store.dir);
+    store.archive.close().unwrap();
+    lose_names(&root);
+    let extents = extent_files(&root).unwrap();
+    let files = |extent: &PathBuf| -> Vec<FrameHeader> {
+        let frames = frames_in(extent).into_iter();
+        frames.filter(|frame| frame.kind() == FrameKind::File).collect()
+    };
+    let all: Vec<(&PathBuf, FrameHeader)> = extents
+        .iter()
+        .flat_map(|extent| files(extent).into_iter().map(move |frame| (extent, frame)))
+        .collect();
+    let first = all.iter().map(|(_, frame)| frame.identity().block).min().unwrap();
+    let (under, over): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|(_, frame)| frame.identity().block == first);
+    put_over(under[0].0, (&under[0].1, &over[1].1), over[1].0);
+    let (archive, report) = scan(&root);
+    assert_eq!(
+        (report.offered, report.shards_missing, report.frames_superseded),
+        (2, 1, 1)
+    );
+    assert!(get(&archive, "recovered/under").unwrap() == painted(500, 1));
+    assert!(get(&archive, "recovered/over").unwrap() == painted(500, 2));
+    let damage = archive.scrub(&()).unwrap().damage;
+    let damaged: Vec<String> = damage.iter().map(|file| file.name.to_string()).collect();
+    assert_eq!(damaged, ["recovered/under"]);
+    assert_eq!(archive.repair(&RepairOptions::default(), &()).unwrap().damage, []);
+    assert_eq!(archive.scrub(&()).unwrap().damage, []);
+    drop(dir);
+}
+
+#[test]
+fn a_shard_that_was_moved_is_found_by_its_footer_alone() {
+    let store = Store::new();
+    for number in 0..8 {
+        store.put(&format!("{number}"), &painted(5000, number));
+    }
+    let hurt = store.extents()[0].clone();
+    for frame in frames_in(&hurt) {
+        spoil(
+            &hurt,
+            frame.identity().offset + frame.layout().payload().start(),
+            1,
+        );
+    }
+    let before = store.extents();
+    drop(store.archive.scrub(&()).unwrap());
+    let repaired = store.archive.repair(&RepairOptions::default(), &()).unwrap();
+    let moved = repaired.shards_repaired;
+    let new: Vec<PathBuf> = store
+        .extents()
+        .into_iter()
+        .filter(|extent| !before.contains(extent))
+        .collect();
+    let (root, dir) = (store.root(), store.dir);
+    store.archive.close().unwrap();
+    lose_names(&root);
+    let frames: Vec<_> = new.iter().flat_map(|extent| frames_in(extent)).collect();
+    assert_eq!(
+        frames.len() as u64,
+        moved,
+        "what was repaired lies in extents of its own"
+    );
+    for extent in &new {
+        for frame in frames_in(extent) {
+            spoil(extent, frame.identity().offset + 100, 1);
+        }
+    }
+    // The old ones are holes by now.
+    fs::remove_file(&hurt).unwrap();
+    let (archive, report) = scan(&root);
+    assert_eq!((report.offered, report.shards_missing), (8, 0), "{report:?}");
+    assert!(report.is_complete(), "{report:?}");
+    for number in 0..8 {
+        assert!(get(&archive, &format!("recovered/{number}")).unwrap() == painted(5000, number));
+    }
+    drop(dir);
+}
+
 #[test]
 fn volumes_without_any_descriptor_make_no_catalog() {
     let store = lived_in();
@@ -150,7 +263,7 @@ fn volumes_without_any_descriptor_make_no_catalog() {
     lose_names(&root);
     for extent in extent_files(&root).unwrap() {
         for frame in frames_in(&extent) {
-            if frame.kind() == bfdb::format::FrameKind::Descriptor {
+            if frame.kind() == FrameKind::Descriptor {
                 let range = ByteRange::at(frame.identity().offset, frame.layout().total_len_bytes());
                 zero_range(&extent, range.unwrap()).unwrap();
             }

@@ -95,17 +95,21 @@ fn show(check: &CatalogCheck, volumes: &Volumes, context: &Context) {
     let found = if check.problems.is_empty() {
         "the catalog is sound".to_owned()
     } else {
-        text::count(check.problems.len() as u64, "problem")
+        text::count(len_of(&check.problems), "problem")
     };
-    let unknown = match check.unknown_extents.len() {
+    let unknown = match len_of(&check.unknown_extents) {
         0 => String::new(),
-        some => format!(", {} that it does not know", text::count(some as u64, "extent")),
+        some => format!(", {} that it does not know", text::count(some, "extent")),
     };
     context.output.summary(&format!(
         "{found}: {}, {}{unknown}",
         text::count(check.records, "record"),
         text::count(check.extents, "extent"),
     ));
+}
+
+fn len_of<T>(list: &[T]) -> u64 {
+    u64::try_from(list.len()).expect("an address fits 64 bits")
 }
 
 /// A problem for people: what it is called, what it means for the exit code, and what helps.

@@ -10,12 +10,18 @@ use std::{
 use bfdb::{
     archive::Archive,
     catalog::{
-        Access, BlockRecord, Described, DescriptorRecord, EntryKind, FileRecord, PublishedExtent, Slice,
+        Access, BlockRecord, Described, DescriptorRecord, ExtentState, FileRecord, PublishedExtent, Slice,
     },
 };
 use serde::Serialize;
 
-use crate::{context::Context, failure::Failure, text};
+use crate::{
+    commands::entry::{kind_name, target},
+    context::Context,
+    failure::Failure,
+    text,
+    volumes::state_name,
+};
 
 /// Show what the catalog knows, as JSON lines
 ///
@@ -44,7 +50,7 @@ struct VolumeLine {
     number: u16,
     id: String,
     path: String,
-    state: String,
+    state: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,7 +59,7 @@ struct ExtentLine {
     id: u64,
     volume: u16,
     lane: u16,
-    state: String,
+    state: &'static str,
     end_bytes: u64,
 }
 
@@ -130,7 +136,7 @@ fn export(archive: &Archive, lines: &mut Lines<'_>, context: &Context) -> Result
             number: volume.number,
             id: volume.id.to_string(),
             path: text::bytes(&volume.path),
-            state: format!("{:?}", volume.state).to_lowercase(),
+            state: state_name(volume.state),
         });
     }
     let mut visit = |slice: Slice| {
@@ -158,7 +164,13 @@ fn extent_line(extent: &PublishedExtent) -> ExtentLine {
         id: extent.id.get(),
         volume: extent.volume,
         lane: extent.lane.get(),
-        state: format!("{:?}", extent.state).to_lowercase(),
+        state: match extent.state {
+            ExtentState::Open => "open",
+            ExtentState::Sealed => "sealed",
+            ExtentState::Abandoned => "abandoned",
+            ExtentState::Dropped => "dropped",
+            ExtentState::Scanned => "scanned",
+        },
         end_bytes: extent.end_bytes,
     }
 }
@@ -175,16 +187,11 @@ fn descriptor_line(found: &DescriptorRecord) -> DescriptorLine {
 }
 
 fn entry_line(file: &FileRecord, blocks: &[BlockRecord]) -> EntryLine {
-    let (kind, target) = match &file.kind {
-        EntryKind::File => ("file", None),
-        EntryKind::Directory => ("directory", None),
-        EntryKind::SymbolicLink { target } => ("symlink", Some(text::bytes(target))),
-    };
     EntryLine {
         id: file.id.get(),
         name: file.name.to_string(),
-        kind,
-        target,
+        kind: kind_name(&file.kind),
+        target: target(&file.kind),
         mode: file.mode,
         modified_at: text::rfc3339(file.modified_at),
         committed_at: text::rfc3339(file.committed_at),
