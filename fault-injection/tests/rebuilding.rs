@@ -173,13 +173,17 @@ fn scan(machine: &Machine) -> Result<Archive, OpenError> {
     Ok(scanned?.0)
 }
 
-/// Opens what is there, or scans again where nothing can be opened. Everything is there in the end, under no name of its own.
+/// Opens what is there, or makes it again where nothing can be opened: from the journal when it leads to a checkpoint of a scan, by
+/// another scan when it does not. Everything is there in the end, under no name of its own.
 fn check_scanned(restarted: &Restarted) -> Answer {
     let machine = restarted.machine();
     let opened = Archive::open_on(&machine, Path::new(ROOT), &options());
     let archive = match opened {
         Ok((archive, _)) => archive,
-        Err(OpenError::CatalogMissing { .. } | OpenError::Catalog { .. }) => scan(&machine)?,
+        Err(OpenError::CatalogMissing { .. } | OpenError::Catalog { .. }) => match scan(&machine) {
+            Err(OpenError::NamesKnown { .. }) => open_or_rebuild(&machine)?,
+            scanned => scanned?,
+        },
         Err(error) => return Err(error.into()),
     };
     for (name, seed) in STORED {

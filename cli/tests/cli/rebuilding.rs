@@ -145,13 +145,30 @@ fn without_catalog_and_journal_a_deep_scan_offers_what_is_on_the_volumes() {
     place.run(["status", "-q"]).expect_code(0);
     // What can be used is not given up unasked.
     let refused = place.run(["catalog", "rebuild", "--deep-scan"]).expect_code(1);
-    let next = "\n  try: bfdb status\n  try: bfdb catalog rebuild --deep-scan --regardless\n";
+    let next = "\n  try: bfdb catalog rebuild\n  try: bfdb catalog rebuild --deep-scan --regardless\n";
     assert!(refused.stderr.contains(next), "{}", refused.stderr);
-    // The journal begins behind the scan, and a rebuild from it says so.
+    // The journal begins behind the scan, with a checkpoint of what that has found.
+    let before = listing(&place);
     fs::remove_file(place.path("archive.bfdb/catalog.redb")).expect("it is there");
+    place.run(["catalog", "rebuild"]).expect_code(0);
+    assert_eq!(listing(&place), before);
+}
+
+#[test]
+fn a_journal_without_its_beginning_says_that_a_deep_scan_helps() {
+    let place = lived_in();
+    fs::remove_file(place.path("archive.bfdb/catalog.redb")).expect("it is there");
+    for copy in 0..4 {
+        let segment = place.path(format!("archive.bfdb/volumes/v0/journal/c{copy}/00000001.bfj"));
+        let mut bytes = fs::read(&segment).expect("it is there");
+        bytes[4096..8192].fill(0xEE);
+        fs::write(&segment, bytes).expect("written");
+    }
     let answer = place.run(["catalog", "rebuild"]).expect_code(13);
     let next = "\n  try: bfdb catalog rebuild --deep-scan\n";
     assert!(answer.stderr.contains(next), "{}", answer.stderr);
+    place.run(["catalog", "rebuild", "--deep-scan"]).expect_code(0);
+    place.run(["cat", "recovered/tiny"]).expect_code(0);
 }
 
 #[test]

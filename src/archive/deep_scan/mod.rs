@@ -13,6 +13,7 @@
 //! keep     the catalog that is there under a longer name
 //! publish  the new one under its name                                    a crash from here: done
 //! open
+//! store    a checkpoint of it                                           the journal leads somewhere again
 //! ```
 
 mod coded;
@@ -100,6 +101,11 @@ pub(super) fn rebuild(
         ..options.clone()
     };
     let (archive, recovery) = open_shared(layout, sharing, &open)?;
+    // The journal begins behind what was found: with a checkpoint a catalog that is lost again is made from there, with the names that
+    // were given since. Where it cannot be taken, all frames are scanned again.
+    match archive.checkpoint() {
+        Ok(_) | Err(_) => {}
+    }
     let scan = Some(report);
     Ok((archive, RebuildReport { kept, recovery, scan }))
 }

@@ -1,9 +1,6 @@
 //! Frames that are hurt, gone, or named by nobody.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use bfdb::{
     archive::{Archive, CompactOptions, KeptWhy, RepairOptions, ScannedExtents},
@@ -177,12 +174,6 @@ fn frames_that_no_descriptor_names_are_counted_and_left_alone() {
     drop(dir);
 }
 
-/// Every byte of every extent.
-fn all_bytes(root: &Path) -> Vec<Vec<u8>> {
-    let extents = bfdb_fault_injection::damage::extent_files(root).unwrap();
-    extents.iter().map(|extent| fs::read(extent).unwrap()).collect()
-}
-
 /// A descriptor that cannot be read leaves frames that nobody names, and they may be all that is left of a file.
 #[test]
 fn what_no_entry_has_in_scanned_extents_is_given_back_only_when_that_is_asked_for() {
@@ -190,7 +181,9 @@ fn what_no_entry_has_in_scanned_extents_is_given_back_only_when_that_is_asked_fo
     let (root, dir) = (store.root(), store.dir);
     store.archive.close().unwrap();
     lose_names(&root);
-    let before = all_bytes(&root);
+    let extents = bfdb_fault_injection::damage::extent_files(&root).unwrap();
+    let bytes = || -> Vec<Vec<u8>> { extents.iter().map(|extent| fs::read(extent).unwrap()).collect() };
+    let before = bytes();
     let (archive, _) = scan(&root);
     let kept = format!("recovered/tree/kept/{}", LENGTHS[0]);
     for file in names(&archive)
@@ -222,7 +215,7 @@ fn what_no_entry_has_in_scanned_extents_is_given_back_only_when_that_is_asked_fo
     assert_eq!(report.given_back_bytes(), 0);
     let why: Vec<KeptWhy> = report.kept.iter().map(|kept| kept.why).collect();
     assert_eq!(why, [KeptWhy::Scanned]);
-    assert!(all_bytes(&root) == before, "extents were written to");
+    assert!(bytes() == before, "extents were written to");
     let given_up = CompactOptions {
         scanned: ScannedExtents::GiveUp,
         ..eager
