@@ -3,7 +3,7 @@
 //! ```text
 //! turn       the journal goes on in new segments                             nothing has changed
 //! see        one state of the catalog, for as long as it takes                others go on
-//! store      its slices, each as a commit of its own                          a crash leaves slices that the next one drops
+//! store      its slices, each as a commit of its own                          an error gives them up, a crash leaves them to the next
 //! complete   one publication that names all of them                           from here it counts
 //! read back  every slice, from the medium
 //! forget     what the older checkpoint has, in the catalog, and then          nobody mends what is about to go
@@ -67,17 +67,36 @@ impl Archive {
 
 /// Takes a checkpoint where the journal has grown by enough since the last one, and by more than that one is long.
 ///
-/// What goes wrong is no matter of whoever has just stored something: the next one tries again.
+/// What goes wrong is no matter of whoever has just stored something: it is tried again when the journal has grown by as much once
+/// more. Where the disk is so full that it would be filled none is taken.
 pub(super) fn take_if_due(shared: &Shared) {
     // Everything that publishes notes it here; so nothing is read where nothing can be due.
     let written_bytes = shared.journal_bytes.load(Ordering::Relaxed);
     if written_bytes < shared.checkpoint_from_bytes.load(Ordering::Relaxed) {
         return;
     }
-    let taken = is_due(shared).and_then(|due| if due { take(shared).map(drop) } else { Ok(()) });
-    match taken {
-        Ok(()) | Err(_) => {}
+    let taken = is_due(shared).and_then(|due| {
+        if due && has_room(shared)? {
+            take(shared).map(drop)?;
+        }
+        Ok(())
+    });
+    if taken.is_err() {
+        let next_bytes = written_bytes.saturating_add(shared.checkpoint_bytes);
+        (shared.checkpoint_from_bytes).store(next_bytes, Ordering::Relaxed);
     }
+}
+
+/// Says whether every volume has room for all of a checkpoint, which is no longer than the catalog.
+fn has_room(shared: &Shared) -> Result<bool, CommitError> {
+    let copies = u64::from(shared.policy().parts().tiny_shape.total());
+    let wanted_bytes = shared.layout.catalog_len_bytes()?.saturating_mul(copies);
+    for member in shared.volumes().for_files() {
+        if member.volume.free_bytes()? < wanted_bytes {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn is_due(shared: &Shared) -> Result<bool, CommitError> {
@@ -107,9 +126,16 @@ pub(super) fn take(shared: &Shared) -> Result<Option<CheckpointReport>, CommitEr
         known: reader.checkpoints()?,
         slices: Vec::new(),
     };
-    let commits = store_slices(shared, &reader)?;
+    let mut commits = Vec::new();
+    let stored = store_slices(shared, &reader, &mut commits);
     drop(reader);
-    complete(shared, &mut checkpoint, &commits)?;
+    let completed = stored.and_then(|()| complete(shared, &mut checkpoint, &commits));
+    if let Err(error) = completed {
+        // The first error is the one to tell; slices that cannot be given up now go with the next checkpoint.
+        return match give_up(shared, &error, commits) {
+            Ok(()) | Err(_) => Err(error),
+        };
+    }
     read_back(shared, &checkpoint)?;
     let segments_removed = forget(shared)?;
     let lengths = checkpoint
@@ -140,16 +166,36 @@ fn begin_segments(shared: &Shared) -> Result<Epoch, CommitError> {
     Ok(epoch)
 }
 
-fn store_slices(shared: &Shared, reader: &CatalogReader) -> Result<Vec<CommitId>, CommitError> {
+/// Stores the slices of what a reader sees; `commits` are those that have stored one, also after an error.
+fn store_slices(
+    shared: &Shared,
+    reader: &CatalogReader,
+    commits: &mut Vec<CommitId>,
+) -> Result<(), CommitError> {
     let name = text_name();
     let mut slices = Slices::of(reader, SLICE_LEN_BYTES);
-    let mut commits = Vec::new();
     while let Some(slice) = slices.next_slice()? {
         let bytes = slice.encode();
         drop(slice);
         commits.push(store_slice(shared, &name, &bytes)?);
     }
-    Ok(commits)
+    Ok(())
+}
+
+/// Lets go of slices whose checkpoint has come to nothing: on a full disk each attempt would else leave some.
+fn give_up(shared: &Shared, error: &CommitError, mut commits: Vec<CommitId>) -> Result<(), CommitError> {
+    if error.may_be_published() {
+        return Ok(());
+    }
+    let publishing = publication::begin(shared)?;
+    let pending = publishing.writer.checkpoints()?.pending;
+    commits.retain(|commit| pending.contains(commit));
+    if commits.is_empty() {
+        return Ok(());
+    }
+    let mut publication = publication::empty(&publishing.writer)?;
+    publication.checkpoint = Some(CheckpointStep::GiveUp(commits));
+    publication::publish(shared, publishing, publication, Vec::new())
 }
 
 /// Returns what messages call the bytes of a checkpoint; no file is meant.

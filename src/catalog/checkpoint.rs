@@ -26,6 +26,8 @@ pub enum CheckpointStep {
     Slice,
     /// A checkpoint is complete.
     Complete(Box<Checkpoint>),
+    /// One will never be: the slices that these commits have stored go, at least one.
+    GiveUp(Vec<CommitId>),
 }
 
 /// A checkpoint: what cannot be said in slices, and where those are.
@@ -152,6 +154,15 @@ impl CatalogWriter {
                 for slice in checkpoints.complete(checkpoint) {
                     self.remove_slice(slice)?;
                 }
+            }
+            CheckpointStep::GiveUp(slices) => {
+                for slice in slices {
+                    if !checkpoints.pending.contains(slice) {
+                        return Err(CatalogError::UnknownSlice { commit: *slice });
+                    }
+                    self.remove_slice(*slice)?;
+                }
+                checkpoints.pending.retain(|slice| !slices.contains(slice));
             }
         }
         self.set_checkpoints(&checkpoints)

@@ -196,7 +196,7 @@ impl Publication {
         let Some(block) = &self.descriptor else {
             return match self.checkpoint {
                 Some(CheckpointStep::Slice) => Err(ImpossibleField("slice without a place")),
-                Some(CheckpointStep::Complete(_)) | None => Ok(()),
+                Some(CheckpointStep::Complete(_) | CheckpointStep::GiveUp(_)) | None => Ok(()),
             };
         };
         if self.commit.is_none() {

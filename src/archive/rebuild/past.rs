@@ -162,7 +162,7 @@ impl Gathered {
         self.slices.add(&publication);
         let checkpoint = match publication.checkpoint.take() {
             Some(CheckpointStep::Complete(checkpoint)) => Some(*checkpoint),
-            Some(CheckpointStep::Slice) | None => None,
+            Some(CheckpointStep::Slice | CheckpointStep::GiveUp(_)) | None => None,
         };
         let founding =
             (publication.founding.iter()).chain(checkpoint.iter().map(|checkpoint| &checkpoint.founding));

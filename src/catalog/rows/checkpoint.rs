@@ -25,7 +25,8 @@ struct GenerationRow {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::catalog) struct CheckpointStepRow {
-    /// None: the descriptor is a slice.
+    given_up: Vec<u64>,
+    /// None, and nothing given up: the descriptor is a slice.
     complete: Option<CheckpointRow>,
 }
 
@@ -86,17 +87,23 @@ impl CheckpointsRow {
 
 impl CheckpointStepRow {
     pub(in crate::catalog) fn new(step: &CheckpointStep) -> Self {
-        let complete = match step {
-            CheckpointStep::Slice => None,
-            CheckpointStep::Complete(checkpoint) => Some(CheckpointRow::new(checkpoint)),
+        let (given_up, complete) = match step {
+            CheckpointStep::Slice => (Vec::new(), None),
+            CheckpointStep::Complete(checkpoint) => (Vec::new(), Some(CheckpointRow::new(checkpoint))),
+            CheckpointStep::GiveUp(slices) => (slices.iter().map(|slice| slice.get()).collect(), None),
         };
-        Self { complete }
+        Self { given_up, complete }
     }
 
     pub(in crate::catalog) fn parse(self) -> Result<CheckpointStep, ImpossibleField> {
-        match self.complete {
-            None => Ok(CheckpointStep::Slice),
-            Some(row) => Ok(CheckpointStep::Complete(Box::new(row.parse()?))),
+        match (self.complete, self.given_up.is_empty()) {
+            (None, true) => Ok(CheckpointStep::Slice),
+            (None, false) => {
+                let slices = self.given_up.into_iter().map(CommitId::new);
+                Ok(CheckpointStep::GiveUp(slices.collect()))
+            }
+            (Some(row), true) => Ok(CheckpointStep::Complete(Box::new(row.parse()?))),
+            (Some(_), false) => Err(ImpossibleField("checkpoint that is complete and given up")),
         }
     }
 }

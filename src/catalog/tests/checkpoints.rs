@@ -227,7 +227,7 @@ fn publications_of_checkpoints_have_their_golden_bytes() {
     let publication = checkpoint(&writer, vec![slice]);
     let text = hex(&publication.encode());
     // Nothing else, the ids that come next, and a checkpoint.
-    let expected = "01000000000000000000000000010206020101";
+    let expected = "0100000000000000000000000001020602010001";
     assert_eq!(text, [expected, &compact(GOLDEN_CHECKPOINT)].concat());
     assert_eq!(Publication::parse(&publication.encode()), Ok(publication));
 }
@@ -236,6 +236,34 @@ const GOLDEN_CHECKPOINT: &str =
     "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5010080c49fd50c050a8020010180800101028010030280100000010707070707
     07070707070707070707070707070707070707070707070707070701020602802000010101010101010abc0502018020
     02802001fc06dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd";
+
+#[test]
+fn slices_that_are_given_up_go_and_others_are_not_touched() {
+    let mut world = World::new();
+    let catalog = world.open(Access::Write);
+    let (given_up, other) = (world.store_slice(&catalog), world.store_slice(&catalog));
+    let completed = world.store_slice(&catalog);
+    let writer = catalog.write().expect("writer");
+    let publication = Publication {
+        checkpoint: Some(CheckpointStep::GiveUp(vec![given_up.0])),
+        ..World::publication(&writer)
+    };
+    apply(writer, &publication).expect("applied");
+    let dump = Dump::of(&catalog.read().expect("reader")).expect("sound");
+    assert_eq!(dump.checkpoints.pending, [other.0, completed.0]);
+    assert_eq!(dump.shards.len(), 4);
+    let error = apply(catalog.write().expect("writer"), &publication).expect_err("it is gone");
+    assert!(matches!(error, CatalogError::UnknownSlice { commit } if commit == given_up.0));
+    let writer = catalog.write().expect("writer");
+    let complete = checkpoint(&writer, vec![completed.clone()]);
+    apply(writer, &complete).expect("applied");
+    let in_use = Publication {
+        checkpoint: Some(CheckpointStep::GiveUp(vec![completed.0])),
+        ..World::publication(&catalog.write().expect("writer"))
+    };
+    let error = apply(catalog.write().expect("writer"), &in_use).expect_err("a checkpoint has it");
+    assert!(matches!(error, CatalogError::UnknownSlice { .. }), "{error:?}");
+}
 
 #[test]
 fn a_checkpoint_whose_slices_are_gone_or_are_none_is_not_completed() {

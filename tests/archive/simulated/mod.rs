@@ -1,6 +1,7 @@
 //! Two processes on a disk in memory that fails at the very call that a story is about.
 
 mod behind_the_record;
+mod checkpoints;
 mod compacting;
 mod failing_disk;
 mod left_behind;
