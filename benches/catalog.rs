@@ -186,6 +186,7 @@ fn record(
         modified_at: Timestamp::new(1_700_000_000, 123_456_789).expect("valid"),
         committed_at: Timestamp::new(1_700_000_000, 123_456_789).expect("valid"),
         version: 1,
+        is_kept: false,
         commit,
         geometry,
         root: RootHash::from_bytes([3; 32]),

@@ -194,6 +194,7 @@ fn record(writer: &mut CatalogWriter, number: u64) -> (FileRecord, Option<BlockR
         modified_at: Timestamp::EPOCH,
         committed_at: Timestamp::EPOCH,
         version: 1,
+        is_kept: false,
         commit: writer.allocate_commit_id(),
         geometry,
         root: RootHash::from_bytes([3; 32]),

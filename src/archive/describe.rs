@@ -35,7 +35,7 @@ pub(super) fn read_text(
     volumes: Arc<Volumes>,
     (commit, record): (CommitId, &BlockRecord),
 ) -> Option<Vec<u8>> {
-    read_content(&BlockReader::new(volumes, name_of(commit), record.clone()))
+    read_content(&BlockReader::new(volumes, name_of(commit).into(), record.clone()))
 }
 
 /// Reads all that a block holds which is no file's, decoding around damage; `None` when bytes of it are lost.

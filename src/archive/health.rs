@@ -48,10 +48,12 @@ pub struct ArchiveHealth {
 }
 
 impl ArchiveHealth {
-    /// Returns the number of files of which no damage is known, those among them that were never read back.
+    /// Returns the number of files, kept versions among them, of which no damage is known, those among them that were never read
+    /// back.
     pub const fn healthy_files(&self) -> u64 {
         let damaged = self.known.degraded_files + self.known.lost_files;
-        self.stored.files.saturating_sub(damaged)
+        let files = self.stored.files.saturating_add(self.stored.kept.files);
+        files.saturating_sub(damaged)
     }
 
     /// Returns the state of the archive: that of its worst file. Damage of what commits have written about their files
@@ -143,7 +145,7 @@ impl Snapshot {
     /// [`CatalogError`] when the catalog cannot be read.
     pub fn file_health(&self, name: &FileName) -> Result<Option<FileHealth>, CatalogError> {
         let reader = self.shared.catalog.read()?;
-        let Some(file) = reader.file_by_name(name)? else {
+        let Some(file) = self.find(&reader, name)? else {
             return Ok(None);
         };
         let Some(entry) = reader.files_by_ids(&[file.id])?.pop().flatten() else {

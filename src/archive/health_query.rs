@@ -42,7 +42,7 @@ pub struct HealthQuery {
     pub looks_up_last_verified: bool,
 }
 
-/// Files and how they are, in the order of their names.
+/// Files and how they are, kept versions among them, in the order of their names and versions.
 ///
 /// No transaction is held between pages of some thousand files: one that has gone meanwhile is not listed, and one that has
 /// changed is listed as it is when its page is looked up. Memory is bounded whatever the number of files.
@@ -90,7 +90,7 @@ enum Index {
 }
 
 impl Snapshot {
-    /// Lists files and how they are, in the order of their names.
+    /// Lists files and how they are, kept versions among them, in the order of their names and versions.
     ///
     /// What asks for damaged files only (by class, or by a margin that no healthy file has), or for unverified ones, costs as
     /// much as there are of those, up to some ten thousand; anything else goes through all names below the prefix.
@@ -108,6 +108,14 @@ impl Snapshot {
     pub fn files_with_class(&self, prefix: Option<&FileName>) -> ClassListing {
         ClassListing {
             pages: NamePages::new(&self.shared, prefix),
+            page: Vec::new().into_iter(),
+        }
+    }
+
+    /// Lists the same and all kept versions, as [`Self::files_and_versions`] does.
+    pub fn versions_with_class(&self, prefix: Option<&FileName>) -> ClassListing {
+        ClassListing {
+            pages: NamePages::with_kept(&self.shared, prefix),
             page: Vec::new().into_iter(),
         }
     }
@@ -147,7 +155,7 @@ impl HealthListing {
                         self.page = files.into_iter();
                         Walk::Done
                     }
-                    None => Walk::Names(NamePages::new(&self.shared, self.query.prefix.as_ref())),
+                    None => Walk::Names(NamePages::with_kept(&self.shared, self.query.prefix.as_ref())),
                 };
                 Ok(true)
             }
@@ -190,9 +198,10 @@ impl HealthListing {
                 after = Some(last);
             }
         }
-        sorted.sort_unstable_by(|left, right| left.file.name.cmp(&right.file.name));
+        let order = |health: &FileHealth| (health.file.name.clone(), health.file.version);
+        sorted.sort_by_cached_key(order);
         // One that is damaged and unverified is in two indexes.
-        sorted.dedup_by(|left, right| left.file.name == right.file.name);
+        sorted.dedup_by_key(|health| health.file.file);
         Ok(Some(sorted))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Finding, Snapshot, shared::Shared};
+use super::{Finding, Snapshot, called::Called, shared::Shared};
 use crate::{
     catalog::{CatalogReader, DamageRecord, DamagedBlock, ShardOwner},
     error::CatalogError,
@@ -19,7 +19,7 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 #[derive(Debug)]
 pub struct KnownDamage {
     shared: Arc<Shared>,
-    file: Option<(FileId, FileName)>,
+    file: Option<(FileId, Called)>,
     after: Option<BlockId>,
     page: std::vec::IntoIter<Finding>,
 }
@@ -48,10 +48,10 @@ impl Snapshot {
     /// # Errors
     /// [`CatalogError`] when the catalog cannot be read.
     pub fn known_damage(&self, name: &FileName) -> Result<KnownDamage, CatalogError> {
-        let file = self.shared.catalog.read()?.file_by_name(name)?;
+        let file = self.find(&self.shared.catalog.read()?, name)?;
         Ok(KnownDamage {
             shared: Arc::clone(&self.shared),
-            file: file.map(|file| (file.id, file.name)),
+            file: file.map(|file| (file.id, Called::of(&file))),
             after: None,
             page: Vec::new().into_iter(),
         })
@@ -128,7 +128,7 @@ impl Iterator for KnownDamage {
 impl KnownDamage {
     /// Returns the next page, or `None` behind the last.
     fn fetch(&mut self) -> Result<Option<Vec<Finding>>, CatalogError> {
-        let Some((file, name)) = self.file.clone() else {
+        let Some((file, called)) = self.file.clone() else {
             return Ok(None);
         };
         let reader = self.shared.catalog.read()?;
@@ -143,21 +143,22 @@ impl KnownDamage {
                 continue;
             };
             let damage = reader.damage_of_block(block.block)?.into_iter();
-            page.extend(damage.map(|record| self.finding(&name, index, block, record)));
+            page.extend(damage.map(|record| self.finding(&called, index, block, record)));
         }
         Ok(Some(page))
     }
 
     fn finding(
         &self,
-        name: &FileName,
+        called: &Called,
         index: BlockIndex,
         block: &DamagedBlock,
         record: DamageRecord,
     ) -> Finding {
         let extent = record.address.extent;
         Finding {
-            name: name.clone(),
+            name: called.name.clone(),
+            kept_version: called.kept_version,
             block: index,
             shard: record.shard,
             volume: self.shared.volumes().of_extent(extent).id(),

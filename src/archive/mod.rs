@@ -9,6 +9,7 @@
 //! write transaction while it publishes.
 
 mod ballast;
+mod called;
 mod catalog_check;
 mod checkpoint;
 mod commit;
@@ -43,6 +44,7 @@ mod read;
 mod rebuild;
 mod recovery;
 mod remove;
+mod rename;
 mod repair;
 mod restore;
 mod restore_tree;
@@ -76,6 +78,7 @@ pub use read::FileReader;
 pub use rebuild::{RebuildFrom, RebuildOptions, RebuildReport, UsableNames};
 pub use recovery::RecoveryReport;
 pub use remove::Removal;
+pub use rename::{RenameConflict, RenameReceipt};
 pub use repair::{MoveOptions, MoveReport, RepairMode, RepairOptions, RepairReport};
 pub use restore::{Losses, RestoreOptions, RestoreReceipt};
 pub use scrub::{RefusedExtent, ScrubDepth, ScrubOptions, ScrubReport, ScrubSelection};
@@ -295,7 +298,7 @@ impl Archive {
         ))
     }
 
-    /// Removes a name, durably and at once for everyone; the space comes back later.
+    /// Removes a name and all its kept versions, durably and at once for everyone; the space comes back later.
     ///
     /// # Errors
     /// [`CommitError::NotFound`] when there is no file of that name.
@@ -303,7 +306,7 @@ impl Archive {
         self.and_checkpoint(remove::remove(&self.shared, name))
     }
 
-    /// Removes names in one transaction: all that are there, durably and at once for everyone. `None` for those that are
+    /// Removes names, with all their kept versions, in one transaction: all that are there, durably and at once for everyone. `None` for those that are
     /// not there. A few thousand at a time are a good number: others wait for the transaction.
     ///
     /// # Errors

@@ -72,6 +72,8 @@ pub enum Event<'a> {
     Repaired {
         /// The file.
         name: &'a FileName,
+        /// Its version, where it is a kept one: another file has the name.
+        kept_version: Option<u32>,
         /// The block of the file.
         block: BlockIndex,
         /// The shard of the block.
@@ -86,6 +88,8 @@ pub enum Event<'a> {
 pub struct Finding {
     /// The file.
     pub name: FileName,
+    /// Its version, where it is a kept one: another file has the name.
+    pub kept_version: Option<u32>,
     /// The block of the file.
     pub block: BlockIndex,
     /// The shard of the block.

@@ -328,6 +328,8 @@ fn apply(
                 publication.descriptor = None;
                 publication.skipped.clear();
                 publication.versions.clear();
+                // What it would have taken the name of keeps it until another one does.
+                publication.retired.clear();
                 Vec::new()
             }
             // It may have been repaired since: where it is then only the records of the repairs say.

@@ -1,11 +1,11 @@
-//! Removing a name.
+//! Removing names, and kept versions of names.
 
 use std::collections::BTreeSet;
 
-use super::{ballast::with_room, publication, shared::Shared};
+use super::{Archive, ballast::with_room, publication, shared::Shared};
 use crate::{
-    catalog::{Access, FileRecord, TransactionSize},
-    error::CommitError,
+    catalog::{Access, CatalogReader, FileRecord, TransactionSize},
+    error::{CatalogError, CommitError},
     units::{FileId, FileName, to_u64},
 };
 
@@ -17,8 +17,47 @@ pub struct Removal {
     pub file: FileId,
     /// Its length in bytes.
     pub len_bytes: u64,
-    /// Bytes on the volumes that belong to nobody now; they are given back by compacting, not by this.
+    /// Kept versions of its name that went with it.
+    pub kept_versions: u64,
+    /// Bytes on the volumes, of all of them, that belong to nobody now; they are given back by compacting, not by this.
     pub freed_bytes: u64,
+}
+
+/// What is to be removed of one name: what has it, and its kept versions behind that; or one of those.
+pub(super) struct Doomed {
+    /// At least one.
+    pub(super) files: Vec<FileRecord>,
+}
+
+impl Doomed {
+    /// Finds the kept versions of an entry.
+    pub(super) fn with_kept_versions(reader: &CatalogReader, file: FileRecord) -> Result<Self, CatalogError> {
+        let kept = reader.kept_versions_of(&file.name)?;
+        let files = core::iter::once(file).chain(kept).collect();
+        Ok(Self { files })
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = FileId> {
+        self.files.iter().map(|file| file.id)
+    }
+
+    pub(super) fn removal(&self) -> Removal {
+        let first = self.files.first().expect("something is removed");
+        Removal {
+            file: first.id,
+            len_bytes: first.geometry.len_bytes(),
+            kept_versions: to_u64(self.files.len() - 1),
+            freed_bytes: self.files.iter().map(|file| file.stored_bytes).sum(),
+        }
+    }
+}
+
+/// What is asked to be removed.
+enum Wanted<'a> {
+    /// Names, with all their versions.
+    Names(&'a [FileName]),
+    /// One kept version.
+    Version(&'a FileName, u32),
 }
 
 /// Removes a name, durably and at once for everyone; bytes on the volumes stay where they are.
@@ -28,21 +67,42 @@ pub(super) fn remove(shared: &Shared, name: &FileName) -> Result<Removal, Commit
     removed.ok_or_else(|| CommitError::NotFound { name: name.clone() })
 }
 
+impl Archive {
+    /// Removes one kept version of a name, durably and at once for everyone.
+    ///
+    /// # Errors
+    /// [`CommitError::NoSuchVersion`] when it is not there, [`CommitError::VersionInUse`] for the version that has the name.
+    pub fn remove_version(&self, name: &FileName, version: u32) -> Result<Removal, CommitError> {
+        remove_version(&self.shared, name, version)
+    }
+}
+
+/// Removes one kept version of a name.
+pub(super) fn remove_version(shared: &Shared, name: &FileName, version: u32) -> Result<Removal, CommitError> {
+    let mut removed = remove_wanted(shared, &Wanted::Version(name, version))?;
+    let name = name.clone();
+    (removed.pop().flatten()).ok_or(CommitError::NoSuchVersion { name, version })
+}
+
 /// Removes names in one transaction; `None` for those that are not there. Works on a full disk, as long as the ballast was
 /// there before; without room it is refused before the catalog is touched, which after a failed write would have to be opened
 /// anew.
 pub(super) fn remove_many(shared: &Shared, names: &[FileName]) -> Result<Vec<Option<Removal>>, CommitError> {
+    remove_wanted(shared, &Wanted::Names(names))
+}
+
+fn remove_wanted(shared: &Shared, wanted: &Wanted<'_>) -> Result<Vec<Option<Removal>>, CommitError> {
     if shared.access == Access::Read {
         return Err(CommitError::ReadOnly);
     }
-    let wanted: Vec<&FileName> = names.iter().collect();
-    let stored = shared.catalog.read()?.find_files(&wanted)?;
+    let doomed = wanted.find(&shared.catalog.read()?)?;
     // Somebody may replace one before the transaction begins; then the need is an estimate of another file.
-    let Some(first) = stored.iter().flatten().next() else {
+    let Some(first) = doomed.iter().flatten().next() else {
         // Only the transaction knows for certain that a name is not there.
-        return remove_now(shared, names);
+        return remove_now(shared, wanted);
     };
-    let needed_bytes = size_of(stored.iter().flatten()).room_bytes();
+    let files = || doomed.iter().flatten().flat_map(|doomed| &doomed.files);
+    let needed_bytes = size_of(files()).room_bytes();
     with_room(shared, needed_bytes, || {
         let free_bytes = shared.layout.free_bytes()?;
         // What is kept for the superuser is for days like this.
@@ -50,24 +110,51 @@ pub(super) fn remove_many(shared: &Shared, names: &[FileName]) -> Result<Vec<Opt
             let volumes = shared.volumes();
             let volume = volumes.for_files().next().ok_or(CommitError::NoVolume)?;
             return Err(CommitError::Full {
-                name: first.name.clone(),
-                others: to_u64(stored.iter().flatten().count()) - 1,
+                name: first.files[0].name.clone(),
+                others: to_u64(doomed.iter().flatten().count()) - 1,
                 volume: volume.record.id,
                 needed_bytes,
                 free_bytes,
             });
         }
-        match remove_now(shared, names) {
+        match remove_now(shared, wanted) {
             Err(CommitError::Volume { source }) if shared.has_lost_volume(&source) => {
-                remove_now(shared, names)
+                remove_now(shared, wanted)
             }
             removed => removed,
         }
     })
 }
 
+impl Wanted<'_> {
+    /// Finds what is to be removed: `None` for what is not there.
+    fn find(&self, reader: &CatalogReader) -> Result<Vec<Option<Doomed>>, CommitError> {
+        match *self {
+            Self::Names(names) => {
+                let names: Vec<&FileName> = names.iter().collect();
+                let mut gone = BTreeSet::new();
+                let stored = reader.find_files(&names)?.into_iter();
+                let doomed = stored.map(|file| {
+                    // A name that is given twice is there only once.
+                    let file = file.filter(|file| gone.insert(file.id));
+                    let doomed = file.map(|file| Doomed::with_kept_versions(reader, file));
+                    Ok(doomed.transpose()?)
+                });
+                doomed.collect()
+            }
+            Self::Version(name, version) => match reader.version(name, version)? {
+                Some(file) if !file.is_kept => {
+                    let name = name.clone();
+                    Err(CommitError::VersionInUse { name, version })
+                }
+                file => Ok(vec![file.map(|file| Doomed { files: vec![file] })]),
+            },
+        }
+    }
+}
+
 /// Returns what the removal of files changes in the catalog.
-fn size_of<'a>(files: impl Iterator<Item = &'a FileRecord>) -> TransactionSize {
+pub(super) fn size_of<'a>(files: impl Iterator<Item = &'a FileRecord>) -> TransactionSize {
     files.fold(TransactionSize::default(), |size, file| {
         let blocks = file.geometry.block_count();
         // The descriptor of its commit may go with it.
@@ -83,25 +170,15 @@ fn size_of<'a>(files: impl Iterator<Item = &'a FileRecord>) -> TransactionSize {
     })
 }
 
-fn remove_now(shared: &Shared, names: &[FileName]) -> Result<Vec<Option<Removal>>, CommitError> {
+fn remove_now(shared: &Shared, wanted: &Wanted<'_>) -> Result<Vec<Option<Removal>>, CommitError> {
     let publishing = publication::begin(shared)?;
-    let wanted: Vec<&FileName> = names.iter().collect();
-    let stored = publishing.writer.find_files(&wanted)?;
+    let doomed = wanted.find(&publishing.writer)?;
     let mut publication = publication::empty(&publishing.writer)?;
-    let mut gone = BTreeSet::new();
-    let mut removals = Vec::with_capacity(names.len());
-    for file in stored {
-        // A name that is given twice is there only once.
-        let file = file.filter(|file| gone.insert(file.id));
-        publication.removed.extend(file.as_ref().map(|file| file.id));
-        removals.push(file.map(|file| Removal {
-            file: file.id,
-            len_bytes: file.geometry.len_bytes(),
-            freed_bytes: file.stored_bytes,
-        }));
-    }
+    let found = doomed.iter().flatten();
+    publication.removed.extend(found.flat_map(Doomed::ids));
     if !publication.removed.is_empty() {
         publication::publish(shared, publishing, publication, Vec::new())?;
     }
-    Ok(removals)
+    let removal = |doomed: &Option<Doomed>| doomed.as_ref().map(Doomed::removal);
+    Ok(doomed.iter().map(removal).collect())
 }

@@ -13,7 +13,9 @@ use super::{
     volumes::{Member, VolumeCondition},
 };
 use crate::{
-    catalog::{BlockRecord, EntryKind, FileRecord, Totals, VolumeCounters, VolumeRecord, VolumeState},
+    catalog::{
+        BlockRecord, CatalogReader, EntryKind, FileRecord, Totals, VolumeCounters, VolumeRecord, VolumeState,
+    },
     error::{CatalogError, ReadError, RestoreError, ScrubError},
     geometry::Tier,
     host::RestoreTarget,
@@ -29,6 +31,8 @@ use crate::{
 pub struct Snapshot {
     pub(super) shared: Arc<Shared>,
     epoch: Epoch,
+    /// What names stand for, where that is not what has them.
+    version: Option<u32>,
 }
 
 /// What is known about a stored file.
@@ -38,8 +42,12 @@ pub struct FileInfo {
     pub name: FileName,
     /// What it is.
     pub kind: EntryKind,
-    /// The version.
+    /// The identity of this version.
     pub file: FileId,
+    /// Its number, counted from 1 for each name.
+    pub version: u32,
+    /// Whether it is a kept version: another entry has the name.
+    pub is_kept: bool,
     /// Length in bytes.
     pub len_bytes: u64,
     /// How it is protected.
@@ -99,7 +107,22 @@ pub struct VolumeInfo {
 impl Snapshot {
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, CatalogError> {
         let epoch = shared.catalog.read()?.epoch()?;
-        Ok(Self { shared, epoch })
+        Ok(Self {
+            shared,
+            epoch,
+            version: None,
+        })
+    }
+
+    /// Returns the same view, but that a name stands for that version of it, kept or current: where a file is asked for, opened
+    /// or restored by its name, a name without that version is one that is not there. What lists, sums up or checks files is as
+    /// without.
+    #[must_use]
+    pub fn of_version(&self, version: u32) -> Self {
+        Self {
+            version: Some(version),
+            ..self.clone()
+        }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -164,12 +187,8 @@ impl Snapshot {
     /// # Errors
     /// [`CatalogError`] when the catalog cannot be read.
     pub fn file(&self, name: &FileName) -> Result<Option<FileInfo>, CatalogError> {
-        Ok(self
-            .shared
-            .catalog
-            .read()?
-            .file_by_name(name)?
-            .map(FileInfo::from))
+        let reader = self.shared.catalog.read()?;
+        Ok(self.find(&reader, name)?.map(FileInfo::from))
     }
 
     /// Lists the file that `prefix` names and everything below it, in the order of names; `None` lists all.
@@ -180,6 +199,23 @@ impl Snapshot {
             pages: NamePages::new(&self.shared, prefix),
             page: Vec::new().into_iter(),
         }
+    }
+
+    /// Lists the same and all kept versions, in the order of names and versions: what has a name comes behind its kept versions.
+    pub fn files_and_versions(&self, prefix: Option<&FileName>) -> Files {
+        Files {
+            pages: NamePages::with_kept(&self.shared, prefix),
+            page: Vec::new().into_iter(),
+        }
+    }
+
+    /// Returns the kept versions of a name, the oldest first; none when nothing has the name.
+    ///
+    /// # Errors
+    /// [`CatalogError`] when the catalog cannot be read.
+    pub fn kept_versions(&self, name: &FileName) -> Result<Vec<FileInfo>, CatalogError> {
+        let kept = self.shared.catalog.read()?.kept_versions_of(name)?;
+        Ok(kept.into_iter().map(FileInfo::from).collect())
     }
 
     /// Opens a file for reading; `observer` is told of damage that is met.
@@ -255,7 +291,8 @@ impl Snapshot {
         restore_all(&self.shared, prefix, (target, options), observer)
     }
 
-    /// Reads and verifies all shards of the files that `prefix` names or that lie below it, and their roots.
+    /// Reads and verifies all shards of the files that `prefix` names or that lie below it, kept versions among them, and their
+    /// roots.
     ///
     /// # Errors
     /// [`ScrubError::NotFound`] when there are none. Damage is not an error but in the report.
@@ -280,10 +317,22 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Returns what a name stands for in this view.
+    pub(super) fn find(
+        &self,
+        reader: &CatalogReader,
+        name: &FileName,
+    ) -> Result<Option<FileRecord>, CatalogError> {
+        match self.version {
+            None => reader.file_by_name(name),
+            Some(version) => reader.version(name, version),
+        }
+    }
+
     pub(super) fn blocks_of(&self, name: &FileName) -> Result<(FileRecord, Vec<BlockRecord>), ReadError> {
         // One transaction: the list is of one version of the file.
         let reader = self.shared.catalog.read()?;
-        let Some(file) = reader.file_by_name(name)? else {
+        let Some(file) = self.find(&reader, name)? else {
             return Err(ReadError::NotFound { name: name.clone() });
         };
         let indexes = (0..file.geometry.block_count()).map(BlockIndex::new);
@@ -323,6 +372,8 @@ impl From<FileRecord> for FileInfo {
         Self {
             kind: record.kind,
             file: record.id,
+            version: record.version,
+            is_kept: record.is_kept,
             len_bytes: record.geometry.len_bytes(),
             tier: record.geometry.tier(),
             shape: record.geometry.shape(),

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::{
+    called::Called,
     encoding::first_parity,
     inspect::{Feed, Look, Task, inspect},
+    name_pages::NamePages,
     observer::{Event, Observer},
     read::{BlockReader, check_root},
     scrub::ScrubReport,
@@ -17,32 +19,29 @@ use crate::{
     units::{BlockIndex, FileName, ShardIndex},
 };
 
-/// Files that are looked up at a time.
-const PAGE_LEN: usize = 256;
+/// Files that are verified together.
+const FILES_TOGETHER: usize = 256;
 
-/// Verifies every file that `prefix` names or that lies below it; `None` is all of them.
+/// Verifies every file that `prefix` names or that lies below it, kept versions among them; `None` is all of them.
 pub(super) fn verify(
     shared: &Arc<Shared>,
     prefix: Option<&FileName>,
     observer: &dyn Observer,
 ) -> Result<ScrubReport, ScrubError> {
     let mut report = ScrubReport::default();
-    let mut after: Option<FileName> = None;
+    let mut pages = NamePages::with_kept(shared, prefix);
     let mut found_any = false;
-    loop {
-        let page = shared
-            .catalog
-            .read()?
-            .files_page(prefix, after.as_ref(), PAGE_LEN)?;
+    while let Some((reader, page)) = pages.next()? {
+        drop(reader);
         // Short files lie side by side; the blocks of long ones are forgotten one by one.
         let inline = page.iter().filter_map(|(_file, block)| block.as_ref());
         let frames = inline.flat_map(|block| block.shards.iter().flatten());
         shared.volumes().forget_cached(frames);
         let page: Vec<FileRecord> = page.into_iter().map(|(file, _block)| file).collect();
-        let Some(last) = page.last() else { break };
-        after = Some(last.name.clone());
-        found_any = true;
-        report.add(verify_files(shared, &page, observer)?);
+        found_any |= !page.is_empty();
+        for files in page.chunks(FILES_TOGETHER) {
+            report.add(verify_files(shared, files, observer)?);
+        }
     }
     match prefix {
         Some(name) if !found_any => Err(ScrubError::NotFound { name: name.clone() }),
@@ -72,7 +71,7 @@ fn verify_files(
         let has_lost = report
             .damage
             .iter()
-            .any(|damage| damage.name == file.name && !damage.lost.is_empty());
+            .any(|damage| damage.is_of(file) && !damage.lost.is_empty());
         if !has_lost {
             check_file_root(shared, file, observer)?;
         }
@@ -157,7 +156,7 @@ fn block_tasks(
     if file.geometry.block_count() > 1 {
         shared.volumes().forget_cached(record.shards.iter().flatten());
     }
-    let block = Arc::new(BlockReader::new(shared.volumes(), file.name.clone(), record));
+    let block = Arc::new(BlockReader::new(shared.volumes(), Called::of(file), record));
     let owner = if file.geometry.block_count() == 1 {
         ShardOwner::InlineBlockOf(file.id)
     } else {
@@ -178,7 +177,7 @@ fn block_tasks(
             descriptor: None,
             owner,
             block: Arc::clone(&block),
-            name: file.name.clone(),
+            called: Called::of(file),
             shard,
             checks_parity: shard == first_parity && has_wrong_parity,
         })

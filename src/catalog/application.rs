@@ -34,12 +34,14 @@ impl CatalogReader {
 impl CatalogWriter {
     /// Does what a publication says, with all entries of its descriptor, and returns the epoch of it.
     ///
-    /// The same catalog and the same publication give the same rows: an entry gets version 1, or the one behind that of the
-    /// removed entry of its name, whatever its record says. A descriptor of which no entry is published gets no row.
+    /// The same catalog and the same publication give the same rows: an entry gets version 1, or the one behind the last that
+    /// was removed or retired of its name, whatever its record says. A descriptor of which no entry is published gets no row.
     ///
     /// # Errors
-    /// [`ImpossiblePublication`](CatalogError::ImpossiblePublication) leaves the transaction as it was. All others spoil it:
-    /// [`UnknownFile`](CatalogError::UnknownFile) for what is removed or touched,
+    /// [`ImpossiblePublication`](CatalogError::ImpossiblePublication) leaves the transaction as it was, but where a directory is
+    /// retired, kept versions are left without an entry of their name, or a new name is too long. All others spoil it:
+    /// [`UnknownFile`](CatalogError::UnknownFile) for what is removed, retired or touched,
+    /// [`UnknownName`](CatalogError::UnknownName) and [`NameTaken`](CatalogError::NameTaken) for what is renamed,
     /// [`UnknownVolumeNumber`](CatalogError::UnknownVolumeNumber), and those of [`Self::put_extent`], [`Self::insert_file`]
     /// and [`Self::put_descriptor`].
     ///
@@ -79,6 +81,21 @@ impl CatalogWriter {
         part.removed.clear();
         for &file in &publication.removed {
             part.removed.extend(self.file(file)?.map(|_| file));
+        }
+        part.retired.clear();
+        for &file in &publication.retired {
+            part.retired.extend(self.file(file)?.map(|_| file));
+        }
+        // What one that was passed over would have taken the name of: nothing is removed without a word, so it is a kept version.
+        for (entry, _) in entries {
+            let named = self.file_by_name(&entry.name)?.map(|named| named.id);
+            let stays = |file: &FileId| !part.removed.contains(file) && !part.retired.contains(file);
+            part.retired.extend(named.filter(stays));
+        }
+        part.renamed.clear();
+        for renaming in &publication.renamed {
+            let is_there = !self.files_page(Some(&renaming.from), None, 1)?.is_empty();
+            part.renamed.extend(is_there.then(|| renaming.clone()));
         }
         part.touched.clear();
         for touch in &publication.touched {
@@ -124,14 +141,24 @@ impl CatalogWriter {
         // Before anything is removed: each is where it is said to be when the transaction begins.
         self.relocate(&publication.relocated)?;
         // Names are free before they are taken.
-        let mut replaced = BTreeMap::new();
+        let mut replaced: BTreeMap<FileName, u32> = BTreeMap::new();
+        let mut give_up = |file: FileRecord| {
+            let last = replaced.entry(file.name).or_default();
+            *last = file.version.max(*last);
+        };
         for &file in &publication.removed {
-            let removed = self.remove_file_by_id(file)?;
-            replaced.insert(removed.name, removed.version);
+            give_up(self.remove_file_by_id(file)?);
+        }
+        for &file in &publication.retired {
+            give_up(self.retire(file)?);
         }
         let live_entries = self.insert_entries(publication, entries, &replaced)?;
+        self.expect_no_orphan(replaced.keys())?;
         for touch in &publication.touched {
             self.set_metadata_by_id(touch.file, touch.mode, touch.modified_at)?;
+        }
+        for renaming in &publication.renamed {
+            self.rename(renaming)?;
         }
         let described = match (&publication.checkpoint, live_entries) {
             (Some(CheckpointStep::Slice), _) => Some(Described::Slice),
@@ -227,13 +254,13 @@ impl CatalogWriter {
             if skipped.contains(&position) {
                 continue;
             }
-            let follows = || {
-                replaced
-                    .get(&file.name)
-                    .map_or(1, |version| version.saturating_add(1))
-            };
-            // Where the one before was passed over only the record knows.
-            file.version = given.get(&position).copied().unwrap_or_else(follows);
+            let follows = replaced
+                .get(&file.name)
+                .map_or(1, |version| version.saturating_add(1));
+            // Where the one before was passed over only the record knows; but no two versions of a name have the same number.
+            file.version = given
+                .get(&position)
+                .map_or(follows, |&version| version.max(follows));
             if let (true, Ok(position)) = (file.version > 1, u32::try_from(position)) {
                 self.pending_mut().versions.insert(position, file.version);
             }
@@ -260,6 +287,20 @@ impl CatalogWriter {
             self.insert_file(&file, blocks)?;
         }
         Ok(())
+    }
+
+    /// Refuses to leave kept versions of a name that nothing has any more.
+    fn expect_no_orphan<'name>(
+        &self,
+        mut names: impl Iterator<Item = &'name FileName>,
+    ) -> Result<(), CatalogError> {
+        names.try_for_each(|name| {
+            if self.is_orphaned(name)? {
+                let field = "kept version of a name that is free";
+                return Err(CatalogError::ImpossiblePublication { field });
+            }
+            Ok(())
+        })
     }
 
     pub(super) fn put_published_extent(&mut self, extent: &PublishedExtent) -> Result<(), CatalogError> {

@@ -18,7 +18,7 @@ use crate::units::{BlockIndex, ExtentId, FileId, FileName, to_u64};
 type Entry<'record> = (&'record FileRecord, Option<&'record BlockRecord>);
 
 impl CatalogWriter {
-    /// Adds an entry with all its blocks, in file order. Every id in it may be one that was allocated, or any free one: ids
+    /// Adds an entry, or a kept version of one, with all its blocks, in file order. Every id in it may be one that was allocated, or any free one: ids
     /// given later are higher.
     ///
     /// The extents of the shards are known and end behind them already: [`Self::put_extent`] comes first.
@@ -35,7 +35,7 @@ impl CatalogWriter {
         blocks: impl IntoIterator<Item = BlockRecord>,
     ) -> Result<(), CatalogError> {
         check_possible(file)?;
-        if self.stored(CatalogTable::Names, file.name.as_bytes())? {
+        if !file.is_kept && self.stored(CatalogTable::Names, file.name.as_bytes())? {
             let name = file.name.clone();
             return Err(CatalogError::NameTaken { name });
         }
@@ -92,7 +92,10 @@ impl CatalogWriter {
     /// Writes the rows of entries whose other blocks are written, and counts them.
     fn put_entries(&mut self, entries: &[Entry<'_>]) -> Result<(), CatalogError> {
         self.put_file_rows(entries)?;
-        self.put_name_rows(entries)?;
+        let files = entries.iter().map(|(file, _)| *file);
+        let (kept, named): (Vec<&FileRecord>, Vec<&FileRecord>) = files.partition(|file| file.is_kept);
+        self.put_name_rows(&named)?;
+        self.put_version_rows(&kept)?;
         let inline = entries
             .iter()
             .filter_map(|&(file, block)| Some((ShardOwner::InlineBlockOf(file.id), block?)));
@@ -134,14 +137,15 @@ impl CatalogWriter {
         }
     }
 
-    fn put_name_rows(&mut self, entries: &[Entry<'_>]) -> Result<(), CatalogError> {
+    /// Notes for which entries names stand.
+    pub(super) fn put_name_rows(&mut self, files: &[&FileRecord]) -> Result<(), CatalogError> {
         let table = CatalogTable::Names;
-        let row = |&(file, _): &Entry<'_>| {
+        let row = |file: &&FileRecord| {
             let key = file.name.as_bytes().to_vec();
             let row = seal(table, &key, &NameRow { file: file.id.get() });
             (key, row)
         };
-        let rows = sorted(entries.iter().map(row));
+        let rows = sorted(files.iter().map(row));
         match self.add_sorted_rows(table, &rows)? {
             None => Ok(()),
             Some(taken) => {

@@ -58,7 +58,10 @@ pub enum Replaces {
     /// It is refused when something else has the name.
     Nothing,
     /// It becomes the next version of whatever has the name.
-    Existing,
+    Existing {
+        /// How many versions of the name are kept beside it; with 0 what has the name is removed.
+        kept_versions: u32,
+    },
 }
 
 /// A source, and what tells whether it is still the same.

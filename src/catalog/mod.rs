@@ -41,6 +41,7 @@ mod reader;
 mod records;
 mod relocation;
 mod removal;
+mod renaming;
 mod reopening;
 mod room;
 mod rows;
@@ -50,6 +51,7 @@ mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
 mod verified;
+mod versions;
 mod whole;
 mod writer;
 
@@ -64,12 +66,15 @@ pub use intents::{
     IntentRecord, LegPosition, LegRecord, ProgressRecord, Replaces, ResumableRecord, SourceRecord,
 };
 pub use look::Look;
-pub use publication::{Founding, GivenVersion, NextIds, Publication, PublishedExtent, Touch, VolumeChange};
+pub use publication::{
+    Founding, GivenVersion, NextIds, Publication, PublishedExtent, Renaming, Touch, VolumeChange,
+};
 pub use reader::CatalogReader;
 pub use records::{
-    ArchiveRecord, BlockRecord, EntryKind, ExtentRecord, ExtentState, FileRecord, Relocation, ShardAddress,
-    ShardOwner, ShardPlace, ShardRecord, TierTotals, Totals, VolumeRecord, VolumeState,
+    ArchiveRecord, BlockRecord, EntryKind, ExtentRecord, ExtentState, FileRecord, KeptTotals, Relocation,
+    ShardAddress, ShardOwner, ShardPlace, ShardRecord, TierTotals, Totals, VolumeRecord, VolumeState,
 };
+pub use renaming::RenamingSize;
 pub use room::TransactionSize;
 pub use slice::{Slice, Slices};
 pub use verified::{Scrubbed, Verified};

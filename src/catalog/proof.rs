@@ -99,7 +99,12 @@ impl CatalogReader {
         sums: &mut Sums,
     ) -> Result<(), CatalogError> {
         let contradiction = |table, about| damaged(table, CatalogDamage::Contradiction { about });
-        match self.file_by_name(&file.name)? {
+        let named = if file.is_kept {
+            self.version(&file.name, file.version)?
+        } else {
+            self.file_by_name(&file.name)?
+        };
+        match named {
             Some(named) if named.id == file.id => {}
             Some(_) | None => return Err(contradiction(CatalogTable::Names, "the name of a file")),
         }

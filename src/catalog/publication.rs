@@ -9,7 +9,7 @@ use super::checkpoint::CheckpointStep;
 use super::records::{ArchiveRecord, BlockRecord, ExtentState, Relocation, VolumeState};
 use super::rows::{DescriptorBlockRow, ImpossibleField, PublicationRow};
 use crate::error::CatalogBytesError;
-use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex, Timestamp, VolumeId};
+use crate::units::{BlockId, CommitId, ExtentId, FileId, FileName, LaneIndex, Timestamp, VolumeId};
 
 const VERSION: u8 = 1;
 
@@ -24,10 +24,14 @@ pub struct Publication {
     pub descriptor: Option<BlockRecord>,
     /// Positions of entries of the descriptor that are not published, rising.
     pub skipped: Vec<u32>,
-    /// Entries that go, those that are replaced among them.
+    /// Entries that go, those that are replaced among them, and kept versions.
     pub removed: Vec<FileId>,
+    /// Files and links that are replaced, and stay as kept versions of their names.
+    pub retired: Vec<FileId>,
     /// Entries that get other permissions and times.
     pub touched: Vec<Touch>,
+    /// Names that become others, one after another.
+    pub renamed: Vec<Renaming>,
     /// Shards that lie elsewhere.
     pub relocated: Vec<Relocation>,
     /// Volumes that come, go, or are to be found elsewhere.
@@ -74,6 +78,15 @@ pub struct GivenVersion {
     pub position: u32,
     /// The version, above 1.
     pub version: u32,
+}
+
+/// A name that becomes another one, with everything below it and all kept versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renaming {
+    /// The name so far: of an entry, or of nothing but what lies below it.
+    pub from: FileName,
+    /// The name from then on; nothing has it or lies below it, and it does not lie below the old one.
+    pub to: FileName,
 }
 
 /// A volume, as a publication leaves it.
@@ -123,7 +136,9 @@ impl Publication {
             descriptor: None,
             skipped: Vec::new(),
             removed: Vec::new(),
+            retired: Vec::new(),
             touched: Vec::new(),
+            renamed: Vec::new(),
             relocated: Vec::new(),
             volumes: Vec::new(),
             extents: Vec::new(),
@@ -192,6 +207,9 @@ impl Publication {
         let dropped = |extent: &&PublishedExtent| extent.state == ExtentState::Dropped;
         if !self.extents.iter().filter(dropped).all(ends_where_it_begins) {
             return Err(ImpossibleField("end of a dropped extent"));
+        }
+        if (self.renamed.iter()).any(|renaming| renaming.to.is_within(&renaming.from)) {
+            return Err(ImpossibleField("renaming of a name to one below it"));
         }
         let Some(block) = &self.descriptor else {
             return match self.checkpoint {

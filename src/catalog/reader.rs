@@ -311,7 +311,7 @@ pub(super) fn parse_named_file(
 ) -> Result<(FileRecord, Option<BlockRecord>), CatalogError> {
     let row = row.ok_or_else(|| damaged(CatalogTable::Files, CatalogDamage::MissingRow))?;
     let (file, block) = parse_file(id, row)?;
-    if file.name.as_bytes() != name {
+    if file.is_kept || file.name.as_bytes() != name {
         let detail = CatalogDamage::Contradiction {
             about: "the name of a file",
         };

@@ -238,6 +238,8 @@ pub struct FileRecord {
     pub committed_at: Timestamp,
     /// Counts the versions stored under the name, from 1.
     pub version: u32,
+    /// Whether it is a kept version: another entry has the name by now.
+    pub is_kept: bool,
     /// The commit that stored it.
     pub commit: CommitId,
     /// How it is cut into blocks.
@@ -289,7 +291,7 @@ impl ShardPlace {
     }
 }
 
-/// Sums over all entries, kept up to date by every transaction.
+/// Sums over all entries that have a name, and over kept versions, kept up to date by every transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
     /// Stored files.
@@ -306,6 +308,21 @@ pub struct Totals {
     pub symbolic_links: u64,
     /// The files by tier, in the order of the tier numbers.
     pub tiers: [TierTotals; 3],
+    /// Kept versions; not among all the others, but that their blocks are.
+    pub kept: KeptTotals,
+}
+
+/// Sums over kept versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeptTotals {
+    /// Kept versions of files.
+    pub files: u64,
+    /// Kept versions of symbolic links.
+    pub symbolic_links: u64,
+    /// Their lengths together, in bytes.
+    pub bytes: u64,
+    /// What they take on the volumes, in bytes.
+    pub stored_bytes: u64,
 }
 
 /// Sums over the files of one tier.
@@ -315,6 +332,13 @@ pub struct TierTotals {
     pub files: u64,
     /// Their lengths together, in bytes.
     pub bytes: u64,
+}
+
+impl KeptTotals {
+    /// Returns how many versions are kept.
+    pub const fn versions(&self) -> u64 {
+        self.files.saturating_add(self.symbolic_links)
+    }
 }
 
 impl Totals {
@@ -329,6 +353,14 @@ impl Totals {
 
     /// Returns the sums with one entry more, or `None` when they do not fit 64 bits.
     pub(super) fn with(mut self, entry: &FileRecord) -> Option<Self> {
+        if entry.is_kept {
+            let count = self.kept_count_mut(&entry.kind)?;
+            *count = count.checked_add(1)?;
+            let kept = &mut self.kept;
+            kept.bytes = kept.bytes.checked_add(entry.geometry.len_bytes())?;
+            kept.stored_bytes = kept.stored_bytes.checked_add(entry.stored_bytes)?;
+            return Some(self);
+        }
         let count = self.count_mut(&entry.kind);
         *count = count.checked_add(1)?;
         if entry.kind == EntryKind::File {
@@ -343,6 +375,14 @@ impl Totals {
 
     /// Returns the sums with one entry less, or `None` when they never held it.
     pub(super) fn without(mut self, entry: &FileRecord) -> Option<Self> {
+        if entry.is_kept {
+            let count = self.kept_count_mut(&entry.kind)?;
+            *count = count.checked_sub(1)?;
+            let kept = &mut self.kept;
+            kept.bytes = kept.bytes.checked_sub(entry.geometry.len_bytes())?;
+            kept.stored_bytes = kept.stored_bytes.checked_sub(entry.stored_bytes)?;
+            return Some(self);
+        }
         let count = self.count_mut(&entry.kind);
         *count = count.checked_sub(1)?;
         if entry.kind == EntryKind::File {
@@ -360,6 +400,15 @@ impl Totals {
             EntryKind::File => &mut self.files,
             EntryKind::Directory => &mut self.directories,
             EntryKind::SymbolicLink { .. } => &mut self.symbolic_links,
+        }
+    }
+
+    /// No directory is ever kept.
+    const fn kept_count_mut(&mut self, kind: &EntryKind) -> Option<&mut u64> {
+        match kind {
+            EntryKind::File => Some(&mut self.kept.files),
+            EntryKind::SymbolicLink { .. } => Some(&mut self.kept.symbolic_links),
+            EntryKind::Directory => None,
         }
     }
 

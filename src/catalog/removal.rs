@@ -7,14 +7,17 @@ use super::guard::damaged;
 use super::records::{BlockRecord, FileRecord, ShardRecord};
 use super::relocation::extents_of;
 use super::rows::{BlockRow, FileBlockRow};
-use super::tables::{block_key, extent_key, extent_shard_key, file_block_key, file_key, seal, unseal};
+use super::tables::{
+    block_key, extent_key, extent_shard_key, file_block_key, file_key, seal, unseal, version_key,
+};
 use super::writer::{BATCH_BLOCKS, CatalogWriter, totals_contradiction};
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
 use crate::seeded_bugs::{SeededBug, is_on};
 use crate::units::{BlockId, BlockIndex, ExtentId, FileId, FileName, to_u64};
 
 impl CatalogWriter {
-    /// Removes the file of that name with every block that no other file lists, and returns what it was.
+    /// Removes the file of that name with every block that no other file lists, and returns what it was. Kept versions of the
+    /// name stay.
     ///
     /// Its bytes on the volumes are untouched: nobody owns them from the commit on.
     ///
@@ -28,7 +31,7 @@ impl CatalogWriter {
         Ok(Some(file))
     }
 
-    /// Removes the file of that id, as [`Self::remove_file`] does.
+    /// Removes the file of that id, which may be a kept version, as [`Self::remove_file`] does.
     ///
     /// # Errors
     /// [`CatalogError::UnknownFile`] leaves the transaction as it was; others as for [`Self::remove_file`].
@@ -64,7 +67,12 @@ impl CatalogWriter {
             writer.take_row(CatalogTable::Unverified, file_key(file.id))?;
             writer.remove_rows(CatalogTable::Files, &[file_key(file.id)])?;
             writer.forget_state(file.id)?;
-            writer.remove_rows(CatalogTable::Names, &[file.name.as_bytes().to_vec()])?;
+            if file.is_kept {
+                let key = version_key(&file.name, file.version);
+                writer.remove_rows(CatalogTable::Versions, &[key])?;
+            } else {
+                writer.remove_rows(CatalogTable::Names, &[file.name.as_bytes().to_vec()])?;
+            }
             writer.count_entry_out(file.commit)?;
             let pending = writer.pending_mut();
             if is_on(SeededBug::TotalsNotReduced) {

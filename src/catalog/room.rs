@@ -59,6 +59,23 @@ pub struct TransactionSize {
 }
 
 impl TransactionSize {
+    /// Returns the size of one transaction that does both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            entries: self.entries.saturating_add(other.entries),
+            text_len_bytes: self.text_len_bytes.saturating_add(other.text_len_bytes),
+            blocks: self.blocks.saturating_add(other.blocks),
+            shards: self.shards.saturating_add(other.shards),
+            extents: self.extents.saturating_add(other.extents),
+            intents: self.intents.saturating_add(other.intents),
+            descriptors: self.descriptors.saturating_add(other.descriptors),
+            damaged_shards: self.damaged_shards.saturating_add(other.damaged_shards),
+            relocations: self.relocations.saturating_add(other.relocations),
+            verified: self.verified.saturating_add(other.verified),
+        }
+    }
+
     /// Returns how many bytes of the disk that holds the catalog the transaction may take before it ends. The room of what
     /// is removed comes back to the catalog later, never to the disk.
     pub const fn room_bytes(self) -> u64 {

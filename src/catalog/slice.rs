@@ -44,6 +44,8 @@ struct SliceRow {
     extents: Vec<PublishedExtentRow>,
     descriptors: Vec<SliceDescriptorRow>,
     entries: Vec<EntryRow>,
+    /// Positions of those that are kept versions, rising.
+    kept: Vec<u32>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,6 +66,10 @@ impl Slice {
             descriptors: self.descriptors.iter().map(descriptor).collect(),
             entries: (self.entries.iter())
                 .map(|(file, blocks)| EntryRow::new(file, blocks))
+                .collect(),
+            kept: (0..)
+                .zip(&self.entries)
+                .filter_map(|(position, (file, _))| file.is_kept.then_some(position))
                 .collect(),
         };
         let head = [MAGIC.as_slice(), &[VERSION]].concat();
@@ -100,12 +106,19 @@ impl SliceRow {
         let extents = self.extents.into_iter().map(PublishedExtentRow::parse);
         let descriptors = self.descriptors.into_iter();
         let descriptors = descriptors.map(|found| found.row.parse(CommitId::new(found.commit)));
+        let entries = self.entries.into_iter().map(EntryRow::parse);
+        let mut entries: Vec<Entry> = entries.collect::<Result<_, _>>()?;
+        for position in self.kept {
+            let entry = usize::try_from(position)
+                .ok()
+                .and_then(|position| entries.get_mut(position));
+            let (file, _) = entry.ok_or(ImpossibleField("position of a kept version"))?;
+            file.is_kept = true;
+        }
         Ok(Slice {
             extents: extents.collect::<Result<_, _>>()?,
             descriptors: descriptors.collect::<Result<_, _>>()?,
-            entries: (self.entries.into_iter())
-                .map(EntryRow::parse)
-                .collect::<Result<_, _>>()?,
+            entries,
         })
     }
 }

@@ -8,10 +8,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::guard::damaged;
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
-use crate::units::{BlockId, BlockIndex, CommitId, ExtentId, FileId, ShardIndex};
+use crate::units::{BlockId, BlockIndex, CommitId, ExtentId, FileId, FileName, ShardIndex};
 
 /// Every table of the database, in the order in which they are created.
-pub(super) const TABLES: [CatalogTable; 18] = [
+pub(super) const TABLES: [CatalogTable; 19] = [
     CatalogTable::Meta,
     CatalogTable::Files,
     CatalogTable::Names,
@@ -30,10 +30,11 @@ pub(super) const TABLES: [CatalogTable; 18] = [
     CatalogTable::Verified,
     CatalogTable::VolumeCounters,
     CatalogTable::Freed,
+    CatalogTable::Versions,
 ];
 
 /// The tables whose rows are counted, because one could be missing unnoticed.
-pub(super) const COUNTED_TABLES: [CatalogTable; 16] = [
+pub(super) const COUNTED_TABLES: [CatalogTable; 17] = [
     CatalogTable::Files,
     CatalogTable::Names,
     CatalogTable::FileBlocks,
@@ -50,6 +51,7 @@ pub(super) const COUNTED_TABLES: [CatalogTable; 16] = [
     CatalogTable::Verified,
     CatalogTable::VolumeCounters,
     CatalogTable::Freed,
+    CatalogTable::Versions,
 ];
 
 /// Most bytes of a row: the database holds a value in memory whole, and larger ones fragment its file.
@@ -127,6 +129,23 @@ pub(super) fn verified_key(extent: ExtentId, start: u64) -> Vec<u8> {
 /// The key of what was given back of an extent from a byte on.
 pub(super) fn freed_key(extent: ExtentId, start: u64) -> Vec<u8> {
     [ordered(extent.get()), ordered(start)].concat()
+}
+
+/// The key of a kept version of a name: no name holds a zero byte, so those of one name stand together, in their order, and
+/// those of all names in the order of the names.
+pub(super) fn version_key(name: &FileName, version: u32) -> Vec<u8> {
+    [name.as_bytes(), &[0], &ordered(u64::from(version))].concat()
+}
+
+/// Reads back name and version of such a key.
+pub(super) fn parse_version_key(key: &[u8]) -> Result<(FileName, u32), CatalogError> {
+    let table = CatalogTable::Versions;
+    let impossible = || damaged(table, CatalogDamage::Impossible { field: "key" });
+    let (name, version) = key.split_last_chunk::<8>().ok_or_else(impossible)?;
+    let name = name.strip_suffix(&[0]).ok_or_else(impossible)?;
+    let name = FileName::from_bytes(name).map_err(|_no_name| impossible())?;
+    let version = u32::try_from(from_ordered(*version)).map_err(|_too_great| impossible())?;
+    Ok((name, version))
 }
 
 /// Reads back the numbers of a key.

@@ -233,13 +233,20 @@ impl CatalogWriter {
         file: &FileRecord,
         inline_block: Option<&BlockRecord>,
     ) -> Result<(), CatalogError> {
-        self.change(|writer| {
-            let key = file_key(file.id);
-            let row = FileRow::new(file, inline_block);
-            let row = seal(CatalogTable::Files, &key, &row);
-            writer.put_rows(CatalogTable::Files, &[(key, row)])?;
-            Ok(())
-        })
+        self.change(|writer| writer.put_file_row(file, inline_block))
+    }
+
+    /// Writes the row of an entry again that has one.
+    pub(super) fn put_file_row(
+        &mut self,
+        file: &FileRecord,
+        inline_block: Option<&BlockRecord>,
+    ) -> Result<(), CatalogError> {
+        let key = file_key(file.id);
+        let row = FileRow::new(file, inline_block);
+        let row = seal(CatalogTable::Files, &key, &row);
+        self.put_rows(CatalogTable::Files, &[(key, row)])?;
+        Ok(())
     }
 
     /// Leaves bytes for the journal beside the catalog, in the place of those before; visible with this transaction.

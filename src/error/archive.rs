@@ -54,6 +54,44 @@ pub enum CommitError {
         /// The name.
         name: FileName,
     },
+    /// No such version of the name is kept.
+    #[error("no version {version} of {name} in this archive")]
+    NoSuchVersion {
+        /// The name.
+        name: FileName,
+        /// The version.
+        version: u32,
+    },
+    /// The version is no kept one: it has the name, and goes with it only.
+    #[error("version {version} of {name} is the current one")]
+    VersionInUse {
+        /// The name.
+        name: FileName,
+        /// The version.
+        version: u32,
+    },
+    /// The new name is the old one, or lies below it.
+    #[error("{from} cannot be moved to {to}: that is the same, or below it")]
+    RenamedIntoItself {
+        /// The name.
+        from: FileName,
+        /// What it was to become.
+        to: FileName,
+    },
+    /// Something has the new name, or lies below it.
+    #[error("{name} is taken: it is stored as {stored}")]
+    NewNameTaken {
+        /// The new name.
+        name: FileName,
+        /// What has it.
+        stored: FileKind,
+    },
+    /// The new name of something would be longer than any may be.
+    #[error("the new name of {name} would be longer than 4096 bytes")]
+    NewNameTooLong {
+        /// What it is called now.
+        name: FileName,
+    },
     /// The archive was opened for reading.
     #[error("the archive is open for reading only")]
     ReadOnly,

@@ -84,6 +84,12 @@ pub enum CatalogError {
         /// The name.
         name: FileName,
     },
+    /// Nothing has the name, and nothing lies below it.
+    #[error("nothing is named {name}, or lies below it")]
+    UnknownName {
+        /// The name.
+        name: FileName,
+    },
     /// A file of that id is there: ids are never reused.
     #[error("file id {file} is taken")]
     FileIdTaken {
@@ -367,6 +373,7 @@ pub enum CatalogTable {
     Verified,
     VolumeCounters,
     Freed,
+    Versions,
 }
 
 impl CatalogTable {
@@ -392,6 +399,7 @@ impl CatalogTable {
             Self::Verified => "verified",
             Self::VolumeCounters => "volume_counters",
             Self::Freed => "freed",
+            Self::Versions => "versions",
         }
     }
 }

@@ -77,7 +77,9 @@ fn a_source_that_fits_into_memory_does_not_overtake_one_of_its_name_that_waits()
         let outcomes = commit(&store, &sources, conflict);
         let (expected, content) = match conflict {
             NameConflict::Refuse => (["committed", "taken"], big),
-            NameConflict::Replace => (["committed", "replaced"], Vec::new()),
+            NameConflict::Replace | NameConflict::ReplaceAndKeep { .. } => {
+                (["committed", "replaced"], Vec::new())
+            }
         };
         assert_eq!(outcomes, expected, "{conflict:?}");
         assert!(store.get("n").unwrap() == content, "{conflict:?}");

@@ -15,7 +15,7 @@ use clap::{
 
 use crate::{
     commands::{
-        cat, catalog, commit, compact, find, health, init, ls, plan, recover, repair, restore, rm, scrub,
+        cat, catalog, commit, compact, find, health, init, ls, mv, plan, recover, repair, restore, rm, scrub,
         stat, status, verify, volume, what_if,
     },
     exit,
@@ -158,6 +158,7 @@ pub(crate) enum Command {
     Repair(repair::Arguments),
     Rm(rm::Arguments),
     Compact(compact::Arguments),
+    Mv(mv::Arguments),
     Status(status::Arguments),
     Health(health::Arguments),
     WhatIf(what_if::Arguments),
@@ -184,6 +185,7 @@ impl Command {
             | Self::Repair(_)
             | Self::Rm(_)
             | Self::Compact(_)
+            | Self::Mv(_)
             | Self::Status(_)
             | Self::Health(_)
             | Self::WhatIf(_)

@@ -14,7 +14,8 @@ pub(crate) fn name_parser() -> impl TypedValueParser<Value = FileName> {
     OsStringValueParser::new().try_map(|typed| name(&typed))
 }
 
-fn name(typed: &OsString) -> Result<FileName, FileNameError> {
+/// Parses such a name.
+pub(crate) fn name(typed: &OsString) -> Result<FileName, FileNameError> {
     let mut text = String::with_capacity(typed.len());
     for chunk in typed.as_bytes().utf8_chunks() {
         text.push_str(chunk.valid());

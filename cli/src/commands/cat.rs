@@ -12,7 +12,10 @@ use bfdb::{
     units::FileName,
 };
 
-use super::damage::{DamageLog, as_u64, read_failure};
+use super::{
+    damage::{DamageLog, as_u64, read_failure},
+    versions,
+};
 use crate::{
     arguments::values::{self, AskedRange},
     context::Context,
@@ -32,11 +35,14 @@ const PIECE_LEN_BYTES: usize = 1 << 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     bfdb cat notes.txt\n  \
+    bfdb cat notes.txt --version 3                    what it was then\n  \
     bfdb cat film.mkv --range 0..1048576 | file -     the first MiB")]
 pub(crate) struct Arguments {
     /// Name of a file
     #[arg(value_parser = values::name_parser())]
     name: FileName,
+    #[command(flatten)]
+    asked: versions::Asked,
     /// Only the bytes from A up to B, B not included; a bound that is left out is that of the file
     #[arg(long, value_name = "A..B", value_parser = values::range)]
     range: Option<AskedRange>,
@@ -51,6 +57,7 @@ fn write(archive: &Archive, arguments: &Arguments, context: &Context) -> Result<
         .snapshot()
         .map_err(|error| context.catalog_failure(&error))?;
     let name = &arguments.name;
+    let snapshot = arguments.asked.view(snapshot, name, context)?;
     refuse_what_has_no_bytes(name, &snapshot, context)?;
     let log = Arc::new(DamageLog::default());
     let observer: Arc<dyn Observer> = Arc::<DamageLog>::clone(&log);

@@ -6,12 +6,13 @@ use std::{
 };
 
 use bfdb::{
-    archive::{DamageKind, DamagePart, Event, Finding, Observer, Snapshot},
+    archive::{DamageKind, DamagePart, Event, FileDamage, Finding, Observer, Snapshot},
     error::ReadError,
     units::{BlockIndex, ByteRange, FileName, ShardIndex},
 };
 use serde::Serialize;
 
+use super::entry::{called, kept_version};
 use crate::{
     context::Context,
     failure::{Failure, of_absence, read_error, scrub_error},
@@ -84,13 +85,20 @@ pub(super) fn read_failure(
     }
     let meaning = read_error(error);
     let mut failure = context.failure(error, meaning);
+    // Of a name that is gone meanwhile nothing more is known.
+    let version = snapshot
+        .file(name)
+        .ok()
+        .flatten()
+        .and_then(|file| kept_version(&file));
     let ReadError::Lost { range, .. } = error else {
         return failure;
     };
     let mut lost = vec![*range];
     match snapshot.verify(Some(name), context.interrupt) {
         Ok(report) => {
-            let files = report.damage.into_iter().filter(|file| file.name == *name);
+            let is_it = |file: &FileDamage| (&file.name, file.kept_version) == (name, version);
+            let files = report.damage.into_iter().filter(is_it);
             lost.extend(files.flat_map(|file| file.lost));
         }
         Err(verify) => {
@@ -113,6 +121,9 @@ pub(super) fn read_failure(
 #[serde(tag = "type", rename = "finding")]
 pub(super) struct FindingLine {
     name: String,
+    /// There for a kept version only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_version: Option<u32>,
     block: u64,
     shard: u16,
     columns: Vec<(u32, u32)>,
@@ -127,6 +138,7 @@ impl FindingLine {
     pub(super) fn of(finding: &Finding) -> Self {
         Self {
             name: finding.name.to_string(),
+            kept_version: finding.kept_version,
             block: finding.block.get(),
             shard: finding.shard.get(),
             columns: finding.columns.runs(),
@@ -152,7 +164,8 @@ pub(super) fn finding_text(finding: &Finding) -> String {
     } else {
         "bytes are lost"
     };
-    format!("{}: {}; {outcome}", finding.name, place_and_fault(finding))
+    let called = called(&finding.name, finding.kept_version);
+    format!("{called}: {}; {outcome}", place_and_fault(finding))
 }
 
 /// Where a damaged shard is, and what is wrong with it.

@@ -3,10 +3,11 @@
 use bfdb::{
     archive::{FileInfo, HealthClass, HealthState},
     catalog::EntryKind,
+    units::FileName,
 };
 use serde::Serialize;
 
-use crate::text;
+use crate::{context::Context, text};
 
 /// The JSON line of what is stored under a name.
 #[derive(Debug, Serialize)]
@@ -20,6 +21,10 @@ pub(super) struct Entry {
     /// Null for what has no bytes of its own, like the root.
     tier: Option<u8>,
     root: Option<String>,
+    version: u32,
+    /// Whether another entry has the name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    kept: bool,
     committed_at: Option<String>,
     state: Option<&'static str>,
 }
@@ -42,10 +47,34 @@ impl Entry {
             length: info.len_bytes,
             tier: is_file.then(|| info.tier.number()),
             root: is_file.then(|| info.root.to_string()),
+            version: info.version,
+            kept: info.is_kept,
             committed_at: text::rfc3339(info.committed_at),
             state: class.map(class_name),
         }
     }
+}
+
+/// What a file is called in messages: its name, and for a kept version which one it is.
+pub(super) fn called(name: &FileName, kept_version: Option<u32>) -> String {
+    kept_version.map_or_else(
+        || name.to_string(),
+        |version| format!("{name} (version {version})"),
+    )
+}
+
+/// The command that gets what is left of a file.
+pub(super) fn restore_partly(name: &FileName, kept_version: Option<u32>, context: &Context) -> String {
+    let command = kept_version.map_or_else(
+        || "restore --partial -o DIR".to_owned(),
+        |version| format!("restore --partial --version {version} -o DIR"),
+    );
+    context.command(&command, &[name])
+}
+
+/// The version of a file, where it is a kept one.
+pub(super) fn kept_version(file: &FileInfo) -> Option<u32> {
+    file.is_kept.then_some(file.version)
 }
 
 impl Counts {

@@ -11,7 +11,7 @@ use bfdb::{
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::entry::state_name;
+use super::entry::{called, kept_version, state_name};
 use crate::{
     arguments::{
         values::{self, Age},
@@ -73,6 +73,9 @@ enum State {
 #[serde(tag = "type", rename = "file")]
 struct Line {
     name: String,
+    /// There for a kept version only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_version: Option<u32>,
     length: u64,
     tier: u8,
     state: &'static str,
@@ -171,6 +174,7 @@ impl Line {
     fn of(health: &FileHealth) -> Self {
         Self {
             name: health.file.name.to_string(),
+            kept_version: kept_version(&health.file),
             length: health.file.len_bytes,
             tier: health.file.tier.number(),
             state: state_name(health.state),
@@ -235,6 +239,6 @@ fn line_for_people(health: &FileHealth) -> String {
         health.file.tier,
         health.damaged_shards,
         health.margin,
-        health.file.name
+        called(&health.file.name, kept_version(&health.file))
     )
 }

@@ -8,7 +8,7 @@ use bfdb::{
 };
 use serde::Serialize;
 
-use super::entry::{Counts, Entry, class_name, mode_text, target, tier_column};
+use super::entry::{Counts, Entry, class_name, kind_name, mode_text, target, tier_column};
 use crate::{context::Context, output::Form, text};
 
 /// How a name is shown.
@@ -16,6 +16,8 @@ use crate::{context::Context, output::Form, text};
 pub(super) enum Detail {
     Name,
     Long,
+    /// All versions, each with its number and when it was committed.
+    Versions,
 }
 
 /// An entry and how it is.
@@ -34,6 +36,9 @@ struct Summary {
     #[serde(flatten)]
     counts: Counts,
     bytes: u64,
+    /// Those of these that are kept versions, where they are listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_versions: Option<u64>,
 }
 
 impl<'a> Listing<'a> {
@@ -41,7 +46,10 @@ impl<'a> Listing<'a> {
         Self {
             context,
             detail,
-            summary: Summary::default(),
+            summary: Summary {
+                kept_versions: (detail == Detail::Versions).then_some(0),
+                ..Summary::default()
+            },
         }
     }
 
@@ -51,7 +59,9 @@ impl<'a> Listing<'a> {
         snapshot: &Snapshot,
         prefix: Option<&FileName>,
     ) -> Box<dyn Iterator<Item = Listed>> {
-        if self.detail == Detail::Name && self.context.output.form() == Form::People {
+        if self.detail == Detail::Versions {
+            Box::new(snapshot.versions_with_class(prefix))
+        } else if self.detail == Detail::Name && self.context.output.form() == Form::People {
             Box::new(snapshot.files(prefix).map(|info| Ok((info?, None))))
         } else {
             Box::new(snapshot.files_with_class(prefix))
@@ -61,10 +71,14 @@ impl<'a> Listing<'a> {
     pub(super) fn show(&mut self, entry: &FileInfo, class: Option<HealthClass>) {
         self.summary.counts.add(&entry.kind);
         self.summary.bytes += entry.len_bytes;
+        if let Some(kept_versions) = &mut self.summary.kept_versions {
+            *kept_versions += u64::from(entry.is_kept);
+        }
         self.context.output.json(&Entry::of(entry, class));
         match self.detail {
             Detail::Name => self.context.output.line(&entry.name.to_string()),
             Detail::Long => self.context.output.line(&long_line(entry, class)),
+            Detail::Versions => self.context.output.line(&version_line(entry, class)),
         }
     }
 
@@ -75,6 +89,22 @@ impl<'a> Listing<'a> {
     pub(super) fn finish(self) {
         self.context.output.json(&self.summary);
     }
+}
+
+/// What tells versions of a name apart, the name last.
+fn version_line(entry: &FileInfo, class: Option<HealthClass>) -> String {
+    let size = match entry.kind {
+        EntryKind::File => text::size(entry.len_bytes),
+        EntryKind::Directory | EntryKind::SymbolicLink { .. } => kind_name(&entry.kind).to_owned(),
+    };
+    let standing = if entry.is_kept { "kept" } else { "current" };
+    let state = class.map_or("-", class_name);
+    format!(
+        "{:>5}  {standing:<7}  {size:>10}  {}  {state:<10}  {}",
+        entry.version,
+        text::time(entry.committed_at),
+        entry.name
+    )
 }
 
 /// Columns of fixed width, so that a listing of any length needs no memory.

@@ -13,6 +13,7 @@ pub(crate) mod health;
 pub(crate) mod init;
 mod listing;
 pub(crate) mod ls;
+pub(crate) mod mv;
 pub(crate) mod plan;
 pub(crate) mod recover;
 pub(crate) mod repair;
@@ -23,6 +24,7 @@ pub(crate) mod stat;
 pub(crate) mod status;
 mod tolerance;
 pub(crate) mod verify;
+mod versions;
 pub(crate) mod volume;
 pub(crate) mod what_if;
 
@@ -41,6 +43,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> Result<u8, Failure> {
         Command::Cat(arguments) => return cat::run(arguments, context),
         Command::Restore(arguments) => return restore::run(arguments, context),
         Command::Rm(arguments) => return rm::run(arguments, context),
+        Command::Mv(arguments) => return mv::run(arguments, context),
         Command::Plan(arguments) => return plan::run(arguments, context),
         Command::Recover(arguments) => return recover::run(arguments, context),
         Command::Volume(arguments) => return volume::run(arguments, context),

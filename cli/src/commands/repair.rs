@@ -10,7 +10,11 @@ use bfdb::{
 };
 use serde::Serialize;
 
-use super::{damage::as_u64, without_covered};
+use super::{
+    damage::as_u64,
+    entry::{called, restore_partly},
+    without_covered,
+};
 use crate::{
     arguments::values::name_parser,
     context::Context,
@@ -50,6 +54,9 @@ pub(crate) struct Arguments {
 #[serde(tag = "type", rename = "repaired")]
 struct RepairedLine {
     name: String,
+    /// There for a kept version only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_version: Option<u32>,
     block: u64,
     shard: u16,
     extent: u64,
@@ -76,6 +83,9 @@ struct Summary {
 #[derive(Debug, Serialize)]
 struct Lost {
     name: String,
+    /// There for a kept version only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_version: Option<u32>,
     ranges: Vec<(u64, u64)>,
 }
 
@@ -131,6 +141,7 @@ impl Observer for Watch<'_> {
         self.progress.event(event);
         if let Event::Repaired {
             name,
+            kept_version,
             block,
             shard,
             extent,
@@ -138,11 +149,13 @@ impl Observer for Watch<'_> {
         {
             self.context.output.json(&RepairedLine {
                 name: name.to_string(),
+                kept_version,
                 block: block.get(),
                 shard: shard.get(),
                 extent: extent.get(),
             });
             if self.context.output.loudness() == Loudness::Verbose {
+                let name = called(name, kept_version);
                 let line = format!("{name}: block {block} shard {shard} is in extent {extent} now");
                 self.context.output.line(&line);
             }
@@ -229,16 +242,17 @@ impl<'a> Repair<'a> {
             .collect();
         for file in &lost {
             for range in &file.lost {
-                output.line(&format!("{}: bytes {range} are lost", file.name));
+                let name = called(&file.name, file.kept_version);
+                output.line(&format!("{name}: bytes {range} are lost"));
             }
         }
         let left: u64 = report.damage.iter().map(|file| file.damaged_shards).sum();
         let suggest = match (lost.first(), &arguments.import) {
             (Some(file), None) => vec![
                 context.command("repair --import DIR", &[]),
-                context.command("restore --partial -o DIR", &[&file.name]),
+                restore_partly(&file.name, file.kept_version, context),
             ],
-            (Some(file), Some(_)) => vec![context.command("restore --partial -o DIR", &[&file.name])],
+            (Some(file), Some(_)) => vec![restore_partly(&file.name, file.kept_version, context)],
             (None, _) => Vec::new(),
         };
         output.json(&Summary {
@@ -323,6 +337,7 @@ impl Lost {
         let pair = |range: &ByteRange| (range.start(), range.end());
         Self {
             name: file.name.to_string(),
+            kept_version: file.kept_version,
             ranges: file.lost.iter().map(pair).collect(),
         }
     }

@@ -8,7 +8,11 @@ use bfdb::{
 };
 use serde::Serialize;
 
-use super::entry::{Counts, kind_name};
+use super::{
+    damage::as_u64,
+    entry::{Counts, called, kept_version, kind_name},
+    versions::no_such_version,
+};
 use crate::{
     arguments::values,
     context::Context,
@@ -22,13 +26,14 @@ const MAX_TOGETHER: usize = 1000;
 
 /// Remove names
 ///
-/// Removes files by their exact names, durably and at once for everyone. The bytes stay on the volumes until
-/// `compact` gives them back. A name that is not there does not stop the rest. A directory with
+/// Removes files by their exact names, with all their kept versions, durably and at once for everyone. The bytes stay on the
+/// volumes until `compact` gives them back. A name that is not there does not stop the rest. A directory with
 /// anything below it needs -r.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     bfdb rm photo.cr3\n  \
     bfdb rm -r 2024/iceland          and everything below it\n  \
+    bfdb rm photo.cr3 --version 2    a kept version only\n  \
     bfdb rm -rn 2024                 say what would be removed")]
 pub(crate) struct Arguments {
     /// Names of files, directories and links
@@ -37,6 +42,9 @@ pub(crate) struct Arguments {
     /// Remove also everything below each NAME
     #[arg(short, long)]
     recursive: bool,
+    /// Remove only that kept version of the only NAME, as `ls --versions` numbers them
+    #[arg(long, value_name = "V", conflicts_with = "recursive", value_parser = clap::value_parser!(u32).range(1..))]
+    version: Option<u32>,
     /// Change nothing, say what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -48,6 +56,11 @@ struct FileLine {
     name: String,
     kind: Option<&'static str>,
     length: Option<u64>,
+    /// The version, where only that is removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_version: Option<u32>,
+    /// Kept versions that go with the name.
+    kept_versions: Option<u64>,
     freed_bytes: Option<u64>,
     result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,6 +75,8 @@ struct Summary {
     #[serde(flatten)]
     counts: Counts,
     bytes: u64,
+    /// Kept versions of these; not among them.
+    kept_versions: u64,
     freed_bytes: u64,
     failed: u64,
     dry_run: bool,
@@ -88,8 +103,10 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
             },
             code: exit::SUCCESS,
         };
-        for name in &arguments.names {
-            remover.remove_named(name)?;
+        match (arguments.version, arguments.names.as_slice()) {
+            (None, names) => names.iter().try_for_each(|name| remover.remove_named(name))?,
+            (Some(version), [name]) => remover.remove_version(name, version)?,
+            (Some(_), _) => return Err(Failure::usage("--version is of one NAME")),
         }
         context.output.json(&remover.summary);
         Ok(remover.code)
@@ -167,6 +184,36 @@ impl Remover<'_> {
         Ok(())
     }
 
+    /// Removes one kept version of a name, or says that it would.
+    fn remove_version(&mut self, name: &FileName, version: u32) -> Result<(), Failure> {
+        let unreadable = |error| self.context.catalog_failure(&error);
+        let entry = self.snapshot.of_version(version).file(name).map_err(unreadable)?;
+        let failure = match entry {
+            Some(entry) if entry.is_kept && self.arguments.dry_run => {
+                self.removed(&entry, 0, entry.stored_bytes);
+                return Ok(());
+            }
+            Some(entry) if entry.is_kept => match self.archive.remove_version(name, version) {
+                Ok(removal) => {
+                    self.removed(&entry, 0, removal.freed_bytes);
+                    return Ok(());
+                }
+                Err(error) => failure(&error, name, self.context),
+            },
+            Some(_) => {
+                let message =
+                    format!("version {version} of {name} is the current one, which goes with the name");
+                Failure::new(exit::FAILED, message).suggest(self.context.command("rm", &[name]))
+            }
+            None if self.snapshot.file(name).map_err(unreadable)?.is_some() => {
+                no_such_version(name, version, self.context)
+            }
+            None => failure(&CommitError::NotFound { name: name.clone() }, name, self.context),
+        };
+        self.fail(name, None, &failure);
+        Ok(())
+    }
+
     /// Counts what `prefix` names and what lies below it.
     fn count_within(&self, prefix: &FileName) -> Result<u64, Failure> {
         let mut count = 0;
@@ -189,7 +236,10 @@ impl Remover<'_> {
         };
         if self.arguments.dry_run {
             for entry in entries {
-                self.removed(entry, (entry.len_bytes, entry.stored_bytes));
+                let kept = self.snapshot.kept_versions(&entry.name);
+                let kept = kept.map_err(|error| self.context.catalog_failure(&error))?;
+                let kept_bytes: u64 = kept.iter().map(|version| version.stored_bytes).sum();
+                self.removed(entry, as_u64(kept.len()), entry.stored_bytes + kept_bytes);
             }
             return Ok(());
         }
@@ -206,7 +256,7 @@ impl Remover<'_> {
         };
         for (entry, removal) in entries.iter().zip(removals) {
             if let Some(removal) = removal {
-                self.removed(entry, (removal.len_bytes, removal.freed_bytes));
+                self.removed(entry, removal.kept_versions, removal.freed_bytes);
                 continue;
             }
             // Somebody else was faster.
@@ -219,13 +269,20 @@ impl Remover<'_> {
     }
 
     /// Tells that a name is gone, or would be.
-    fn removed(&mut self, entry: &FileInfo, (len_bytes, freed_bytes): (u64, u64)) {
-        self.summary.counts.add(&entry.kind);
-        self.summary.bytes += len_bytes;
+    fn removed(&mut self, entry: &FileInfo, kept_versions: u64, freed_bytes: u64) {
+        let len_bytes = entry.len_bytes;
+        if entry.is_kept {
+            self.summary.kept_versions += 1;
+        } else {
+            self.summary.counts.add(&entry.kind);
+            self.summary.bytes += len_bytes;
+            self.summary.kept_versions += kept_versions;
+        }
         self.summary.freed_bytes += freed_bytes;
         let output = self.context.output;
         output.json(&FileLine {
             length: Some(len_bytes),
+            kept_versions: (!entry.is_kept).then_some(kept_versions),
             freed_bytes: Some(freed_bytes),
             ..self.line_of(&entry.name, Some(entry), "removed")
         });
@@ -234,7 +291,12 @@ impl Remover<'_> {
         } else {
             "removed"
         };
-        output.summary(&format!("{verb}  {:>10}  {}", text::size(len_bytes), entry.name));
+        let name = called(&entry.name, kept_version(entry));
+        let with = match kept_versions {
+            0 => String::new(),
+            count => format!(", and {}", text::count(count, "kept version")),
+        };
+        output.summary(&format!("{verb}  {:>10}  {name}{with}", text::size(len_bytes)));
     }
 
     fn fail(&mut self, name: &FileName, entry: Option<&FileInfo>, failure: &Failure) {
@@ -252,6 +314,8 @@ impl Remover<'_> {
             name: name.to_string(),
             kind: entry.map(|entry| kind_name(&entry.kind)),
             length: None,
+            kept_version: entry.and_then(kept_version),
+            kept_versions: None,
             freed_bytes: None,
             result,
             error: None,

@@ -12,6 +12,7 @@ use super::{
     damage::{FindingLine, place_and_fault, read_failure},
     entry::{Entry, kind_name, mode_text, target},
     tolerance::{self, ToleranceFields},
+    versions,
 };
 use crate::{
     arguments::values,
@@ -35,6 +36,8 @@ pub(crate) struct Arguments {
     /// Name of a file, directory or link
     #[arg(value_parser = values::name_parser())]
     name: FileName,
+    #[command(flatten)]
+    asked: versions::Asked,
 }
 
 /// What the catalog knows of a name.
@@ -93,12 +96,14 @@ struct Summary {
 }
 
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
-    context.with_archive(Access::Read, |archive| show(archive, &arguments.name, context))
+    context.with_archive(Access::Read, |archive| show(archive, arguments, context))
 }
 
-fn show(archive: &Archive, name: &FileName, context: &Context) -> Result<u8, Failure> {
+fn show(archive: &Archive, arguments: &Arguments, context: &Context) -> Result<u8, Failure> {
     let unreadable = |error| context.catalog_failure(&error);
+    let name = &arguments.name;
     let snapshot = archive.snapshot().map_err(unreadable)?;
+    let snapshot = arguments.asked.view(snapshot, name, context)?;
     let missing = || {
         let message = format!("no file named {name} in this archive");
         context.explain(Failure::new(exit::NO_SUCH_NAME, message), Meaning::NoSuchName)
@@ -211,9 +216,19 @@ fn lines_for_people(known: &Known) -> Vec<String> {
         row("mode", &mode),
         row("modified", &text::time(entry.modified_at)),
         row("committed", &text::time(entry.committed_at)),
+        row("version", &version_text(entry)),
     ]);
     lines.extend(known.health.map(|health| row("state", &state_text(health))));
     lines
+}
+
+/// Which version it is, in words.
+fn version_text(entry: &FileInfo) -> String {
+    if entry.is_kept {
+        format!("{}, kept: another entry has the name", entry.version)
+    } else {
+        entry.version.to_string()
+    }
 }
 
 /// How a file is, in words.

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{
     damage::{FindingLine, as_u64, finding_text},
+    entry::{called, restore_partly},
     repair::code_of,
     without_covered,
 };
@@ -77,6 +78,9 @@ pub(super) struct Outcome {
 #[serde(tag = "type", rename = "lost")]
 struct LostLine {
     name: String,
+    /// There for a kept version only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_version: Option<u32>,
     #[serde(serialize_with = "as_pairs")]
     ranges: Vec<ByteRange>,
 }
@@ -183,10 +187,12 @@ impl<'a> Inspection<'a> {
         for file in lost_files.filter(|file| file.descriptor.is_none()) {
             output.json(&LostLine {
                 name: file.name.to_string(),
+                kept_version: file.kept_version,
                 ranges: file.lost.clone(),
             });
             for range in &file.lost {
-                output.line(&format!("{}: bytes {range} are lost", file.name));
+                let name = called(&file.name, file.kept_version);
+                output.line(&format!("{name}: bytes {range} are lost"));
             }
         }
         let suggest = match &repaired {
@@ -361,7 +367,7 @@ fn suggestions_for(damage: &[FileDamage], report: &ScrubReport, context: &Contex
         .collect();
     let import = (!lost.is_empty()).then(|| context.command("repair --import DIR", &[]));
     let partial = (lost.iter().take(SUGGESTED_FILES))
-        .map(|file| context.command("restore --partial -o DIR", &[&file.name]));
+        .map(|file| restore_partly(&file.name, file.kept_version, context));
     let mend = (!report.journal.is_empty()).then(|| context.command("recover", &[]));
     import.into_iter().chain(partial).chain(mend).collect()
 }

@@ -6,7 +6,7 @@ use bfdb::{
 };
 use serde::Serialize;
 
-use super::entry::state_name;
+use super::entry::{called, kept_version, state_name};
 use crate::{
     arguments::volumes::{AskedLoss, loss},
     context::Context,
@@ -38,6 +38,9 @@ pub(crate) struct Arguments {
 #[serde(tag = "type", rename = "file")]
 struct Line {
     name: String,
+    /// There for a kept version only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_version: Option<u32>,
     state: &'static str,
     /// What the state would be.
     becomes: &'static str,
@@ -94,6 +97,7 @@ impl Line {
     fn of(file: &FileLoss) -> Self {
         Self {
             name: file.file.name.to_string(),
+            kept_version: kept_version(&file.file),
             state: state_name(file.now),
             becomes: state_name(file.then),
             shards: file.shards,
@@ -122,7 +126,7 @@ fn line_for_people(file: &FileLoss) -> String {
         state_name(file.then),
         file.shards,
         text::size(file.lost_bytes),
-        file.file.name
+        called(&file.file.name, kept_version(&file.file))
     )
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn open_error(error: &OpenError) -> Meaning {
 
 pub(crate) fn commit_error(error: &CommitError) -> Meaning {
     match error {
-        CommitError::NotFound { .. } => Meaning::NoSuchName,
+        CommitError::NotFound { .. } | CommitError::NoSuchVersion { .. } => Meaning::NoSuchName,
         CommitError::NoSuchCommit { .. } => Meaning::NoSuchCommit,
         CommitError::InProgress { .. } => Meaning::Locked,
         CommitError::Cancelled | CommitError::Interrupted { .. } => Meaning::Interrupted,
@@ -61,6 +61,10 @@ pub(crate) fn commit_error(error: &CommitError) -> Meaning {
         | CommitError::KindTaken { .. }
         | CommitError::LinkTaken { .. }
         | CommitError::DirectoryInUse { .. }
+        | CommitError::VersionInUse { .. }
+        | CommitError::RenamedIntoItself { .. }
+        | CommitError::NewNameTaken { .. }
+        | CommitError::NewNameTooLong { .. }
         | CommitError::ReadOnly
         | CommitError::OwnershipLost { .. }
         | CommitError::NotResumable { .. }

@@ -25,4 +25,5 @@ mod restore;
 mod signals;
 mod sources;
 mod trees;
+mod versions;
 mod volumes;

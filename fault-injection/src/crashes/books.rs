@@ -16,7 +16,7 @@ use bfdb::{
     },
     error::CatalogError,
     storage::Storage,
-    units::{ArchiveId, BlockIndex, ByteRange, Epoch, ExtentId, FileId},
+    units::{ArchiveId, BlockIndex, ByteRange, Epoch, ExtentId, FileId, FileName},
 };
 
 use super::setting::explained;
@@ -160,10 +160,8 @@ fn frames(reader: &CatalogReader) -> Result<Vec<Frame>, CatalogError> {
 /// Returns the files whose lengths are wrong, and how many files have frames in each extent.
 fn recount_files(reader: &CatalogReader) -> Result<(Vec<String>, BTreeMap<ExtentId, u64>), CatalogError> {
     let (mut wrong, mut files_in) = (Vec::new(), BTreeMap::new());
-    let mut after = None;
-    loop {
-        let page = reader.files_page(None, after.as_ref(), PAGE_LEN)?;
-        for (file, _) in &page {
+    let mut recount = |page: &[(FileRecord, Option<BlockRecord>)]| -> Result<(), CatalogError> {
+        for (file, _) in page {
             let (counted, extents) = frames_of(reader, file)?;
             for extent in extents {
                 *files_in.entry(extent).or_default() += 1;
@@ -172,11 +170,28 @@ fn recount_files(reader: &CatalogReader) -> Result<(Vec<String>, BTreeMap<Extent
                 wrong.push(format!("the frames of a file have {counted} bytes: {file:?}"));
             }
         }
+        Ok(())
+    };
+    let mut after = None;
+    loop {
+        let page = reader.files_page(None, after.as_ref(), PAGE_LEN)?;
+        recount(&page)?;
         match page.last() {
             Some((last, _)) if page.len() == PAGE_LEN => after = Some(last.name.clone()),
-            Some(_) | None => return Ok((wrong, files_in)),
+            Some(_) | None => break,
         }
     }
+    let mut after: Option<(FileName, u32)> = None;
+    loop {
+        let behind = after.as_ref().map(|(name, version)| (name, *version));
+        let page = reader.kept_versions_page(None, behind, PAGE_LEN)?;
+        recount(&page)?;
+        match page.last() {
+            Some((last, _)) if page.len() == PAGE_LEN => after = Some((last.name.clone(), last.version)),
+            Some(_) | None => break,
+        }
+    }
+    Ok((wrong, files_in))
 }
 
 /// Returns how many bytes the frames of a file have, and the extents that hold them.

@@ -43,7 +43,7 @@ pub(crate) fn try_see(archive: &Archive) -> Result<Seen, Unseen> {
     let snapshot = archive.snapshot()?;
     let mut seen = Seen::new();
     let mut counted = Totals::default();
-    for info in snapshot.files(None) {
+    for info in snapshot.files_and_versions(None) {
         let info = info?;
         if seen.len() >= MOST_NAMES {
             let wrong = Promise::NoHang.broken(format!("more than {MOST_NAMES} names are listed"));
@@ -55,11 +55,16 @@ pub(crate) fn try_see(archive: &Archive) -> Result<Seen, Unseen> {
             EntryKind::SymbolicLink { target } => Kind::Link(target.to_vec().into()),
             EntryKind::File => {
                 let mut bytes = Vec::new();
-                let reader = snapshot.open_file(&info.name, Arc::new(()))?;
+                let version = snapshot.of_version(info.version);
+                let reader = version.open_file(&info.name, Arc::new(()))?;
                 reader.take(MOST_BYTES).read_to_end(&mut bytes)?;
                 Kind::File(bytes.into())
             }
         };
+        if info.is_kept {
+            // It can be read, and nobody sees it under its name.
+            continue;
+        }
         let modified = (info.modified_at.seconds(), info.modified_at.nanoseconds());
         let entry = Entry {
             kind,
@@ -82,6 +87,12 @@ pub(crate) fn try_see(archive: &Archive) -> Result<Seen, Unseen> {
 /// Adds one entry to sums.
 pub(crate) fn count(totals: &mut Totals, info: &FileInfo) {
     match info.kind {
+        EntryKind::SymbolicLink { .. } if info.is_kept => totals.kept.symbolic_links += 1,
+        EntryKind::File if info.is_kept => {
+            totals.kept.files += 1;
+            totals.kept.bytes += info.len_bytes;
+            totals.kept.stored_bytes += info.stored_bytes;
+        }
         EntryKind::Directory => totals.directories += 1,
         EntryKind::SymbolicLink { .. } => totals.symbolic_links += 1,
         EntryKind::File => {

@@ -108,13 +108,13 @@ impl Verdict {
         if content == Content::Other {
             return match conflict {
                 NameConflict::Refuse => Self::Refuse,
-                NameConflict::Replace => Self::Store,
+                NameConflict::Replace | NameConflict::ReplaceAndKeep { .. } => Self::Store,
             };
         }
         let is_same = stored.modified_at == metadata.modified_at
             && stored.mode & PERMISSION_BITS == metadata.mode & PERMISSION_BITS;
         // The time of a directory changes with what is put into it, so it follows without being asked.
-        let follows = conflict == NameConflict::Replace || stored.kind == EntryKind::Directory;
+        let follows = conflict != NameConflict::Refuse || stored.kind == EntryKind::Directory;
         match (is_same, follows) {
             (false, true) => Self::Touch,
             (true, _) | (false, false) => Self::Unchanged,
@@ -169,6 +169,7 @@ mod tests {
             modified_at: time(1),
             committed_at: time(2),
             version: 1,
+            is_kept: false,
             commit: CommitId::new(1),
             geometry: FileGeometry::new(0, &Policy::default()),
             root: root_of(b""),

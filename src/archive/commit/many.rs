@@ -50,8 +50,24 @@ pub struct Source {
 pub enum NameConflict {
     /// The source is refused.
     Refuse,
-    /// The source takes its place.
+    /// The source takes its place, and nothing of it stays, no kept version either.
     Replace,
+    /// The source takes its place. A file or link that is replaced stays as a kept version of the name, and of the kept
+    /// versions of the name the newest stay: so many, and with 0 as with [`Self::Replace`].
+    ReplaceAndKeep {
+        /// How many versions are kept beside the one that has the name.
+        versions: u32,
+    },
+}
+
+impl NameConflict {
+    /// Returns how many versions of a name are kept beside the one that has it.
+    pub(super) const fn kept_versions(self) -> u32 {
+        match self {
+            Self::Refuse | Self::Replace => 0,
+            Self::ReplaceAndKeep { versions } => versions,
+        }
+    }
 }
 
 /// How many sources are committed.
@@ -298,6 +314,11 @@ const fn concerns_one_source(error: &CommitError) -> bool {
         | CommitError::LinkTaken { .. }
         | CommitError::DirectoryInUse { .. }
         | CommitError::NotFound { .. }
+        | CommitError::NoSuchVersion { .. }
+        | CommitError::VersionInUse { .. }
+        | CommitError::RenamedIntoItself { .. }
+        | CommitError::NewNameTaken { .. }
+        | CommitError::NewNameTooLong { .. }
         | CommitError::SourceInsideArchive { .. }
         | CommitError::NoSuchCommit { .. }
         | CommitError::CheckpointOvertaken

@@ -19,6 +19,7 @@ mod describe;
 #[cfg(test)]
 mod failing_catalog;
 mod frame;
+mod giving_way;
 mod input;
 mod large;
 mod leg_plan;
@@ -183,7 +184,7 @@ fn name_taken(stored: &FileRecord, source_kind: &EntryKind, source_len_bytes: u6
     }
 }
 
-const fn host_kind(kind: &EntryKind) -> FileKind {
+pub(super) const fn host_kind(kind: &EntryKind) -> FileKind {
     match kind {
         EntryKind::File => FileKind::Regular,
         EntryKind::Directory => FileKind::Directory,

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     CommitOutcome, CommitReceipt, NameConflict,
     describe::write_descriptor,
+    giving_way::GivingWay,
     host_kind, name_taken,
     reservation::Reservation,
     resumable::abandon,
@@ -171,7 +172,9 @@ pub(super) fn publish(
         let entries = changes
             .iter()
             .map(|change| (change.record.text_len_bytes(), change.record.geometry));
-        let need = RoomNeed::of_entries(first.record.name.clone(), entries);
+        let names: Vec<&FileName> = changes.iter().map(|change| &change.record.name).collect();
+        let need = RoomNeed::of_entries(first.record.name.clone(), entries)
+            .and(GivingWay::size_for(shared, &names, conflict)?);
         check_room(shared, &need, &RoomWanted::default())?;
     }
     let publishing = publication::begin(shared)?;
@@ -268,7 +271,11 @@ impl Draft {
             Action::Touch => {}
             Action::Store => {
                 if is_change {
-                    self.publication.removed.extend(stored.map(|stored| stored.id));
+                    let giving_way = stored.map(|stored| GivingWay::find(writer, stored, conflict));
+                    let GivingWay { removed, retired } = giving_way.transpose()?.unwrap_or_default();
+                    let ids = |files: Vec<FileRecord>| files.into_iter().map(|file| file.id);
+                    self.publication.removed.extend(ids(removed));
+                    self.publication.retired.extend(retired.map(|file| file.id));
                 } else {
                     let index = u32::try_from(self.entries.len()).expect("a batch has few entries");
                     self.publication.skipped.push(index);

@@ -336,6 +336,7 @@ fn plan_files(
             modified_at: draft.metadata.modified_at,
             committed_at,
             version: 1,
+            is_kept: false,
             commit,
             geometry: draft.geometry,
             root,

@@ -58,7 +58,9 @@ pub(super) fn store_resumably(
 ) -> Result<CommitOutcome, CommitError> {
     let replaces = match subject.conflict {
         NameConflict::Refuse => Replaces::Nothing,
-        NameConflict::Replace => Replaces::Existing,
+        NameConflict::Replace | NameConflict::ReplaceAndKeep { .. } => Replaces::Existing {
+            kept_versions: subject.conflict.kept_versions(),
+        },
     };
     for intent in intents::waiting_for_name(shared, subject.name)? {
         let is_same = intent
@@ -120,7 +122,10 @@ fn resume_as(
     let under_way = intents::claim(shared, commit, replaces)?;
     let conflict = match replaces {
         Replaces::Nothing => NameConflict::Refuse,
-        Replaces::Existing => NameConflict::Replace,
+        Replaces::Existing { kept_versions: 0 } => NameConflict::Replace,
+        Replaces::Existing { kept_versions } => NameConflict::ReplaceAndKeep {
+            versions: kept_versions,
+        },
     };
     match go_on(shared, commit) {
         Ok((reservation, done)) => {

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     archive::{
+        called::Called,
         intents::{self, Afterwards, release},
         owned::{OwnedExtents, Owner, own},
         read::BlockReader,
@@ -101,6 +102,7 @@ fn planned_file(intent: &IntentRecord, resumable: &ResumableRecord) -> PlannedFi
             modified_at: resumable.source.modified_at,
             committed_at: intent.begun_at,
             version: 1,
+            is_kept: false,
             commit: intent.commit,
             geometry,
             root: RootFolder::new(geometry.leaf()).finish(),
@@ -229,8 +231,8 @@ impl Ground<'_> {
 
     /// Reads every shard of a block and folds the leaves of its data.
     fn verify_block(&self, record: &BlockRecord, folder: &mut RootFolder) -> Option<()> {
-        let name = self.file.record.name.clone();
-        let block = BlockReader::new(self.shared.volumes(), name, record.clone());
+        let called = Called::of(&self.file.record);
+        let block = BlockReader::new(self.shared.volumes(), called, record.clone());
         let geometry = record.geometry;
         for shard in geometry.shards().filter(|&shard| geometry.is_present(shard)) {
             let found = block.hash_payload(shard).ok()?;

@@ -149,6 +149,12 @@ impl RoomNeed {
         Self::of_entries(name, drafts.iter().map(entry))
     }
 
+    /// Needs room in the catalog for more.
+    pub(super) fn and(mut self, size: TransactionSize) -> Self {
+        self.size = self.size.and(size);
+        self
+    }
+
     /// Needs room for shards that are written anew, for a file that is called that.
     pub(in crate::archive) fn of_repair(name: FileName, shards: usize) -> Self {
         let shards = to_u64(shards);

@@ -52,7 +52,9 @@ pub(in crate::archive) fn commit_stream(
         CommitOutcome::Committed(receipt) | CommitOutcome::Replaced(receipt) => Ok(receipt),
         // The same was stored already; who asked for a new name is told as if that had come first.
         CommitOutcome::Unchanged(receipt) => match options.name_conflict {
-            NameConflict::Replace => touch_unless_same(shared, receipt, metadata),
+            NameConflict::Replace | NameConflict::ReplaceAndKeep { .. } => {
+                touch_unless_same(shared, receipt, metadata)
+            }
             NameConflict::Refuse => Err(CommitError::NameTaken {
                 name: receipt.name,
                 stored_len_bytes: receipt.len_bytes,

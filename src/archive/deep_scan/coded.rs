@@ -23,7 +23,7 @@ pub(super) fn digests_of_lacking(
     source: &Source,
 ) -> Option<BTreeMap<ShardIndex, ShardDigest>> {
     let volumes = Arc::clone(&source.volumes);
-    let reader = BlockReader::new(volumes, name_of(CommitId::new(0)), block.clone());
+    let reader = BlockReader::new(volumes, name_of(CommitId::new(0)).into(), block.clone());
     let geometry = block.geometry;
     let is_lacking = |shard: &ShardIndex| geometry.is_present(*shard) && reader.shard(*shard).is_none();
     let mut hashes: BTreeMap<ShardIndex, Vec<LeafHash>> = geometry

@@ -110,7 +110,7 @@ impl DescriptorBlock {
 
     pub(super) fn read(&self, source: &Source) -> Content {
         let (name, block) = (name_of(self.commit), self.block.clone());
-        let reader = BlockReader::new(Arc::clone(&source.volumes), name, block);
+        let reader = BlockReader::new(Arc::clone(&source.volumes), name.into(), block);
         let Some(bytes) = read_content(&reader) else {
             return Content::Lost;
         };
@@ -151,7 +151,7 @@ impl Source {
             shards,
             ..block.clone()
         };
-        let reader = BlockReader::new(Arc::clone(&self.volumes), name_of(CommitId::new(0)), alone);
+        let reader = BlockReader::new(Arc::clone(&self.volumes), name_of(CommitId::new(0)).into(), alone);
         let is_one_leaf = block.geometry.leaf_count(shard) == 1;
         if !is_one_leaf && reader.has_stored_table(shard) {
             return true;

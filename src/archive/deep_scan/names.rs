@@ -131,6 +131,7 @@ mod tests {
     fn entry(name: &[u8], commit: u64, kind: EntryKind) -> FileRecord {
         let time = Timestamp::new(0, 0).expect("valid");
         FileRecord {
+            is_kept: false,
             id: FileId::new(commit * 10),
             name: FileName::from_bytes(name).expect("a name"),
             kind,

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::{Look, Task};
 use crate::{
-    archive::observer::{Event, Finding, Observer},
-    catalog::CatalogReader,
+    archive::{
+        called::Called,
+        observer::{Event, Finding, Observer},
+    },
+    catalog::{CatalogReader, FileRecord},
     error::CatalogError,
     plan::{BlockVerdict, ColumnSet, DamageMap},
     units::{BlockId, BlockIndex, ByteRange, CommitId, FileName, ShardIndex},
@@ -15,7 +18,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(in crate::archive) struct Damage {
     /// What a descriptor is called may be the name of a file, too.
-    blocks: BTreeMap<(FileName, Option<CommitId>, BlockIndex, BlockId), BlockDamage>,
+    blocks: BTreeMap<(Called, Option<CommitId>, BlockIndex, BlockId), BlockDamage>,
 }
 
 #[derive(Debug)]
@@ -30,6 +33,8 @@ struct BlockDamage {
 pub struct FileDamage {
     /// The file.
     pub name: FileName,
+    /// Its version, where it is a kept one: another file has the name.
+    pub kept_version: Option<u32>,
     /// The commit, when this is no file but what the commit has written about its files, from which a lost catalog can be made
     /// again. Nobody can read or restore it by name.
     pub descriptor: Option<CommitId>,
@@ -45,9 +50,9 @@ impl FileDamage {
         if told.is_empty() {
             return more;
         }
-        let mut files: BTreeMap<(FileName, Option<CommitId>), Self> = BTreeMap::new();
+        let mut files: BTreeMap<(Called, Option<CommitId>), Self> = BTreeMap::new();
         for file in told.into_iter().chain(more) {
-            match files.entry((file.name.clone(), file.descriptor)) {
+            match files.entry((file.called(), file.descriptor)) {
                 Entry::Vacant(free) => {
                     free.insert(file);
                 }
@@ -61,6 +66,18 @@ impl FileDamage {
         }
         files.into_values().collect()
     }
+
+    /// Says whether it is damage of that file.
+    pub(in crate::archive) fn is_of(&self, file: &FileRecord) -> bool {
+        self.descriptor.is_none() && self.called() == Called::of(file)
+    }
+
+    fn called(&self) -> Called {
+        Called {
+            name: self.name.clone(),
+            kept_version: self.kept_version,
+        }
+    }
 }
 
 impl Damage {
@@ -72,7 +89,7 @@ impl Damage {
     /// Adds a finding of a shard; `columns` are bad in it, also the table column where it is gone with the shard.
     pub(super) fn add(&mut self, task: &Task, finding: Finding, columns: &ColumnSet) {
         let record = task.block.record();
-        let key = (task.name.clone(), task.descriptor, record.index, record.id);
+        let key = (task.called.clone(), task.descriptor, record.index, record.id);
         let block = self.blocks.entry(key).or_insert_with(|| BlockDamage {
             map: DamageMap::new(*task.block.geometry()),
             findings: BTreeMap::new(),
@@ -122,7 +139,7 @@ impl Damage {
     /// still be decoded; returns what it means for each file.
     pub(in crate::archive) fn report(mut self, observer: &dyn Observer) -> Vec<FileDamage> {
         let mut files: Vec<FileDamage> = Vec::new();
-        for ((name, descriptor, ..), block) in &mut self.blocks {
+        for ((called, descriptor, ..), block) in &mut self.blocks {
             let lost = match block.map.verdict() {
                 BlockVerdict::Intact | BlockVerdict::Degraded { .. } => Vec::new(),
                 BlockVerdict::Lost { ranges, .. } => ranges,
@@ -133,12 +150,13 @@ impl Damage {
             }
             let shards = u64::try_from(block.findings.len()).expect("at most 256 shards");
             match files.last_mut() {
-                Some(file) if (&file.name, &file.descriptor) == (name, descriptor) => {
+                Some(file) if (&file.called(), &file.descriptor) == (called, descriptor) => {
                     file.damaged_shards += shards;
                     file.lost.extend(lost);
                 }
                 _ => files.push(FileDamage {
-                    name: name.clone(),
+                    name: called.name.clone(),
+                    kept_version: called.kept_version,
                     descriptor: *descriptor,
                     damaged_shards: shards,
                     lost,

@@ -248,7 +248,8 @@ fn finding(task: &Task, part: DamagePart, kind: DamageKind, columns: ColumnSet) 
         .shard(task.shard)
         .expect("only shards that are present are inspected");
     Finding {
-        name: task.name.clone(),
+        name: task.called.name.clone(),
+        kept_version: task.called.kept_version,
         block: task.block.record().index,
         shard: task.shard,
         volume: task.block.volume_id(record),

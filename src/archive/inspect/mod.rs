@@ -16,6 +16,7 @@ use self::{
     frame::{ShardFound, glance_at_shard},
 };
 use super::{
+    called::Called,
     encoding::{ParityCheck, check_parity},
     observer::{DamageKind, DamagePart, Event, Observer},
     read::{BlockReader, Met},
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     catalog::{DamageRecord, ShardAddress, ShardOwner, ShardRecord},
     error::{ScrubError, VolumeError},
-    units::{BlockIndex, CommitId, ExtentId, FileName, ShardIndex, Timestamp},
+    units::{BlockIndex, CommitId, ExtentId, ShardIndex, Timestamp},
 };
 
 /// A shard to inspect.
@@ -32,7 +33,7 @@ use crate::{
 pub(in crate::archive) struct Task {
     pub(in crate::archive) block: Arc<BlockReader>,
     pub(in crate::archive) owner: ShardOwner,
-    pub(in crate::archive) name: FileName,
+    pub(in crate::archive) called: Called,
     /// The commit, when the block is not of a file but what a commit has written about its files.
     pub(in crate::archive) descriptor: Option<CommitId>,
     pub(in crate::archive) shard: ShardIndex,

@@ -9,6 +9,7 @@ use std::{
 use super::columns::LostLeaf;
 use crate::{
     archive::{
+        called::Called,
         commit::leaf_kind,
         observer::{DamageKind, DamagePart, Event, Finding, Observer},
         volumes::Volumes,
@@ -21,7 +22,7 @@ use crate::{
     merkle::{LeafHash, LeafTable, hash_data_leaf, hash_parity_leaf},
     plan::ColumnSet,
     seeded_bugs::{SeededBug, is_on},
-    units::{ColumnIndex, ExtentId, FileName, ShardIndex, Timestamp, VolumeId, to_u64, to_usize},
+    units::{ColumnIndex, ExtentId, ShardIndex, Timestamp, VolumeId, to_u64, to_usize},
 };
 
 /// A block, ready to be read by several workers.
@@ -30,7 +31,7 @@ use crate::{
 /// its table matches the digest of the catalog (I7).
 pub(in crate::archive) struct BlockReader {
     volumes: Arc<Volumes>,
-    name: FileName,
+    called: Called,
     record: BlockRecord,
     /// Leaf tables as they were first needed; `None` inside for one that cannot be had.
     pub(super) tables: Vec<OnceLock<Option<LeafTable>>>,
@@ -50,11 +51,11 @@ pub(in crate::archive) struct BlockReader {
 }
 
 impl BlockReader {
-    pub(in crate::archive) fn new(volumes: Arc<Volumes>, name: FileName, record: BlockRecord) -> Self {
+    pub(in crate::archive) fn new(volumes: Arc<Volumes>, called: Called, record: BlockRecord) -> Self {
         let total = usize::from(record.geometry.shape().total());
         Self {
             volumes,
-            name,
+            called,
             record,
             tables: (0..total).map(|_| OnceLock::new()).collect(),
             reported: Mutex::new(vec![false; total]),
@@ -67,8 +68,8 @@ impl BlockReader {
         }
     }
 
-    pub(in crate::archive) const fn name(&self) -> &FileName {
-        &self.name
+    pub(in crate::archive) const fn called(&self) -> &Called {
+        &self.called
     }
 
     pub(in crate::archive) const fn record(&self) -> &BlockRecord {
@@ -337,7 +338,8 @@ impl BlockReader {
     pub(in crate::archive) fn finding(&self, shard: ShardIndex, met: &Met) -> Finding {
         let record = self.shard(shard).expect("what is absent is not damaged");
         Finding {
-            name: self.name.clone(),
+            name: self.called.name.clone(),
+            kept_version: self.called.kept_version,
             block: self.record.index,
             shard,
             volume: self.volume_id(record),
@@ -388,7 +390,7 @@ pub(in crate::archive) const fn kind_of(error: &VolumeError) -> DamageKind {
 impl core::fmt::Debug for BlockReader {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("BlockReader")
-            .field("name", &self.name)
+            .field("called", &self.called)
             .field("block", &self.record.index)
             .finish_non_exhaustive()
     }

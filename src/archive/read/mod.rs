@@ -19,6 +19,7 @@ pub(super) use columns::LostLeaf;
 pub(super) use root::check_root;
 
 use super::{
+    called::Called,
     met::{look_again, removed_meanwhile},
     observer::Observer,
     shared::Shared,
@@ -292,7 +293,7 @@ impl ReaderCore {
     fn look_again(&self, block: &BlockReader) -> Option<Arc<BlockReader>> {
         let moved = look_again(&self.shared, &self.file, block, self.observer.as_ref())?;
         let volumes = self.shared.volumes();
-        let moved = Arc::new(BlockReader::new(volumes, self.file.name.clone(), moved));
+        let moved = Arc::new(BlockReader::new(volumes, Called::of(&self.file), moved));
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         *current = Some(Arc::clone(&moved));
         Some(moved)
@@ -326,7 +327,7 @@ impl ReaderCore {
         let record = self.blocks[to_usize(index.get())].clone();
         let block = Arc::new(BlockReader::new(
             self.shared.volumes(),
-            self.file.name.clone(),
+            Called::of(&self.file),
             record,
         ));
         *current = Some(Arc::clone(&block));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::BlockReader;
 use crate::{
-    archive::{observer::Observer, shared::Shared},
+    archive::{called::Called, observer::Observer, shared::Shared},
     catalog::{BlockRecord, FileRecord},
     error::ReadError,
     merkle::RootFolder,
@@ -27,7 +27,7 @@ pub(in crate::archive) fn check_root(
         if observer.is_cancelled() {
             return Err(ReadError::Cancelled);
         }
-        let block = BlockReader::new(shared.volumes(), file.name.clone(), record?);
+        let block = BlockReader::new(shared.volumes(), Called::of(file), record?);
         for shard in (0..block.geometry().shape().data()).map(ShardIndex::new) {
             if !block.geometry().is_present(shard) {
                 continue;

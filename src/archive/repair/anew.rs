@@ -134,7 +134,8 @@ fn write(
         tally.bytes += rebuilt.record.frame_len_bytes;
         tally.files.insert(record.file);
         observer.event(Event::Repaired {
-            name: block.reader.name(),
+            name: &block.reader.called().name,
+            kept_version: block.reader.called().kept_version,
             block: record.index,
             shard: rebuilt.shard,
             extent: rebuilt.record.extent,

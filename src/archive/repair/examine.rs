@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     archive::{
+        called::Called,
         encoding::{ParityCheck, check_parity},
         inspect::{Task, inspect_shard},
         observer::Observer,
@@ -82,7 +83,11 @@ impl DamagedBlockWork {
     }
 
     pub(super) const fn name(&self) -> &FileName {
-        &self.subject.name
+        &self.subject.called.name
+    }
+
+    pub(super) const fn called(&self) -> &Called {
+        &self.subject.called
     }
 
     pub(super) const fn geometry(&self) -> &BlockGeometry {
@@ -96,7 +101,7 @@ impl DamagedBlockWork {
 
     /// Says whether the file has that name or lies below it; no descriptor does.
     pub(super) fn is_below(&self, prefix: &FileName) -> bool {
-        let (name, prefix) = (self.subject.name.as_bytes(), prefix.as_bytes());
+        let (name, prefix) = (self.subject.called.name.as_bytes(), prefix.as_bytes());
         let rest = name.strip_prefix(prefix);
         self.descriptor().is_none() && rest.is_some_and(|rest| rest.first().is_none_or(|&next| next == b'/'))
     }
@@ -146,7 +151,7 @@ impl DamagedBlockWork {
     pub(super) fn original_in(&self, donor: &Donor) -> Option<DonorFile> {
         match self.descriptor() {
             Some(_) => None,
-            None => donor.open(&self.subject.name, self.subject.file_len_bytes),
+            None => donor.open(&self.subject.called.name, self.subject.file_len_bytes),
         }
     }
 
@@ -268,7 +273,7 @@ pub(super) fn examine(
             let task = Task {
                 block: Arc::clone(&block),
                 owner: work.owner(),
-                name: work.subject.name.clone(),
+                called: work.subject.called.clone(),
                 descriptor: work.descriptor(),
                 shard: damage.shard,
                 checks_parity: wrong == Some(position),

@@ -32,7 +32,7 @@ use self::{
     rebuild::BlockRebuild,
     room::{RepairRoom, Wanted},
 };
-use super::{inspect::FileDamage, observer::Observer, shared::Shared};
+use super::{called::Called, inspect::FileDamage, observer::Observer, shared::Shared};
 use crate::{
     catalog::{Access, DamagedBlock, ShardRecord},
     error::{CommitError, RepairError, VolumeError},
@@ -156,7 +156,7 @@ struct Pass<'a> {
     files: BTreeSet<FileId>,
     tally: Tally,
     /// What stays damaged: shards, and bytes that are lost.
-    remains: BTreeMap<(FileName, Option<CommitId>), (u64, Vec<ByteRange>)>,
+    remains: BTreeMap<(Called, Option<CommitId>), (u64, Vec<ByteRange>)>,
     report: RepairReport,
     /// What the system did not let this process read.
     refused: Option<VolumeError>,
@@ -316,7 +316,7 @@ impl Pass<'_> {
     fn add_remains(&mut self, work: &DamagedBlockWork, damaged_shards: u64) {
         let lost = work.lost_ranges();
         let file = (self.remains)
-            .entry((work.name().clone(), work.descriptor()))
+            .entry((work.called().clone(), work.descriptor()))
             .or_default();
         file.0 += damaged_shards;
         file.1.extend(lost);
@@ -335,10 +335,11 @@ impl Pass<'_> {
             self.report.files_repaired += u64::from(is_whole);
         }
         let damage = self.remains.into_iter();
-        let damage = damage.map(|((name, descriptor), (damaged_shards, mut lost))| {
+        let damage = damage.map(|((called, descriptor), (damaged_shards, mut lost))| {
             ByteRange::merge(&mut lost);
             FileDamage {
-                name,
+                name: called.name,
+                kept_version: called.kept_version,
                 descriptor,
                 damaged_shards,
                 lost,

@@ -300,7 +300,7 @@ impl<'a> Mover<'a> {
         if !self.pace.allows(len_bytes) {
             return Err(RepairError::Cancelled);
         }
-        let name = first.subject.name.clone();
+        let name = first.subject.called.name.clone();
         let volumes = self.shared.volumes();
         let mut wanted = Vec::new();
         let mut avoided = self.left_alone.clone();

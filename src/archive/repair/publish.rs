@@ -121,11 +121,11 @@ fn read_frame_back(shared: &Arc<Shared>, block: &BlockRebuild, rebuilt: &Rebuilt
     let is_there = fetch().is_ok();
     let mut record = block.reader.record().clone();
     record.shards[rebuilt.shard.as_usize()] = Some(rebuilt.record);
-    let name = block.reader.name().clone();
+    let called = block.reader.called().clone();
     let task = Task {
-        block: Arc::new(BlockReader::new(shared.volumes(), name.clone(), record)),
+        block: Arc::new(BlockReader::new(shared.volumes(), called.clone(), record)),
         owner: block.owner,
-        name: name.clone(),
+        called: called.clone(),
         descriptor: None,
         shard: rebuilt.shard,
         checks_parity: false,
@@ -137,7 +137,7 @@ fn read_frame_back(shared: &Arc<Shared>, block: &BlockRebuild, rebuilt: &Rebuilt
         return Ok(());
     }
     Err(RepairError::ReadBack {
-        name,
+        name: called.name,
         block: block.reader.record().index,
         shard: rebuilt.shard,
     })

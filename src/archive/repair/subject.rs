@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use crate::{
-    archive::{commit::BlockIdentity, describe::name_of, read::BlockReader, shared::Shared},
+    archive::{called::Called, commit::BlockIdentity, describe::name_of, read::BlockReader, shared::Shared},
     catalog::{BlockRecord, CatalogReader, ShardOwner, ShardRecord},
     error::CatalogError,
     format::FrameKind,
-    units::{CommitId, ExtentId, FileName, ShardIndex},
+    units::{CommitId, ExtentId, ShardIndex},
 };
 
 /// A block of a file, or of what a commit has written about its files.
 pub(super) struct Subject {
     pub(super) owner: ShardOwner,
-    pub(super) name: FileName,
+    pub(super) called: Called,
     /// The commit that its frames name.
     commit: CommitId,
     pub(super) file_len_bytes: u64,
@@ -32,18 +32,20 @@ impl Subject {
         let Some(record) = reader.block_by_owner(owner)? else {
             return Ok(None);
         };
-        let (name, commit, file_len_bytes) = match owner {
-            ShardOwner::Descriptor(commit) => (name_of(commit), commit, record.geometry.data_len_bytes()),
+        let (called, commit, file_len_bytes) = match owner {
+            ShardOwner::Descriptor(commit) => {
+                (name_of(commit).into(), commit, record.geometry.data_len_bytes())
+            }
             ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => {
                 let Some(file) = reader.file(record.file)? else {
                     return Ok(None);
                 };
-                (file.name, file.commit, file.geometry.len_bytes())
+                (Called::of(&file), file.commit, file.geometry.len_bytes())
             }
         };
         Ok(Some(Self {
             owner,
-            name,
+            called,
             commit,
             file_len_bytes,
             record,
@@ -82,7 +84,7 @@ impl Subject {
     }
 
     pub(super) fn reader(&self, shared: &Shared) -> Arc<BlockReader> {
-        let (name, record) = (self.name.clone(), self.record.clone());
-        Arc::new(BlockReader::new(shared.volumes(), name, record))
+        let (called, record) = (self.called.clone(), self.record.clone());
+        Arc::new(BlockReader::new(shared.volumes(), called, record))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Losses;
 use crate::{
     archive::{
+        called::Called,
         met::{look_again, removed_meanwhile},
         observer::{Event, Observer},
         read::{BlockReader, LostLeaf},
@@ -296,7 +297,7 @@ impl Cursor<'_> {
             let index: BlockIndex = record.index;
             let strip_len = strip_len_bytes(record.geometry.shape());
             let strips: Vec<Strip> = strips_of_block(index, &record.geometry, strip_len).collect();
-            let block = BlockReader::new(self.shared.volumes(), self.file.name.clone(), record);
+            let block = BlockReader::new(self.shared.volumes(), Called::of(self.file), record);
             self.current = Some((Arc::new(block), strips.into_iter()));
         }
     }

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::parity::WhichParity;
 use crate::{
     archive::{
+        called::Called,
         describe::name_of,
         encoding::first_parity,
         inspect::{Feed, Task},
@@ -14,7 +15,7 @@ use crate::{
     },
     catalog::{CatalogReader, DamageRecord, ShardOwner, ShardPlace},
     error::{CatalogDamage, CatalogError, CatalogTable, ScrubError},
-    units::{ByteRange, ExtentId, FileId, FileName},
+    units::{ByteRange, ExtentId, FileId},
 };
 
 /// Frames that are looked up at a time; between two lookups no transaction is held.
@@ -120,7 +121,7 @@ impl Feed for Chunk<'_, '_> {
 
 /// The name that was looked up last: frames of one file follow each other.
 #[derive(Default)]
-pub(super) struct LastName(Option<(FileId, FileName)>);
+pub(super) struct LastName(Option<(FileId, Called)>);
 
 /// Makes the task of a frame. One transaction sees the frame and its block, so neither can have been removed in between.
 pub(super) fn task(
@@ -138,17 +139,17 @@ pub(super) fn task(
         ShardOwner::Descriptor(commit) => Some(commit),
         ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => None,
     };
-    let name: FileName = match (descriptor, &last.0) {
-        (Some(commit), _) => name_of(commit),
-        (_, Some((file, name))) if *file == record.file => FileName::clone(name),
-        _ => reader.file(record.file)?.ok_or_else(missing)?.name,
+    let called: Called = match (descriptor, &last.0) {
+        (Some(commit), _) => name_of(commit).into(),
+        (_, Some((file, called))) if *file == record.file => Called::clone(called),
+        _ => Called::of(&reader.file(record.file)?.ok_or_else(missing)?),
     };
-    last.0 = Some((record.file, name.clone()));
+    last.0 = Some((record.file, called.clone()));
     let volumes = shared.volumes();
     Ok(Task {
-        block: Arc::new(BlockReader::new(volumes, name.clone(), record)),
+        block: Arc::new(BlockReader::new(volumes, called.clone(), record)),
         owner: place.owner,
-        name,
+        called,
         descriptor,
         shard: place.shard,
         checks_parity: false,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ImpossibleField, ShapeRow, TimeRow, parse_leaf};
-use crate::catalog::records::{ArchiveRecord, TierTotals, Totals};
+use crate::catalog::records::{ArchiveRecord, KeptTotals, TierTotals, Totals};
 use crate::error::CatalogTable;
 use crate::geometry::{Policy, PolicyParts};
 use crate::units::ArchiveId;
@@ -115,6 +115,7 @@ pub(in crate::catalog) struct RowCountsRow {
     verified: u64,
     volume_counters: u64,
     freed: u64,
+    versions: u64,
 }
 
 impl RowCountsRow {
@@ -140,6 +141,7 @@ impl RowCountsRow {
             CatalogTable::Verified => &mut self.verified,
             CatalogTable::VolumeCounters => &mut self.volume_counters,
             CatalogTable::Freed => &mut self.freed,
+            CatalogTable::Versions => &mut self.versions,
             CatalogTable::Database | CatalogTable::Meta | CatalogTable::Totals => {
                 unreachable!("the rows of {table} are looked up one by one and never counted")
             }
@@ -163,12 +165,21 @@ pub(in crate::catalog) struct TotalsRow {
     directories: u64,
     symbolic_links: u64,
     tiers: [TierTotalsRow; 3],
+    kept: KeptTotalsRow,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct TierTotalsRow {
     files: u64,
     bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct KeptTotalsRow {
+    files: u64,
+    symbolic_links: u64,
+    bytes: u64,
+    stored_bytes: u64,
 }
 
 impl TotalsRow {
@@ -184,6 +195,12 @@ impl TotalsRow {
                 files: tier.files,
                 bytes: tier.bytes,
             }),
+            kept: KeptTotalsRow {
+                files: totals.kept.files,
+                symbolic_links: totals.kept.symbolic_links,
+                bytes: totals.kept.bytes,
+                stored_bytes: totals.kept.stored_bytes,
+            },
         }
     }
 
@@ -199,6 +216,12 @@ impl TotalsRow {
                 files: tier.files,
                 bytes: tier.bytes,
             }),
+            kept: KeptTotals {
+                files: self.kept.files,
+                symbolic_links: self.kept.symbolic_links,
+                bytes: self.kept.bytes,
+                stored_bytes: self.kept.stored_bytes,
+            },
         }
     }
 }

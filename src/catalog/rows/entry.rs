@@ -139,6 +139,7 @@ impl EntryRow {
             modified_at: self.modified_at.into_row(),
             committed_at: self.committed_at.into_row(),
             version: self.version,
+            is_kept: false,
             commit: self.commit,
             geometry: self.geometry.into_row(),
             root: self.root,

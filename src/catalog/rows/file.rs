@@ -1,4 +1,4 @@
-//! Rows of `files` and `names`.
+//! Rows of `files`, `names` and `versions`.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,8 @@ pub(in crate::catalog) struct FileRow {
     pub(super) modified_at: TimeRow,
     pub(super) committed_at: TimeRow,
     pub(super) version: u32,
+    /// Whether another entry has the name.
+    pub(super) is_kept: bool,
     pub(super) commit: u64,
     pub(super) geometry: FileGeometryRow,
     pub(super) root: [u8; 32],
@@ -96,6 +98,7 @@ impl FileRow {
             modified_at: TimeRow::new(file.modified_at),
             committed_at: TimeRow::new(file.committed_at),
             version: file.version,
+            is_kept: file.is_kept,
             commit: file.commit.get(),
             geometry: FileGeometryRow::new(&file.geometry),
             root: file.root.to_bytes(),
@@ -120,6 +123,7 @@ impl FileRow {
             modified_at: self.modified_at.parse("modification time")?,
             committed_at: self.committed_at.parse("commit time")?,
             version: self.version,
+            is_kept: self.is_kept,
             commit: CommitId::new(self.commit),
             geometry,
             root: RootHash::from_bytes(self.root),
@@ -150,6 +154,7 @@ impl FileRow {
 pub(in crate::catalog) fn check_entry(file: &FileRecord) -> Result<(), ImpossibleField> {
     match &file.kind {
         EntryKind::File => return Ok(()),
+        EntryKind::Directory if file.is_kept => return Err(ImpossibleField("kept directory")),
         EntryKind::Directory => {}
         EntryKind::SymbolicLink { target } => {
             if target.is_empty() || target.len() > MAX_TARGET_LEN_BYTES || target.contains(&0) {
@@ -176,6 +181,12 @@ fn parse_kind(kind: u8, target: Vec<u8>) -> Result<EntryKind, ImpossibleField> {
         }),
         _ => Err(ImpossibleField("entry kind")),
     }
+}
+
+/// `versions`, by name and version.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::catalog) struct VersionRow {
+    pub(in crate::catalog) file: u64,
 }
 
 /// `names`, by name.

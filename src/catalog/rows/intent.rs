@@ -33,6 +33,8 @@ struct ResumableRow {
     mode: u32,
     /// 1: nothing; 2: what has the name.
     replaces: u8,
+    /// How many versions are kept; 0 where nothing is replaced.
+    kept_versions: u32,
     legs: Vec<LegRow>,
     progress: Vec<ProgressRow>,
 }
@@ -103,7 +105,11 @@ impl ResumableRow {
             mode: resumable.mode,
             replaces: match resumable.replaces {
                 Replaces::Nothing => 1,
-                Replaces::Existing => 2,
+                Replaces::Existing { .. } => 2,
+            },
+            kept_versions: match resumable.replaces {
+                Replaces::Nothing => 0,
+                Replaces::Existing { kept_versions } => kept_versions,
             },
             legs: resumable.legs.iter().map(LegRow::new).collect(),
             progress: resumable.progress.iter().map(ProgressRow::new).collect(),
@@ -125,9 +131,9 @@ impl ResumableRow {
             first_block: BlockId::new(self.first_block),
             geometry,
             mode: self.mode,
-            replaces: match self.replaces {
-                1 => Replaces::Nothing,
-                2 => Replaces::Existing,
+            replaces: match (self.replaces, self.kept_versions) {
+                (1, 0) => Replaces::Nothing,
+                (2, kept_versions) => Replaces::Existing { kept_versions },
                 _ => return Err(ImpossibleField("replacement")),
             },
             legs: parse_legs(self.legs, &geometry)?,

@@ -20,7 +20,7 @@ pub(super) use block::{BlockRow, FileBlockRow, are_the_right_shards};
 pub(super) use checkpoint::CheckpointsRow;
 pub(super) use descriptor::{DescriptorBlockRow, DescriptorRow, whole_block};
 pub(super) use entry::{EntryRow, varint_len_bytes};
-pub(super) use file::{FileRow, NameRow, check_entry};
+pub(super) use file::{FileRow, NameRow, VersionRow, check_entry};
 pub(super) use health::{
     DamageRow, DamagedBlockRow, DamagedFileRow, HealthRow, UnverifiedRow, VerifiedRow, VolumeCountersRow,
 };

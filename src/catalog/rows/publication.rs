@@ -7,11 +7,11 @@ use super::checkpoint::CheckpointStepRow;
 use super::descriptor::DescriptorBlockRow;
 use super::{ExtentShardRow, ImpossibleField, TimeRow};
 use crate::catalog::publication::{
-    Founding, GivenVersion, NextIds, Publication, PublishedExtent, Touch, VolumeChange,
+    Founding, GivenVersion, NextIds, Publication, PublishedExtent, Renaming, Touch, VolumeChange,
 };
 use crate::catalog::records::{ExtentState, Relocation, ShardAddress, VolumeState};
 use crate::merkle::ShardDigest;
-use crate::units::{BlockId, CommitId, ExtentId, FileId, LaneIndex, VolumeId};
+use crate::units::{BlockId, CommitId, ExtentId, FileId, FileName, LaneIndex, VolumeId};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::catalog) struct PublicationRow {
@@ -20,7 +20,9 @@ pub(in crate::catalog) struct PublicationRow {
     descriptor: Option<DescriptorBlockRow>,
     skipped: Vec<u32>,
     removed: Vec<u64>,
+    retired: Vec<u64>,
     touched: Vec<TouchRow>,
+    renamed: Vec<RenamingRow>,
     relocated: Vec<RelocationRow>,
     volumes: Vec<VolumeChangeRow>,
     extents: Vec<PublishedExtentRow>,
@@ -88,6 +90,29 @@ struct TouchRow {
     file: u64,
     mode: u32,
     modified_at: TimeRow,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RenamingRow {
+    from: Vec<u8>,
+    to: Vec<u8>,
+}
+
+impl RenamingRow {
+    fn new(renaming: &Renaming) -> Self {
+        Self {
+            from: renaming.from.as_bytes().to_vec(),
+            to: renaming.to.as_bytes().to_vec(),
+        }
+    }
+
+    fn parse(self) -> Result<Renaming, ImpossibleField> {
+        let name = |bytes: &[u8]| FileName::from_bytes(bytes).map_err(|_error| ImpossibleField("name"));
+        Ok(Renaming {
+            from: name(&self.from)?,
+            to: name(&self.to)?,
+        })
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -203,7 +228,9 @@ impl PublicationRow {
             descriptor: publication.descriptor.as_ref().map(DescriptorBlockRow::new),
             skipped: publication.skipped.clone(),
             removed: publication.removed.iter().map(|file| file.get()).collect(),
+            retired: publication.retired.iter().map(|file| file.get()).collect(),
             touched: publication.touched.iter().map(touch).collect(),
+            renamed: publication.renamed.iter().map(RenamingRow::new).collect(),
             relocated: publication.relocated.iter().map(RelocationRow::new).collect(),
             volumes: publication.volumes.iter().map(VolumeChangeRow::new).collect(),
             extents: publication.extents.iter().map(PublishedExtentRow::new).collect(),
@@ -232,7 +259,11 @@ impl PublicationRow {
             descriptor: descriptor.transpose()?,
             skipped: self.skipped,
             removed: self.removed.into_iter().map(FileId::new).collect(),
+            retired: self.retired.into_iter().map(FileId::new).collect(),
             touched: self.touched.into_iter().map(touch).collect::<Result<_, _>>()?,
+            renamed: (self.renamed.into_iter())
+                .map(RenamingRow::parse)
+                .collect::<Result<_, _>>()?,
             relocated: (self.relocated.into_iter())
                 .map(RelocationRow::parse)
                 .collect::<Result<_, _>>()?,

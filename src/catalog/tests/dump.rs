@@ -12,6 +12,7 @@ pub(super) struct Dump {
     pub(super) extents: Vec<ExtentRecord>,
     pub(super) freed: BTreeMap<ExtentId, Vec<ByteRange>>,
     pub(super) files: Vec<(FileRecord, Vec<BlockRecord>)>,
+    pub(super) kept: Vec<(FileRecord, Vec<BlockRecord>)>,
     pub(super) shards: Vec<ShardPlace>,
     pub(super) intents: Vec<IntentRecord>,
     pub(super) descriptors: Vec<DescriptorRecord>,
@@ -46,6 +47,7 @@ impl Dump {
                 break;
             }
         }
+        let kept = versions::all_kept(reader)?;
         let mut shards: Vec<ShardPlace> = Vec::new();
         loop {
             let after = shards.last().map(|place| (place.extent, place.offset));
@@ -69,10 +71,7 @@ impl Dump {
         for found in &descriptors {
             assert_eq!(reader.descriptor(found.commit)?.as_ref(), Some(found));
         }
-        let intents = reader.intents()?;
-        for found in &intents {
-            assert_eq!(reader.intent(found.commit)?.as_ref(), Some(found));
-        }
+        let intents = intents::all(reader)?;
         let extents = reader.extents()?;
         let freed = freed(reader, &extents)?;
         Ok(Self {
@@ -80,10 +79,16 @@ impl Dump {
             journal: reader.journal()?,
             totals: reader.totals()?,
             volumes: reader.volumes()?,
-            said: knowledge::Said::of(reader, &files, &descriptors, &extents)?,
+            said: knowledge::Said::of(
+                reader,
+                &[files.as_slice(), &kept].concat(),
+                &descriptors,
+                &extents,
+            )?,
             extents,
             freed,
             files,
+            kept,
             shards,
             intents,
             descriptors,

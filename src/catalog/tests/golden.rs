@@ -37,6 +37,7 @@ fn file() -> (FileRecord, BlockRecord) {
         modified_at: Timestamp::new(-2, 999_999_999).expect("valid"),
         committed_at: Timestamp::new(1_700_000_000, 0).expect("valid"),
         version: 3,
+        is_kept: false,
         commit: CommitId::new(9),
         geometry,
         root: RootHash::from_bytes([0x11; 32]),
@@ -96,7 +97,7 @@ fn rows_of_meta_have_their_golden_bytes() {
             CatalogTable::Meta,
             META_ROW_COUNTS,
             &counts,
-            "726f775f636f756e7473:010102030405060708090a0b0c0d0e0f10f458c5fe"
+            "726f775f636f756e7473:010102030405060708090a0b0c0d0e0f1011223c9c02"
         ),
         counts
     );
@@ -124,13 +125,19 @@ fn rows_of_totals_have_their_golden_bytes() {
         directories: 4,
         symbolic_links: 5,
         tiers,
+        kept: KeptTotals {
+            files: 300,
+            symbolic_links: 6,
+            bytes: 7,
+            stored_bytes: 8,
+        },
     };
     assert_eq!(
         golden(
             CatalogTable::Totals,
             TOTALS_ALL,
             &TotalsRow::new(&totals),
-            "616c6c:0106f02ee05d09040501e80702d00f03b81780ea6d5c"
+            "616c6c:0106f02ee05d09040501e80702d00f03b817ac02060708a374cec2"
         )
         .parse(),
         totals
@@ -161,9 +168,9 @@ fn rows_of_files_and_blocks_have_their_golden_bytes() {
         &file_key(file.id),
         &row,
         "0000000000000102:
-             0103612fff0100a4830203ff93ebdc0380c49fd50c000309e8070101010a010001011111111111111111111111111111
-             111111111111111111111111111111111111e01201ac020201802002802001b009222222222222222222222222222222
-             22222222222222222222222222222222227d596df5",
+             0103612fff0100a4830203ff93ebdc0380c49fd50c00030009e8070101010a0100010111111111111111111111111111
+             11111111111111111111111111111111111111e01201ac020201802002802001b0092222222222222222222222222222
+             2222222222222222222222222222222222229689d467",
     );
     assert_eq!(row.parse(file.id), Ok((file.clone(), Some(block.clone()))));
 
@@ -176,8 +183,8 @@ fn rows_of_files_and_blocks_have_their_golden_bytes() {
         &file_key(file.id),
         &FileRow::new(&large, None),
         "0000000000000102:
-             0103612fff0100a4830203ff93ebdc0380c49fd50c000309c0b8020303020a0700020211111111111111111111111111
-             11111111111111111111111111111111111111e0120015515920",
+             0103612fff0100a4830203ff93ebdc0380c49fd50c00030009c0b8020303020a07000202111111111111111111111111
+             1111111111111111111111111111111111111111e01200c02cb185",
     );
     assert_eq!(row.parse(file.id), Ok((large.clone(), None)));
 
@@ -229,6 +236,39 @@ fn rows_of_files_and_blocks_have_their_golden_bytes() {
 }
 
 #[test]
+fn rows_of_kept_versions_have_their_golden_bytes() {
+    let (file, block) = file();
+    let kept = FileRecord {
+        is_kept: true,
+        ..file.clone()
+    };
+    let row = golden(
+        CatalogTable::Files,
+        &file_key(file.id),
+        &FileRow::new(&kept, Some(&block)),
+        "0000000000000102:
+             0103612fff0100a4830203ff93ebdc0380c49fd50c00030109e8070101010a0100010111111111111111111111111111
+             11111111111111111111111111111111111111e01201ac020201802002802001b0092222222222222222222222222222
+             2222222222222222222222222222222222220ce28da7",
+    );
+    assert_eq!(row.parse(file.id), Ok((kept, Some(block))));
+
+    let key = version_key(&file.name, file.version);
+    let row = VersionRow { file: file.id.get() };
+    let row = golden(
+        CatalogTable::Versions,
+        &key,
+        &row,
+        "612fff000000000000000003:018202bd74592f",
+    );
+    assert_eq!(row.file, file.id.get());
+    assert_eq!(
+        parse_version_key(&key).expect("a key"),
+        (file.name.clone(), file.version)
+    );
+}
+
+#[test]
 fn rows_of_directories_and_links_have_their_golden_bytes() {
     let empty = |kind: EntryKind| FileRecord {
         kind,
@@ -241,14 +281,14 @@ fn rows_of_directories_and_links_have_their_golden_bytes() {
         (
             EntryKind::Directory,
             "0000000000000102:
-             0103612fff0200a4830203ff93ebdc0380c49fd50c000309000101010a00000000af1349b9f5f9a1a6a0404dea36dcc9
-             499bcb25c9adc112b7cc9a93cae41f32620000c4cf4603",
+             0103612fff0200a4830203ff93ebdc0380c49fd50c00030009000101010a00000000af1349b9f5f9a1a6a0404dea36dc
+             c9499bcb25c9adc112b7cc9a93cae41f326200007410095d",
         ),
         (
             link_to(b"../x"),
             "0000000000000102:
-             0103612fff03042e2e2f78a4830203ff93ebdc0380c49fd50c000309000101010a00000000af1349b9f5f9a1a6a0404d
-             ea36dcc9499bcb25c9adc112b7cc9a93cae41f32620000d1e6db9b",
+             0103612fff03042e2e2f78a4830203ff93ebdc0380c49fd50c00030009000101010a00000000af1349b9f5f9a1a6a040
+             4dea36dcc9499bcb25c9adc112b7cc9a93cae41f32620000b6694c30",
         ),
     ] {
         let entry = empty(kind);
@@ -411,14 +451,14 @@ fn rows_of_intents_have_their_golden_bytes() {
                 ..intents::intent(commit)
             },
             "0000000000000009:
-             010084c49fd50c0503612f62ff1f010d2f686f6d652fff2f6c61726765c0b802050580c0f0f50b058286048080808080
-             20ac02f403c0b8020303020a070002028083020202000500010203040101028020020809808080800403050403020100
-             0101028020020a0b808080800402020c045ab9e2e17388d5947d20f1de54346d0cc01b39f43ba85e848817b70e4f3882
-             276daf4295d577909c518fcc3c25d44a022d2e6117b658582ab4b0b4a5206d8d7d0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a
-             0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b
-             0b031203c3557435a60a00f199f6b7fb4fa254664cc5a4864f3056621aadf5c5a9e0df19101010101010101010101010
-             101010101010101010101010101010101010101011111111111111111111111111111111111111111111111111111111
-             111111113c00a909",
+             010084c49fd50c0503612f62ff1f010d2f686f6d652fff2f6c61726765c0b802050580c0f0f50b05828604808080808
+             020ac02f403c0b8020303020a0700020280830202ac0202000500010203040101028020020809808080800403050403
+             0201000101028020020a0b808080800402020c045ab9e2e17388d5947d20f1de54346d0cc01b39f43ba85e848817b70
+             e4f3882276daf4295d577909c518fcc3c25d44a022d2e6117b658582ab4b0b4a5206d8d7d0a0a0a0a0a0a0a0a0a0a0a
+             0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0
+             b0b0b0b0b0b031203c3557435a60a00f199f6b7fb4fa254664cc5a4864f3056621aadf5c5a9e0df1910101010101010
+             10101010101010101010101010101010101010101010101010111111111111111111111111111111111111111111111
+             1111111111111111111baa37bb8",
         ),
     ] {
         let row = golden(CatalogTable::Intents, &key, &IntentRow::new(&intent), expected);

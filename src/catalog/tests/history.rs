@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::disk::{Disk, Syncs};
-use super::knowledge::{Known, Live, Said};
+use super::knowledge::{Known, Live};
 use super::*;
 use crate::error::CatalogTable;
 use crate::plan::{DamageKind, DamagePart};
@@ -17,6 +17,11 @@ enum Step {
     /// Stores a file of one of [`LENGTHS`] under one of a few names, or replaces it; some have descriptors.
     Store(u8, usize, Descriptor),
     Directory(u8),
+    /// Replaces a file by another one, and keeps it as a version.
+    Replace(u8, usize),
+    RemoveKept(u8),
+    /// Gives a name, or all below a directory, another one.
+    Rename(u8, u8),
     Remove(u8),
     Touch(u8),
     Damage(Vec<Found>, Knowledge),
@@ -92,6 +97,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (names(), 0..LENGTHS.len(), descriptor).prop_map(|(name, len, with)| Step::Store(name, len, with)),
         1 => names().prop_map(Step::Directory),
         2 => names().prop_map(Step::Remove),
+        4 => (names(), 0..LENGTHS.len()).prop_map(|(name, len)| Step::Replace(name, len)),
+        1 => names().prop_map(Step::RemoveKept),
+        2 => (0_u8..9, 0_u8..9).prop_map(|(from, to)| Step::Rename(from, to)),
         1 => names().prop_map(Step::Touch),
         8 => (prop::collection::vec(found(), 1..7), knowledge)
             .prop_map(|(found, knowledge)| Step::Damage(found, knowledge)),
@@ -118,6 +126,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct State {
     ends: [u64; LANES as usize],
     files: BTreeMap<FileName, (FileRecord, Vec<BlockRecord>)>,
+    kept: BTreeMap<(FileName, u32), (FileRecord, Vec<BlockRecord>)>,
     descriptors: BTreeMap<CommitId, DescriptorRecord>,
     others: BTreeMap<ExtentId, ExtentRecord>,
     known: Known,
@@ -175,13 +184,14 @@ impl Course {
         let State {
             ends,
             files,
+            kept,
             descriptors,
             others,
             known,
         } = self.committed.clone();
         let world = &mut self.world;
         (world.ends, world.files, world.descriptors) = (ends, files, descriptors);
-        (world.others, world.known) = (others, known);
+        (world.kept, world.others, world.known) = (kept, others, known);
     }
 
     fn parts(&mut self) -> (&mut World, &mut CatalogWriter) {
@@ -202,6 +212,11 @@ impl Course {
                 let (world, writer) = self.parts();
                 world.insert_entry(writer, &numbered(number), EntryKind::Directory);
             }
+            Step::Replace(number, len) => self.replace(number, LENGTHS[len]),
+            Step::RemoveKept(number) => {
+                self.remove_kept(number);
+            }
+            Step::Rename(from, to) => self.rename(from, to),
             Step::Remove(number) => self.remove(number),
             Step::Touch(number) => self.touch(number),
             Step::Damage(found, knowledge) => self.damage(&found, knowledge),
@@ -247,6 +262,48 @@ impl Course {
         if let Some(file) = known {
             world.descriptors.remove(&file.commit);
         }
+        while self.remove_kept(number) {}
+    }
+
+    fn replace(&mut self, number: u8, len_bytes: u64) {
+        let (world, writer) = self.parts();
+        let stored = world.files.get(&numbered(number));
+        if stored.is_some_and(|(file, _)| file.kind == EntryKind::File) {
+            world.replace_and_keep(writer, &numbered(number), len_bytes);
+        }
+    }
+
+    /// Removes the oldest kept version of a name; says whether there was one.
+    fn remove_kept(&mut self, number: u8) -> bool {
+        let (world, writer) = self.parts();
+        let mut kept = world.kept.keys().filter(|(name, _)| *name == numbered(number));
+        let Some(key) = kept.next().cloned() else {
+            return false;
+        };
+        let (file, _) = world.kept.remove(&key).expect("known");
+        assert_eq!(writer.remove_file_by_id(file.id).expect("sound"), file);
+        world.descriptors.remove(&file.commit);
+        true
+    }
+
+    fn rename(&mut self, from: u8, to: u8) {
+        let renaming = Renaming {
+            from: file_or_directory(from),
+            to: file_or_directory(to),
+        };
+        let (world, writer) = self.parts();
+        let is_taken = |name: &FileName| name.is_within(&renaming.to) || renaming.to.is_within(name);
+        let is_there = world.files.keys().any(|name| name.is_within(&renaming.from));
+        if renaming.to.is_within(&renaming.from) || !is_there || world.files.keys().any(is_taken) {
+            return;
+        }
+        let size = writer.size_of_renaming(&renaming).expect("sound");
+        writer.rename(&renaming).expect("renamed");
+        let count = versions::rename(world, &renaming);
+        assert_eq!(
+            (size.entries, size.kept_versions, size.too_long),
+            (count.0, count.1, None)
+        );
     }
 
     fn touch(&mut self, number: u8) {
@@ -468,7 +525,7 @@ impl Course {
         let reader = self.catalog.as_ref().expect("open").read().expect("reader");
         let dump = Dump::of(&reader).expect("sound");
         assert_eq!(dump, self.world.expected(self.epoch));
-        check_counts(&reader, &dump.said);
+        check_counts(&reader, &dump);
     }
 
     /// Compares everything that the transaction says.
@@ -476,7 +533,7 @@ impl Course {
         let writer = self.writer.as_ref().expect("between steps");
         let dump = Dump::of(writer).expect("sound");
         assert_eq!(dump, self.world.expected(self.epoch));
-        check_counts(writer, &dump.said);
+        check_counts(writer, &dump);
     }
 }
 
@@ -484,9 +541,18 @@ fn state(world: &World) -> State {
     State {
         ends: world.ends,
         files: world.files.clone(),
+        kept: world.kept.clone(),
         descriptors: world.descriptors.clone(),
         others: world.others.clone(),
         known: world.known.clone(),
+    }
+}
+
+/// One of the names, or of the directories that they lie in.
+fn file_or_directory(number: u8) -> FileName {
+    match number {
+        0..6 => numbered(number),
+        _ => name(&format!("d{}", number % 3)),
     }
 }
 
@@ -495,7 +561,8 @@ fn numbered(number: u8) -> FileName {
 }
 
 /// No table has a row of something that is gone.
-fn check_counts(reader: &CatalogReader, said: &Said) {
+fn check_counts(reader: &CatalogReader, dump: &Dump) {
+    let said = &dump.said;
     let verified = said.verified.iter().map(|(_, ranges)| ranges.len()).sum();
     for (table, len) in [
         (CatalogTable::Damage, said.damage.len()),
@@ -504,6 +571,9 @@ fn check_counts(reader: &CatalogReader, said: &Said) {
         (CatalogTable::Unverified, said.unverified.len()),
         (CatalogTable::Verified, verified),
         (CatalogTable::VolumeCounters, said.counters.len()),
+        (CatalogTable::Names, dump.files.len()),
+        (CatalogTable::Versions, dump.kept.len()),
+        (CatalogTable::Files, dump.files.len() + dump.kept.len()),
     ] {
         let counted = reader.row_counts().expect("sound").get(table);
         assert_eq!(counted, u64::try_from(len).expect("few"), "{table}");

@@ -19,6 +19,15 @@ impl World {
     }
 }
 
+/// Asks for all intents, and for each by its commit.
+pub(super) fn all(reader: &CatalogReader) -> Result<Vec<IntentRecord>, CatalogError> {
+    let intents = reader.intents()?;
+    for found in &intents {
+        assert_eq!(reader.intent(found.commit)?.as_ref(), Some(found));
+    }
+    Ok(intents)
+}
+
 /// What a batch of files intends.
 pub(super) fn intent(commit: CommitId) -> IntentRecord {
     IntentRecord {
@@ -63,7 +72,7 @@ pub(super) fn resumable(file: FileId) -> ResumableRecord {
         first_block: BlockId::new(500),
         geometry,
         mode: 0o100_600,
-        replaces: Replaces::Existing,
+        replaces: Replaces::Existing { kept_versions: 300 },
         legs: vec![
             leg(0, lanes([0, 1, 2, 3, 4]), 8),
             leg(3, lanes([4, 3, 2, 1, 0]), 10),

@@ -171,7 +171,7 @@ impl World {
     /// All blocks that are stored, with their owners.
     pub(super) fn blocks(&self) -> Vec<(ShardOwner, &BlockRecord)> {
         let mut all = Vec::new();
-        for (file, blocks) in self.files.values() {
+        for (file, blocks) in self.stored() {
             for block in blocks {
                 let owner = match blocks.len() {
                     1 => ShardOwner::InlineBlockOf(file.id),
@@ -429,7 +429,8 @@ impl World {
     /// Does here what a relocation does.
     pub(super) fn know_moved(&mut self, moves: &[Relocation]) {
         for relocation in moves {
-            let blocks = self.files.values_mut().flat_map(|(_, blocks)| {
+            let stored = self.files.values_mut().chain(self.kept.values_mut());
+            let blocks = stored.flat_map(|(_, blocks)| {
                 let is_inline = blocks.len() == 1;
                 blocks.iter_mut().map(move |block| (is_inline, block))
             });
@@ -496,7 +497,7 @@ impl World {
     pub(super) fn expected_knowledge(&self, extents: &[ExtentRecord]) -> Said {
         let (damage, blocks) = self.damaged_blocks();
         let mut files: Vec<DamagedFile> = Vec::new();
-        for (file, _) in self.files.values() {
+        for (file, _) in self.stored() {
             let of_file: Vec<&DamagedBlock> = blocks.iter().filter(|block| block.file == file.id).collect();
             let Some(first) = of_file.iter().map(|block| block.since).min() else {
                 continue;
@@ -519,7 +520,7 @@ impl World {
             });
         }
         files.sort_by_key(|file| (file.state, file.file));
-        let with_bytes = self.files.values().filter(|(_, blocks)| !blocks.is_empty());
+        let with_bytes = self.stored().filter(|(_, blocks)| !blocks.is_empty());
         let mut unverified: Vec<FileId> = with_bytes.map(|(file, _)| file.id).collect();
         unverified.retain(|file| !self.known.read_back.contains(file));
         unverified.sort_unstable();
@@ -550,8 +551,7 @@ impl World {
                 .map(|extent| (extent.id, self.verified_in(extent.id)))
                 .collect(),
             oldest: self
-                .files
-                .values()
+                .stored()
                 .map(|(file, _)| (file.id, self.oldest_of(file.id)))
                 .collect(),
             counters: counters.collect(),
@@ -617,7 +617,7 @@ impl World {
 
     /// When the byte of a stored file was verified that was verified longest ago, if all were.
     fn oldest_of(&self, file: FileId) -> Option<Timestamp> {
-        let (_, blocks) = self.files.values().find(|(stored, _)| stored.id == file)?;
+        let (_, blocks) = self.stored().find(|(stored, _)| stored.id == file)?;
         let mut times = BTreeSet::new();
         for shard in blocks.iter().flat_map(|block| block.shards.iter().flatten()) {
             let range = ByteRange::at(shard.offset, shard.frame_len_bytes).expect("small");

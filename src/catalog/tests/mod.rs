@@ -27,6 +27,7 @@ mod relocation;
 mod reopening;
 mod room;
 mod sharing;
+mod versions;
 
 pub(crate) use reopening::{Faults, open_on_faulty_disk};
 
@@ -102,6 +103,8 @@ struct World {
     /// Committed end of the extent of every lane.
     ends: [u64; LANES as usize],
     files: BTreeMap<FileName, (FileRecord, Vec<BlockRecord>)>,
+    /// Kept versions.
+    kept: BTreeMap<(FileName, u32), (FileRecord, Vec<BlockRecord>)>,
     intents: BTreeMap<CommitId, IntentRecord>,
     descriptors: BTreeMap<CommitId, DescriptorRecord>,
     /// Extents beside those of the lanes.
@@ -123,6 +126,7 @@ impl World {
             storage,
             ends: [4096; LANES as usize],
             files: BTreeMap::new(),
+            kept: BTreeMap::new(),
             intents: BTreeMap::new(),
             descriptors: BTreeMap::new(),
             others: BTreeMap::new(),
@@ -225,6 +229,7 @@ impl World {
             modified_at: time(-1),
             committed_at: time(1_700_000_001),
             version: 1,
+            is_kept: false,
             commit,
             geometry,
             root: RootHash::from_bytes([u8::try_from(id.get() % 251).expect("small"); 32]),
@@ -271,14 +276,42 @@ impl World {
         }
     }
 
+    /// All that is stored: what has a name, and then the kept versions.
+    fn stored(&self) -> impl Iterator<Item = &(FileRecord, Vec<BlockRecord>)> {
+        self.files.values().chain(self.kept.values())
+    }
+
+    /// Keeps what has a name as a version of it, and stores another file in its place.
+    fn replace_and_keep(&mut self, writer: &mut CatalogWriter, name: &FileName, len_bytes: u64) {
+        let (mut file, blocks) = self.files.remove(name).expect("stored");
+        file.is_kept = true;
+        assert_eq!(writer.retire(file.id).expect("a file"), file);
+        let version = file.version + 1;
+        self.kept.insert((name.clone(), file.version), (file, blocks));
+        let (mut file, blocks) = self.file(writer, name, len_bytes);
+        file.version = version;
+        self.put_extents(writer);
+        writer.insert_file(&file, blocks.clone()).expect("inserted");
+        self.files.insert(name.clone(), (file, blocks));
+    }
+
     /// What a dump of the catalog has to be.
     fn expected(&self, epoch: u64) -> Dump {
         let mut totals = Totals::default();
         let mut extents = self.extents();
         let mut shards = Vec::new();
-        for (file, blocks) in self.files.values() {
+        for (file, blocks) in self.stored() {
             match &file.kind {
-                EntryKind::File => {}
+                kind if file.is_kept => {
+                    match kind {
+                        EntryKind::File => totals.kept.files += 1,
+                        EntryKind::SymbolicLink { .. } => totals.kept.symbolic_links += 1,
+                        EntryKind::Directory => unreachable!("no directory is kept"),
+                    }
+                    totals.kept.bytes += file.geometry.len_bytes();
+                    totals.kept.stored_bytes += file.stored_bytes;
+                }
+                EntryKind::File => totals.files += 1,
                 EntryKind::Directory => {
                     totals.directories += 1;
                     continue;
@@ -288,13 +321,14 @@ impl World {
                     continue;
                 }
             }
-            let len_bytes = file.geometry.len_bytes();
-            let tier = &mut totals.tiers[usize::from(file.geometry.tier().number()) - 1];
-            tier.files += 1;
-            tier.bytes += len_bytes;
-            totals.files += 1;
-            totals.bytes += len_bytes;
-            totals.stored_bytes += file.stored_bytes;
+            if !file.is_kept {
+                let len_bytes = file.geometry.len_bytes();
+                let tier = &mut totals.tiers[usize::from(file.geometry.tier().number()) - 1];
+                tier.files += 1;
+                tier.bytes += len_bytes;
+                totals.bytes += len_bytes;
+                totals.stored_bytes += file.stored_bytes;
+            }
             totals.blocks += blocks.len() as u64;
             for block in blocks {
                 let owner = match blocks.len() {
@@ -323,6 +357,7 @@ impl World {
             extents,
             freed: self.freed.clone(),
             files: self.files.values().cloned().collect(),
+            kept: self.kept.values().cloned().collect(),
             shards,
             intents: self.intents.values().cloned().collect(),
             descriptors: self.descriptors.values().cloned().collect(),
@@ -407,6 +442,9 @@ fn furnished() -> World {
             link_to(b"../\xff"),
         );
         world.insert_descriptor(&mut writer, &name(&format!("{directory}/9000")), 700);
+        for len_bytes in [9000, 1] {
+            world.replace_and_keep(&mut writer, &name(&format!("{directory}/1")), len_bytes);
+        }
         world.insert_intent(&mut writer, &name(&format!("{directory}/new")));
         writer.advance_epoch();
         for (start, end) in [(0, 64), (128, 192)] {

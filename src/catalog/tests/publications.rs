@@ -33,6 +33,10 @@ struct Step {
     /// Names, what they stand for, and whether they are published in the end.
     puts: Vec<(u8, usize, Fate)>,
     removals: Vec<u8>,
+    /// How many versions are kept of what is replaced.
+    keeps: usize,
+    /// Files and directories that get other names.
+    renames: Vec<(u8, u8)>,
     touches: Vec<u8>,
     /// Shards that lie elsewhere from then on.
     moves: Vec<u8>,
@@ -53,10 +57,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let puts = prop::collection::vec((0_u8..9, 0..=LENGTHS.len(), fates()), 0..5);
     let names = || prop::collection::vec(0_u8..9, 0..3);
     let moves = prop::collection::vec(any::<u8>(), 0..4);
-    let what = (puts, names(), names(), moves, fates());
-    let step = what.prop_map(|(puts, removals, touches, moves, fate)| Step {
+    let renames = prop::collection::vec((0_u8..12, 0_u8..12), 0..3);
+    let what = (puts, names(), names(), moves, fates(), 0_usize..3, renames);
+    let step = what.prop_map(|(puts, removals, touches, moves, fate, keeps, renames)| Step {
         puts,
         removals,
+        keeps,
+        renames,
         touches,
         moves,
         fate,
@@ -130,7 +137,7 @@ impl World {
 
     /// The last transaction, and what is kept of it.
     fn publish(&self, catalog: &Catalog, begun: Begun, step: &Step) -> Kept {
-        let mut writer = catalog.write().expect("writer");
+        let writer = catalog.write().expect("writer");
         let stored = |writer: &CatalogWriter, name: &FileName| {
             let file = writer.file_by_name(name).expect("sound");
             file.map(|file| file.id)
@@ -138,8 +145,7 @@ impl World {
         let replaced = begun.entries.iter().zip(0..);
         let replaced = replaced.filter(|(_, position)| !begun.skipped.contains(position));
         let replaced: Vec<FileName> = replaced.map(|((file, _), _)| file.name.clone()).collect();
-        let gone = step.removals.iter().copied().map(numbered).chain(replaced);
-        let removed: BTreeSet<FileId> = gone.filter_map(|name| stored(&writer, &name)).collect();
+        let (removed, retired) = what_gives_way(&writer, step, &replaced);
         let touched = step.touches.iter().copied().map(numbered);
         let touched = touched.filter_map(|name| stored(&writer, &name));
         let touched = touched.filter(|file| !removed.contains(file)).map(|file| Touch {
@@ -162,7 +168,9 @@ impl World {
             descriptor: Some(begun.descriptor),
             skipped: begun.skipped,
             removed: removed.iter().copied().collect(),
+            retired,
             touched: touched.collect(),
+            renamed: Vec::new(),
             relocated,
             volumes: Vec::new(),
             announced: vec![1, 2],
@@ -175,6 +183,9 @@ impl World {
             next_ids: writer.next_ids().expect("sound"),
             checkpoint: None,
         };
+        let mut publication = publication;
+        publication.renamed = renamings(&publication, &begun.entries, (catalog, writer), step);
+        let mut writer = catalog.write().expect("writer");
         let kept = Kept {
             publication: publication.encode(),
             descriptor: encode(&begun.entries),
@@ -186,6 +197,72 @@ impl World {
         writer.commit().expect("committed");
         kept
     }
+}
+
+/// Returns what a publication removes, and what it keeps of what is replaced.
+fn what_gives_way(
+    writer: &CatalogWriter,
+    step: &Step,
+    replaced: &[FileName],
+) -> (BTreeSet<FileId>, Vec<FileId>) {
+    let (mut removed, mut retired) = (BTreeSet::new(), Vec::new());
+    for name in step.removals.iter().copied().map(numbered) {
+        removed.extend(writer.file_by_name(&name).expect("sound").map(|file| file.id));
+        let kept = writer.kept_versions_of(&name).expect("sound");
+        removed.extend(kept.iter().map(|file| file.id));
+    }
+    for name in replaced {
+        let Some(file) = writer.file_by_name(name).expect("sound") else {
+            continue;
+        };
+        let kept = writer.kept_versions_of(name).expect("sound");
+        let is_kept = file.kind == EntryKind::File && step.keeps > 0 && !removed.contains(&file.id);
+        let room = step.keeps - usize::from(is_kept);
+        removed.extend(kept.iter().rev().skip(room).map(|file| file.id));
+        if is_kept {
+            retired.push(file.id);
+        } else {
+            removed.insert(file.id);
+        }
+    }
+    (removed, retired)
+}
+
+/// Returns those renamings that are possible behind everything else: each is tried in a transaction that is dropped.
+fn renamings(
+    publication: &Publication,
+    entries: &[Entry],
+    (catalog, writer): (&Catalog, CatalogWriter),
+    step: &Step,
+) -> Vec<Renaming> {
+    drop(writer);
+    let mut possible: Vec<Renaming> = Vec::new();
+    for &(from, to) in &step.renames {
+        // A file, or a directory with all that is in it, or what has been one.
+        let name = |number: u8| match number {
+            0..9 => numbered(number),
+            _ => name(&format!("d{}", number % 3)),
+        };
+        let renaming = Renaming {
+            from: name(from),
+            to: name(to),
+        };
+        let mut writer = catalog.write().expect("writer");
+        let tried = Publication {
+            renamed: possible.iter().cloned().chain([renaming.clone()]).collect(),
+            ..publication.clone()
+        };
+        match writer.apply(&tried, entries.to_vec()) {
+            Ok(_) => possible.push(renaming),
+            Err(
+                CatalogError::UnknownName { .. }
+                | CatalogError::NameTaken { .. }
+                | CatalogError::ImpossiblePublication { .. },
+            ) => {}
+            Err(error) => panic!("{renaming:?}: {error:?}"),
+        }
+    }
+    possible
 }
 
 /// Moves some of the stored shards to the beginning of an extent; returns where the last one ends there.
@@ -276,7 +353,7 @@ fn replay(catalog: &Catalog, kept: &Kept) -> Epoch {
 /// A descriptor counts exactly the entries of its commit, and every entry has one.
 fn check_descriptors(dump: &Dump) {
     let mut counts: BTreeMap<CommitId, u64> = BTreeMap::new();
-    for (file, _) in &dump.files {
+    for (file, _) in dump.files.iter().chain(&dump.kept) {
         *counts.entry(file.commit).or_default() += 1;
     }
     let recorded = dump.descriptors.iter();
@@ -302,6 +379,8 @@ proptest! {
         let last = Step {
             puts: vec![(0, 2, Fate::Published)],
             removals: vec![1],
+            keeps: 1,
+            renames: vec![(9, 10)],
             touches: vec![2],
             moves: vec![3, 77],
             fate: Fate::Published,
@@ -355,7 +434,9 @@ pub(super) fn about_to_replace() -> (World, Catalog, Publication, Vec<Entry>) {
         descriptor: Some(descriptor),
         skipped: Vec::new(),
         removed: vec![world.files[&name("a")].0.id],
+        retired: Vec::new(),
         touched: Vec::new(),
+        renamed: Vec::new(),
         relocated: Vec::new(),
         volumes: Vec::new(),
         announced: Vec::new(),
@@ -366,6 +447,13 @@ pub(super) fn about_to_replace() -> (World, Catalog, Publication, Vec<Entry>) {
         checkpoint: None,
     };
     (world, catalog, publication, entries.to_vec())
+}
+
+fn renaming(from: &str, to: &str) -> Renaming {
+    Renaming {
+        from: name(from),
+        to: name(to),
+    }
 }
 
 #[test]
@@ -400,7 +488,10 @@ fn a_descriptor_of_which_nothing_is_published_gets_no_row() {
 #[test]
 fn a_publication_that_fails_half_way_is_never_committed() {
     type Spoil = fn(&mut Publication);
-    let spoilers: [(&str, Spoil); 6] = [
+    let spoilers: [(&str, Spoil); 9] = [
+        ("is unknown", |it| it.retired.push(it.removed[0])),
+        ("nothing is named c", |it| it.renamed.push(renaming("c", "d"))),
+        ("named a exists already", |it| it.renamed.push(renaming("b", "a"))),
         ("no shard 1", |it| {
             let address = |offset| ShardAddress {
                 extent: ExtentId::new(2),
@@ -456,7 +547,13 @@ fn a_publication_that_fails_half_way_is_never_committed() {
 #[test]
 fn an_impossible_publication_spoils_nothing() {
     type Spoil = fn(&mut Publication);
-    let spoilers: [(&str, Spoil); 6] = [
+    let spoilers: [(&str, Spoil); 8] = [
+        ("renaming of a name to one below it", |it| {
+            it.renamed.push(renaming("b", "b"));
+        }),
+        ("renaming of a name to one below it", |it| {
+            it.renamed.push(renaming("b", "b/c"));
+        }),
         ("list of skipped entries", |it| it.skipped = vec![1, 0]),
         ("list of skipped entries", |it| it.skipped = vec![0, 0]),
         ("list of skipped entries", |it| it.skipped = vec![2]),

@@ -121,10 +121,15 @@ fn publications_have_their_golden_bytes() {
     let (_world, _catalog, mut publication, _) = about_to_replace();
     publication.skipped = vec![1, 300];
     publication.removed = vec![FileId::new(300), FileId::new(2)];
+    publication.retired = vec![FileId::new(301)];
     publication.touched = vec![Touch {
         file: FileId::new(7),
         mode: 0o100_644,
         modified_at: Timestamp::new(-2, 999_999_999).expect("valid"),
+    }];
+    publication.renamed = vec![Renaming {
+        from: name("a/b"),
+        to: name("c"),
     }];
     publication.extents = vec![PublishedExtent {
         id: ExtentId::new(300),
@@ -144,7 +149,11 @@ fn publications_have_their_golden_bytes() {
         hex(&publication.encode()),
         compact(
             "01000102010801010a84070201f27802f27801c408dddddddddddddddddddddddddddddddddddddddddddddddddddddddd
-             dddddddd0201ac0202ac02020107a4830203ff93ebdc0300
+             dddddddd0201ac0202ac0202
+             01ad02
+             0107a4830203ff93ebdc03
+             0103612f620163
+             00
              01ac020707070707070707070707070707070702022f61
              01ac020220038080808004
              0201ac02
@@ -163,7 +172,11 @@ fn publications_have_their_golden_bytes() {
         hex(&publication.encode()),
         compact(
             "01000102010801010a84070201f27802f27801c408dddddddddddddddddddddddddddddddddddddddddddddddddddddddd
-             dddddddd0201ac0202ac02020107a4830203ff93ebdc0303
+             dddddddd0201ac0202ac0202
+             01ad02
+             0107a4830203ff93ebdc03
+             0103612f620163
+             03
              01ac02ff01018020ac02808080800401dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd
              020700018020ac02808080800400
              030901018020ac02808080800400
@@ -250,6 +263,11 @@ fn check_parsers(bytes: &[u8]) {
 fn parsers_accept_what_encoders_write_whatever_bit_is_flipped_or_byte_is_missing() {
     let (_world, _catalog, mut publication, entries) = about_to_replace();
     publication.relocated = relocations();
+    publication.retired = vec![FileId::new(300)];
+    publication.renamed = vec![Renaming {
+        from: name("d/e"),
+        to: name("d/f"),
+    }];
     for sound in [publication.encode(), encode(&entries)] {
         for bit in 0..sound.len() * 8 {
             let mut bytes = sound.clone();

@@ -247,7 +247,7 @@ impl Planner<'_> {
         source_len_bytes: u64,
     ) -> Result<Change, CommitError> {
         match self.conflict {
-            NameConflict::Replace => Ok(Change::Replaced),
+            NameConflict::Replace | NameConflict::ReplaceAndKeep { .. } => Ok(Change::Replaced),
             NameConflict::Refuse => Err(CommitError::NameTaken {
                 name: name.clone(),
                 stored_len_bytes,

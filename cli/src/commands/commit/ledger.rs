@@ -215,7 +215,8 @@ impl<'a> Ledger<'a> {
         // What cannot be looked up does not stop a commit.
         let Ok(snapshot) = archive.snapshot() else { return };
         let lost = snapshot.health(&query).flatten().take(MOST_LOST);
-        self.lost = lost.map(|health| health.file.name).collect();
+        let lost = lost.map(|health| health.file).filter(|file| !file.is_kept);
+        self.lost = lost.map(|file| file.name).collect();
     }
 
     /// The stored file has the name, the length and the content, and cannot be read.

@@ -59,6 +59,7 @@ use crate::{
     bfdb commit *.cr3 --prefix 2024/iceland        stored as 2024/iceland/IMG_1.cr3 and so on\n  \
     pg_dump shop | bfdb commit - --name db/monday.sql\n  \
     find src -name '*.rs' -print0 | bfdb commit --files-from - -0\n  \
+    bfdb commit notes.txt --replace --keep-versions 5\n  \
     bfdb commit -n ~/photos                        say what would be stored\n\n\
     Exit codes: 0 all are stored, 3 some are, 1 none is, 6 all are, and fewer volumes may be lost of them than ought to.")]
 pub(crate) struct Arguments {
@@ -74,6 +75,9 @@ pub(crate) struct Arguments {
     /// Where a name is taken by other content, put the source in its place
     #[arg(long)]
     replace: bool,
+    /// Of what --replace replaces, keep so many versions beside the current one; older ones go. None are kept unless given
+    #[arg(long, value_name = "N", requires = "replace")]
+    keep_versions: Option<u32>,
     /// Leave out what matches, as a line of a .gitignore; may be given again, and later patterns win
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
@@ -99,10 +103,10 @@ impl Arguments {
     }
 
     fn name_conflict(&self) -> NameConflict {
-        if self.replace {
-            NameConflict::Replace
-        } else {
-            NameConflict::Refuse
+        match (self.replace, self.keep_versions) {
+            (false, _) => NameConflict::Refuse,
+            (true, None | Some(0)) => NameConflict::Replace,
+            (true, Some(versions)) => NameConflict::ReplaceAndKeep { versions },
         }
     }
 

@@ -14,7 +14,11 @@ use super::{Arguments, Restoring};
 use crate::failure::Failure;
 
 pub(super) fn run(restoring: &Restoring, prefix: Option<&FileName>) -> Result<(), Failure> {
-    for entry in restoring.snapshot.files(prefix) {
+    let entries: Box<dyn Iterator<Item = _>> = match (restoring.arguments.asked.version, prefix) {
+        (Some(_), Some(name)) => Box::new(restoring.snapshot.file(name).transpose().into_iter()),
+        _ => Box::new(restoring.snapshot.files(prefix)),
+    };
+    for entry in entries {
         if restoring.context.interrupt.is_set() {
             return Err(restoring.context.interrupted(""));
         }

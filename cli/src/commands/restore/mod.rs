@@ -18,7 +18,7 @@ use bfdb::{
 };
 
 use self::ledger::Ledger;
-use super::{damage::DamageLog, without_covered};
+use super::{damage::DamageLog, versions, without_covered};
 use crate::{
     arguments::values,
     context::Context,
@@ -44,6 +44,7 @@ use crate::{
     bfdb restore 2024/iceland -o /tmp/back           everything below 2024/iceland\n  \
     bfdb restore -o /tmp/back                        everything\n  \
     bfdb restore photo.cr3 -o . --overwrite          also where ./photo.cr3 exists\n  \
+    bfdb restore notes.txt -o . --version 3          ./notes.txt as it was then\n  \
     bfdb restore film.mkv -o . --partial             ./film.mkv.partial, where bytes of it are lost\n\n\
     Exit codes: 0 all are restored, 5 bytes are lost, 15 no such name, 3 some are restored, 1 none is.")]
 pub(crate) struct Arguments {
@@ -53,6 +54,8 @@ pub(crate) struct Arguments {
     /// Directory to restore into
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
+    #[command(flatten)]
+    asked: versions::Asked,
     /// Replace files and links that exist; directories are never replaced
     #[arg(long)]
     overwrite: bool,
@@ -89,6 +92,11 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
         let snapshot = archive
             .snapshot()
             .map_err(|error| context.catalog_failure(&error))?;
+        let snapshot = match (arguments.asked.version, arguments.names.as_slice()) {
+            (None, _) => snapshot,
+            (Some(_), [name]) => arguments.asked.view(snapshot, name, context)?,
+            (Some(_), _) => return Err(Failure::usage("--version is of one NAME")),
+        };
         let volumes = Volumes::of(&snapshot, context).map_err(|error| context.catalog_failure(&error))?;
         refuse_target_in_archive(&arguments.output, &volumes, context)?;
         if !arguments.dry_run {
@@ -172,7 +180,7 @@ impl Restoring<'_> {
                 dry_run::run(&self, prefix)?;
                 continue;
             }
-            let restored = self.snapshot.restore_all(prefix, self.target()?, &options, &self);
+            let restored = self.restore(prefix, options)?;
             match restored {
                 Ok(()) => {}
                 Err(RestoreError::Cancelled) => return Err(self.interrupted()),
@@ -188,6 +196,27 @@ impl Restoring<'_> {
         Ok(ledger.finish(self.snapshot))
     }
 
+    /// Restores what a prefix names, or the version of it that was asked for.
+    fn restore(
+        &self,
+        prefix: Option<&FileName>,
+        options: RestoreOptions,
+    ) -> Result<Result<(), RestoreError>, Failure> {
+        let target = self.target()?;
+        let (Some(_), Some(name)) = (self.arguments.asked.version, prefix) else {
+            return Ok(self.snapshot.restore_all(prefix, target, &options, self));
+        };
+        let found = self.snapshot.file(name);
+        let Some(entry) = found.map_err(|error| self.context.catalog_failure(&error))? else {
+            return Ok(Ok(()));
+        };
+        match self.snapshot.restore(name, target, &options, self) {
+            Err(RestoreError::Cancelled) => return Ok(Err(RestoreError::Cancelled)),
+            restored => self.entry_done(&entry, restored),
+        }
+        Ok(Ok(()))
+    }
+
     fn with_ledger<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {
         work(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -195,7 +224,10 @@ impl Restoring<'_> {
     /// Says whether `prefix` names anything; that it does not is told and does not stop the rest. An empty archive has
     /// nothing to restore, and that is fine.
     fn is_anything_there(&self, prefix: Option<&FileName>) -> Result<bool, Failure> {
-        let first = self.snapshot.files(prefix).next().transpose();
+        let first = match (self.arguments.asked.version, prefix) {
+            (Some(_), Some(name)) => self.snapshot.file(name),
+            _ => self.snapshot.files(prefix).next().transpose(),
+        };
         let is_there = first
             .map_err(|error| self.context.catalog_failure(&error))?
             .is_some();
@@ -258,6 +290,9 @@ fn total_len_bytes(snapshot: &Snapshot, arguments: &Arguments) -> Option<u64> {
     for prefix in arguments.prefixes() {
         total += match prefix {
             None => snapshot.totals().ok()?.bytes,
+            Some(name) if arguments.asked.version.is_some() => {
+                snapshot.file(name).ok()?.map_or(0, |file| file.len_bytes)
+            }
             Some(prefix) => snapshot
                 .files(Some(prefix))
                 .map(|entry| Some(entry.ok()?.len_bytes))

@@ -36,6 +36,11 @@ impl Status {
                 ),
             ),
         ]);
+        if self.kept_versions > 0 {
+            let (bytes, stored) = (text::size(self.kept_bytes), text::size(self.kept_stored_bytes));
+            let versions = text::count(self.kept_versions, "kept version");
+            lines.push(row("versions", format!("{versions}, {bytes} stored as {stored}")));
+        }
         for tier in &self.tolerance {
             lines.push(row(
                 &format!("tier {}", tier.tier),
@@ -163,7 +168,7 @@ fn affected_line(file: &Affected) -> String {
     let shards = text::count(file.damaged_shards, "damaged shard");
     row(
         "affected",
-        format!("{}: {}, {shards}{lost}, since {since}", file.name, file.state),
+        format!("{}: {}, {shards}{lost}, since {since}", file.called, file.state),
     )
 }
 

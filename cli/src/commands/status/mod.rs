@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{
     damage::as_u64,
-    entry::state_name,
+    entry::{called, kept_version, restore_partly, state_name},
     tolerance::{self, ToleranceFields},
     volume,
 };
@@ -68,6 +68,10 @@ struct Status {
     symlinks: u64,
     bytes: u64,
     stored_bytes: u64,
+    /// Versions of files and links that were replaced; not among the files and bytes above.
+    kept_versions: u64,
+    kept_bytes: u64,
+    kept_stored_bytes: u64,
     /// What is stored beyond the bytes of the files, as a share of them.
     overhead: Option<f64>,
     tolerance: Vec<Tolerance>,
@@ -132,6 +136,11 @@ struct Space {
 #[derive(Debug, Serialize)]
 struct Affected {
     name: String,
+    /// There for a kept version only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_version: Option<u32>,
+    #[serde(skip)]
+    called: String,
     state: &'static str,
     damaged_shards: u64,
     lost_bytes: u64,
@@ -215,6 +224,9 @@ impl Status {
             symlinks: totals.symbolic_links,
             bytes: totals.bytes,
             stored_bytes: totals.stored_bytes,
+            kept_versions: totals.kept.versions(),
+            kept_bytes: totals.kept.bytes,
+            kept_stored_bytes: totals.kept.stored_bytes,
             overhead: overhead(&totals),
             tolerance: (tolerances.iter())
                 .map(|tier| Tolerance::of(tier, &totals))
@@ -293,8 +305,13 @@ fn suggestions(
     if known.lost_files > 0 {
         suggest.push(context.command("repair --import DIR", &[]));
         let lost = affected.iter().filter(|file| file.state == HealthState::Lost);
-        let names: Vec<&FileName> = lost.map(|file| &file.file.name).collect();
-        suggest.push(context.command("restore --partial -o DIR", &names));
+        let (kept, named): (Vec<&FileHealth>, Vec<&FileHealth>) = lost.partition(|file| file.file.is_kept);
+        let names: Vec<&FileName> = named.iter().map(|file| &file.file.name).collect();
+        if !names.is_empty() {
+            suggest.push(context.command("restore --partial -o DIR", &names));
+        }
+        let kept = kept.iter().map(|file| &file.file);
+        suggest.extend(kept.map(|file| restore_partly(&file.name, kept_version(file), context)));
     }
     if known.lost_files + known.degraded_files > as_u64(affected.len()) {
         suggest.push(context.command("health --state degraded --state lost", &[]));
@@ -335,6 +352,8 @@ impl Affected {
     fn of(health: &FileHealth) -> Self {
         Self {
             name: health.file.name.to_string(),
+            kept_version: kept_version(&health.file),
+            called: called(&health.file.name, kept_version(&health.file)),
             state: state_name(health.state),
             damaged_shards: health.damaged_shards,
             lost_bytes: health.lost_bytes,

@@ -6,6 +6,7 @@ use bfdb::{
 };
 use serde::Serialize;
 
+use super::super::entry::called;
 use crate::{
     context::Context,
     exit,
@@ -20,6 +21,9 @@ use crate::{
 #[serde(tag = "type", rename = "moved")]
 struct MovedLine {
     name: String,
+    /// There for a kept version only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept_version: Option<u32>,
     block: u64,
     shard: u16,
     extent: u64,
@@ -69,6 +73,7 @@ impl Observer for Watch<'_> {
         self.progress.event(event);
         if let Event::Repaired {
             name,
+            kept_version,
             block,
             shard,
             extent,
@@ -76,11 +81,13 @@ impl Observer for Watch<'_> {
         {
             self.context.output.json(&MovedLine {
                 name: name.to_string(),
+                kept_version,
                 block: block.get(),
                 shard: shard.get(),
                 extent: extent.get(),
             });
             if self.context.output.loudness() == Loudness::Verbose {
+                let name = called(name, kept_version);
                 let line = format!("{name}: block {block} shard {shard} is in extent {extent} now");
                 self.context.output.line(&line);
             }

@@ -181,6 +181,7 @@ fn directory(writer: &mut CatalogWriter, name: FileName, time: Timestamp) -> Fil
         modified_at: time,
         committed_at: time,
         version: 1,
+        is_kept: false,
         commit: writer.allocate_commit_id(),
         geometry: FileGeometry::new(0, &Policy::default()),
         root: RootHash::from_bytes(EMPTY_ROOT),
