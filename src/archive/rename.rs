@@ -131,14 +131,7 @@ impl Plan {
     /// Returns what the renaming changes in the catalog: rows that go at one place and come at another.
     fn transaction_size(&self) -> TransactionSize {
         let removed = self.replaced.iter().flat_map(|doomed| &doomed.files);
-        TransactionSize {
-            entries: (self.size.entries)
-                .saturating_add(self.size.kept_versions)
-                .saturating_mul(2),
-            text_len_bytes: self.size.text_len_bytes,
-            ..TransactionSize::default()
-        }
-        .and(size_of(removed))
+        self.size.transaction_size().and(size_of(removed))
     }
 }
 

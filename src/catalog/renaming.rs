@@ -4,6 +4,7 @@ use super::guard::damaged;
 use super::publication::Renaming;
 use super::reader::CatalogReader;
 use super::records::{BlockRecord, FileRecord};
+use super::room::TransactionSize;
 use super::rows::FileRow;
 use super::tables::{file_key, seal, version_key};
 use super::writer::CatalogWriter;
@@ -73,6 +74,15 @@ impl CatalogReader {
 }
 
 impl RenamingSize {
+    /// Returns what the renaming changes: rows that go at one place and come at another.
+    pub fn transaction_size(&self) -> TransactionSize {
+        TransactionSize {
+            entries: self.entries.saturating_add(self.kept_versions).saturating_mul(2),
+            text_len_bytes: self.text_len_bytes,
+            ..TransactionSize::default()
+        }
+    }
+
     fn add(&mut self, file: &FileRecord, renaming: &Renaming) {
         self.text_len_bytes += file.text_len_bytes() + file.kind.target_len_bytes();
         match renaming.renamed(&file.name) {

@@ -44,7 +44,7 @@ fn ls_long_and_ls_json_show_what_the_contract_names() {
     );
     let expected = json!({
         "type": "file", "name": "a", "kind": "file", "length": 5, "tier": 1, "root": root_of(b"hello"),
-        "committed_at": committed_at, "state": "unverified",
+        "version": 1, "committed_at": committed_at, "state": "unverified",
     });
     assert_eq!(
         lines,
@@ -264,9 +264,9 @@ fn rm_removes_exact_names_and_goes_on_past_one_that_is_not_there() {
 
     let lines = place.run(["rm", "--json", "c"]).expect_code(0).json();
     let freed = lines[0]["freed_bytes"].as_u64().expect("a number");
-    let file = json!({"type": "file", "name": "c", "kind": "file", "length": 1, "freed_bytes": freed, "result": "removed"});
+    let file = json!({"type": "file", "name": "c", "kind": "file", "length": 1, "kept_versions": 0, "freed_bytes": freed, "result": "removed"});
     let summary = json!({
-        "type": "summary", "files": 1, "directories": 0, "symlinks": 0, "bytes": 1, "freed_bytes": freed, "failed": 0,
+        "type": "summary", "files": 1, "directories": 0, "symlinks": 0, "bytes": 1, "kept_versions": 0, "freed_bytes": freed, "failed": 0,
         "dry_run": false,
     });
     assert_eq!(lines, [file, summary]);

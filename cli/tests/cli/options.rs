@@ -33,12 +33,13 @@ fn the_help_of_every_command_shows_an_example_of_it() {
 #[test]
 fn a_command_line_that_means_nothing_is_exit_code_2_in_text_and_json() {
     let place = Place::new();
-    let lines: [&[&str]; 20] = [
+    let lines: [&[&str]; 21] = [
         &[],
         &["frobnicate"],
         &["scrub", "--budget", "some"],
         &["ls", "--frobnicate"],
-        &["ls", "a", "b"],
+        &["ls", "-l", "--versions"],
+        &["mv", "a"],
         &["cat"],
         &["--threads", "many", "ls"],
         &["--memory", "0", "ls"],

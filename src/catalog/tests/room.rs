@@ -232,6 +232,50 @@ fn damage_and_relocations_take_no_more_room_than_was_estimated() {
 }
 
 #[test]
+fn versions_and_renames_take_no_more_room_than_was_estimated() {
+    let mut world = filled();
+    let names: Vec<FileName> = world.files.keys().cloned().collect();
+    for (count, step) in [(1, 1), (3000, 1), (3000, 13)] {
+        let picked: Vec<&FileName> = names.iter().step_by(step).take(count).collect();
+        let kept = grown(&mut world, |world, writer| {
+            for &name in &picked {
+                let (file, blocks) = world.files.remove(name).expect("stored");
+                let version = file.version + 1;
+                let file = writer.retire(file.id).expect("a file");
+                world.kept.insert((name.clone(), file.version), (file, blocks));
+                let (mut file, blocks) = world.file(writer, name, 1000);
+                file.version = version;
+                world.put_extents(writer);
+                writer.insert_file(&file, blocks.clone()).expect("inserted");
+                world.files.insert(name.clone(), (file, blocks));
+            }
+        });
+        let count = u64::try_from(count).expect("few");
+        // What comes in, and what is kept.
+        let estimate = size(count, count, count * 2).and(size(count, 0, 0)).room_bytes();
+        assert!(kept <= estimate, "{count} are kept: {kept} of {estimate} bytes");
+    }
+    // All of them, among others, and one.
+    for (from, to) in [("d", "e"), ("e", "a/rather/long/name"), ("a", "z")] {
+        let renaming = Renaming {
+            from: name(from),
+            to: name(to),
+        };
+        let mut renamed = RenamingSize::default();
+        let grown = grown(&mut world, |_, writer| {
+            renamed = writer.size_of_renaming(&renaming).expect("sound");
+            writer.rename(&renaming).expect("renamed");
+        });
+        let estimate = renamed.transaction_size().room_bytes();
+        let count = renamed.entries;
+        assert!(
+            grown <= estimate,
+            "{count} are renamed: {grown} of {estimate} bytes"
+        );
+    }
+}
+
+#[test]
 fn scrubs_take_no_more_room_than_was_estimated() {
     let mut world = filled();
     let read: Vec<ShardPlace> = world.live().iter().map(Live::place).collect();

@@ -9,7 +9,9 @@ use std::{
 };
 
 use bfdb::{
-    archive::{CommitAllOptions, CommitObserver, CommitOutcome, Event, NameConflict, Observer, Source},
+    archive::{
+        CommitAllOptions, CommitObserver, CommitOptions, CommitOutcome, Event, NameConflict, Observer, Source,
+    },
     error::{CommitError, HostError},
     host::Place,
     units::CommitId,
@@ -360,6 +362,37 @@ fn a_new_commit_of_its_name_ends_one_that_waits_and_gives_its_room_back() {
             "{name_conflict:?}"
         );
     }
+}
+
+/// How many versions are kept is one of the terms on which a commit goes on, also in another process.
+#[test]
+fn a_resumed_commit_keeps_as_many_versions_as_it_began_with() {
+    let bench = Bench::new();
+    let conflict = NameConflict::ReplaceAndKeep { versions: 2 };
+    let options = CommitOptions {
+        name_conflict: conflict,
+        ..CommitOptions::default()
+    };
+    for len in 1..=3_u64 {
+        let content = painted(len, 9);
+        let stored = bench
+            .archive()
+            .commit(&name("file"), content.as_slice(), len, &options);
+        stored.unwrap();
+    }
+    let commit = interrupt_on_terms(&bench, conflict);
+    let (bench, _) = bench.reopen();
+    let outcome = bench.archive().resume(commit, &()).unwrap();
+    assert!(matches!(outcome, CommitOutcome::Replaced(_)), "{outcome:?}");
+    let kept = bench
+        .archive()
+        .snapshot()
+        .unwrap()
+        .kept_versions(&name("file"))
+        .unwrap();
+    let kept: Vec<(u32, u64)> = kept.iter().map(|file| (file.version, file.len_bytes)).collect();
+    assert_eq!(kept, [(2, 2), (3, 3)]);
+    bench.check_finished("resumed");
 }
 
 /// A resumption keeps the terms of its commit: what takes the name meanwhile is replaced only when that was asked for.
