@@ -196,6 +196,11 @@ fn check(restarted: &Restarted, allowed: &Notes) -> Answer {
         return Err(format!("{kept} versions are kept: {totals:?}").into());
     }
     archive.close()?;
+    // In one image of four, since it takes twice as long as everything else.
+    let [lot] = machine.random_bytes()?;
+    if lot % 4 > 0 {
+        return Ok(());
+    }
     is_made_again(&machine, &seen)
 }
 

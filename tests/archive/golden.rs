@@ -5,13 +5,15 @@
 
 use std::{
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bfdb::{
     archive::{
         Archive, ArchiveOptions, CommitAllOptions, CommitObserver, CommitOptions, CommitOutcome, Event,
-        NameConflict, Observer, RepairOptions, Source,
+        NameConflict, Observer, RenameConflict, RepairOptions, Source,
     },
     catalog::{Access, EntryKind, FORMAT_VERSION},
     error::CommitError,
@@ -28,9 +30,13 @@ const FILES: [(&str, u64, u64); 5] = [
     ("empty", 0, 0),
     ("tree/tiny", TINY_BELOW - 1, 1),
     ("tree/segmented", SEGMENTED_BELOW - 1, 2),
-    ("tree/blocked", 3 * SEGMENTED_BELOW, 3),
+    ("moved/blocked", 3 * SEGMENTED_BELOW, 3),
     ("replaced", 700, 5),
 ];
+
+/// A file with its kept versions, the last one first; it had another name.
+const VERSIONED: &str = "moved/versioned";
+const VERSIONS: [(u32, u64, u64); 3] = [(3, 600, 9), (2, SEGMENTED_BELOW - 2, 8), (1, 500, 7)];
 
 /// Takes no refusal.
 struct Must;
@@ -58,8 +64,12 @@ fn copy_of(version: u16) -> (TempDir, PathBuf) {
 }
 
 fn put(archive: &Archive, file: &str, len: u64, seed: u64) {
+    put_and_keep(archive, file, len, seed, 0);
+}
+
+fn put_and_keep(archive: &Archive, file: &str, len: u64, seed: u64, versions: u32) {
     let options = CommitOptions {
-        name_conflict: NameConflict::Replace,
+        name_conflict: NameConflict::ReplaceAndKeep { versions },
         ..CommitOptions::default()
     };
     let content = painted(len, seed);
@@ -94,11 +104,20 @@ fn make() {
     put(&archive, "replaced", 900, 4);
     let _taken = archive.checkpoint().unwrap();
     for (file, len, seed) in FILES {
-        put(&archive, file, len, seed);
+        put(&archive, file.trim_start_matches("moved/"), len, seed);
     }
     put(&archive, "removed", 800, 6);
     let _removed = archive.remove(&name("removed")).unwrap();
+    for (_, len, seed) in VERSIONS.into_iter().rev() {
+        put_and_keep(&archive, "versioned", len, seed, 2);
+    }
+    let _renamed = archive
+        .rename(&name("versioned"), &name(VERSIONED), RenameConflict::Refuse)
+        .unwrap();
     let _taken = archive.checkpoint().unwrap();
+    let _renamed = archive
+        .rename(&name("blocked"), &name("moved/blocked"), RenameConflict::Refuse)
+        .unwrap();
     archive.close().unwrap();
     fs::create_dir_all(made.parent().unwrap()).unwrap();
     // It is nothing but room.
@@ -111,9 +130,10 @@ fn holds_everything(archive: &Archive) {
         names(archive),
         [
             "empty",
+            "moved/blocked",
+            VERSIONED,
             "replaced",
             "tree",
-            "tree/blocked",
             "tree/link",
             "tree/segmented",
             "tree/tiny"
@@ -122,12 +142,17 @@ fn holds_everything(archive: &Archive) {
     for (file, len, seed) in FILES {
         assert!(get(archive, file).unwrap() == painted(len, seed), "{file}");
     }
-    let link = archive
-        .snapshot()
-        .unwrap()
-        .file(&name("tree/link"))
-        .unwrap()
-        .unwrap();
+    let snapshot = archive.snapshot().unwrap();
+    for (version, len, seed) in VERSIONS {
+        let mut reader = snapshot
+            .of_version(version)
+            .open_file(&name(VERSIONED), Arc::new(()))
+            .unwrap();
+        let mut content = Vec::new();
+        reader.read_to_end(&mut content).unwrap();
+        assert!(content == painted(len, seed), "version {version}");
+    }
+    let link = snapshot.file(&name("tree/link")).unwrap().unwrap();
     let target = EntryKind::SymbolicLink {
         target: b"tiny".as_slice().into(),
     };

@@ -33,11 +33,8 @@ impl Dump {
                 let blocks = indexes
                     .map(|index| reader.block(&file, index))
                     .collect::<Result<Vec<_>, _>>()?;
-                let only = if let [block] = blocks.as_slice() {
-                    Some(block)
-                } else {
-                    None
-                };
+                let is_inline = blocks.len() == 1;
+                let only = blocks.first().filter(|_| is_inline);
                 assert_eq!(inline_block.as_ref(), only, "the block of {}", file.name);
                 assert_eq!(reader.file(file.id)?.as_ref(), Some(&file));
                 assert_eq!(reader.file_by_name(&file.name)?.as_ref(), Some(&file));

@@ -116,35 +116,43 @@ fn the_first_publication_says_what_it_founds_in_its_golden_bytes() {
     assert_eq!(Publication::parse(&first.encode()), Ok(first));
 }
 
+/// Something of everything but relocations and what follows.
+fn full(publication: Publication) -> Publication {
+    Publication {
+        skipped: vec![1, 300],
+        removed: vec![FileId::new(300), FileId::new(2)],
+        retired: vec![FileId::new(301)],
+        touched: vec![Touch {
+            file: FileId::new(7),
+            mode: 0o100_644,
+            modified_at: Timestamp::new(-2, 999_999_999).expect("valid"),
+        }],
+        renamed: vec![Renaming {
+            from: name("a/b"),
+            to: name("c"),
+        }],
+        extents: vec![PublishedExtent {
+            id: ExtentId::new(300),
+            volume: 2,
+            lane: LaneIndex::new(32),
+            state: ExtentState::Abandoned,
+            end_bytes: 1 << 30,
+        }],
+        volumes: vec![VolumeChange {
+            number: 300,
+            id: VolumeId::from_bytes([7; 16]),
+            state: VolumeState::Draining,
+            path: b"/a".to_vec(),
+        }],
+        announced: vec![1, 300],
+        ..publication
+    }
+}
+
 #[test]
 fn publications_have_their_golden_bytes() {
-    let (_world, _catalog, mut publication, _) = about_to_replace();
-    publication.skipped = vec![1, 300];
-    publication.removed = vec![FileId::new(300), FileId::new(2)];
-    publication.retired = vec![FileId::new(301)];
-    publication.touched = vec![Touch {
-        file: FileId::new(7),
-        mode: 0o100_644,
-        modified_at: Timestamp::new(-2, 999_999_999).expect("valid"),
-    }];
-    publication.renamed = vec![Renaming {
-        from: name("a/b"),
-        to: name("c"),
-    }];
-    publication.extents = vec![PublishedExtent {
-        id: ExtentId::new(300),
-        volume: 2,
-        lane: LaneIndex::new(32),
-        state: ExtentState::Abandoned,
-        end_bytes: 1 << 30,
-    }];
-    publication.volumes = vec![VolumeChange {
-        number: 300,
-        id: VolumeId::from_bytes([7; 16]),
-        state: VolumeState::Draining,
-        path: b"/a".to_vec(),
-    }];
-    publication.announced = vec![1, 300];
+    let (_world, _catalog, publication, _) = about_to_replace();
+    let mut publication = full(publication);
     assert_eq!(
         hex(&publication.encode()),
         compact(
