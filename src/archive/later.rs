@@ -13,7 +13,7 @@ use crate::{
     catalog::{BlockRecord, Relocation, ShardOwner},
     error::PublicationError,
     journal::RecordEntry,
-    units::CommitId,
+    units::{CommitId, ExtentId},
 };
 
 /// What the records of a journal that a catalog lacks say of descriptors; read when somebody asks.
@@ -29,6 +29,8 @@ struct Seen {
     forgotten: BTreeSet<CommitId>,
     /// Shards of descriptors that came to lie elsewhere, in the order of the records.
     moved: BTreeMap<CommitId, Vec<Relocation>>,
+    /// Numbers of the volumes of extents that were written to.
+    volumes: BTreeMap<ExtentId, u16>,
 }
 
 impl<'a> Later<'a> {
@@ -48,6 +50,9 @@ impl<'a> Later<'a> {
         for entry in self.ahead {
             let record = publication::parse(&self.shared.journal().load(entry)?)?;
             seen.forgotten.extend(record.forgotten);
+            let extents = record.extents.iter();
+            seen.volumes
+                .extend(extents.map(|extent| (extent.id, extent.volume)));
             for moved in record.relocated {
                 if let ShardOwner::Descriptor(commit) = moved.owner {
                     seen.moved.entry(commit).or_default().push(moved);
@@ -67,18 +72,24 @@ impl<'a> Later<'a> {
         Ok(!self.seen()?.forgotten.is_empty())
     }
 
-    /// Returns where the shards of a descriptor lie behind the last record.
+    /// Returns where the shards of a descriptor lie behind the last record, and makes sure that they are looked for there: the
+    /// catalog does not know the extents yet.
     pub(super) fn place_of(
         &self,
         commit: CommitId,
         block: &BlockRecord,
     ) -> Result<BlockRecord, PublicationError> {
         let mut block = block.clone();
-        for moved in self.seen()?.moved.get(&commit).into_iter().flatten() {
+        let seen = self.seen()?;
+        let volumes = self.shared.volumes();
+        for moved in seen.moved.get(&commit).into_iter().flatten() {
             let shard = block.shards.get_mut(moved.shard.as_usize());
             let shard = shard.and_then(Option::as_mut);
             if let Some(shard) = shard.filter(|shard| shard.address() == moved.from) {
                 (shard.extent, shard.offset) = (moved.to.extent, moved.to.offset);
+                if let Some(&volume) = seen.volumes.get(&shard.extent) {
+                    volumes.note(shard.extent, volume);
+                }
             }
         }
         Ok(block)

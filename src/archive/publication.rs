@@ -151,7 +151,18 @@ pub(super) fn publish(
     publish_noting(shared, publishing, (publication, entries), |_| Ok(()))
 }
 
-/// Does the same, and in the same transaction notes what this catalog alone knows: no other one that gets the publication does.
+/// Publishes, and does it once more when that has shown that a volume is gone which others can do without.
+pub(super) fn again_without_lost_volume<T>(
+    shared: &Shared,
+    publish: impl Fn() -> Result<T, CommitError>,
+) -> Result<T, CommitError> {
+    match publish() {
+        Err(CommitError::Volume { source }) if shared.has_lost_volume(&source) => publish(),
+        published => published,
+    }
+}
+
+/// Publishes, and in the same transaction notes what this catalog alone knows: no other one that gets the publication does.
 pub(super) fn publish_noting(
     shared: &Shared,
     publishing: Publishing,

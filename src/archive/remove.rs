@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Archive, ballast::with_room, publication, shared::Shared};
+use super::{
+    Archive, ballast::with_room, publication, publication::again_without_lost_volume, shared::Shared,
+};
 use crate::{
     catalog::{Access, CatalogReader, FileRecord, TransactionSize},
     error::{CatalogError, CommitError},
@@ -117,12 +119,7 @@ fn remove_wanted(shared: &Shared, wanted: &Wanted<'_>) -> Result<Vec<Option<Remo
                 free_bytes,
             });
         }
-        match remove_now(shared, wanted) {
-            Err(CommitError::Volume { source }) if shared.has_lost_volume(&source) => {
-                remove_now(shared, wanted)
-            }
-            removed => removed,
-        }
+        again_without_lost_volume(shared, || remove_now(shared, wanted))
     })
 }
 

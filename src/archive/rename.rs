@@ -4,7 +4,7 @@ use super::{
     Archive, Removal,
     ballast::missing_bytes,
     commit::host_kind,
-    publication,
+    publication::{self, again_without_lost_volume},
     remove::{Doomed, size_of},
     shared::Shared,
 };
@@ -71,14 +71,22 @@ pub(super) fn rename(
     // Before the transaction, which others wait for: what is there may change until it begins.
     let plan = Plan::of(&shared.catalog.read()?, &renaming, conflict)?;
     check_room(shared, &plan, from)?;
+    again_without_lost_volume(shared, || rename_now(shared, &renaming, conflict))
+}
+
+fn rename_now(
+    shared: &Shared,
+    renaming: &Renaming,
+    conflict: RenameConflict,
+) -> Result<RenameReceipt, CommitError> {
     let publishing = publication::begin(shared)?;
-    let Plan { size, replaced } = Plan::of(&publishing.writer, &renaming, conflict)?;
+    let Plan { size, replaced } = Plan::of(&publishing.writer, renaming, conflict)?;
     let mut publication = publication::empty(&publishing.writer)?;
     let replaced = replaced.map(|doomed| {
         publication.removed.extend(doomed.ids());
         doomed.removal()
     });
-    publication.renamed.push(renaming);
+    publication.renamed.push(renaming.clone());
     publication::publish(shared, publishing, publication, Vec::new())?;
     Ok(RenameReceipt {
         entries: size.entries,

@@ -87,8 +87,9 @@ pub enum PublicationError {
         #[source]
         source: CatalogBytesError,
     },
-    /// The journal has newer records, and what is between them and the catalog is lost.
-    #[error("the catalog is at epoch {catalog}, the journal at {journal}, and records between them are lost")]
+    /// The journal has newer records, and what is between them and the catalog is not there any more: it is lost, or checkpoints
+    /// have it, from which a new catalog can be made.
+    #[error("the catalog is at epoch {catalog}, the journal at {journal}, and records between them are gone")]
     Gap {
         /// Epoch of the catalog.
         catalog: Epoch,

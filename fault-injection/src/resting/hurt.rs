@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bfdb::error::{CatalogError, OpenError};
+use bfdb::error::{CatalogError, OpenError, PublicationError};
 
 use super::{
     blow::{Blow, Harm, Target},
@@ -25,6 +25,8 @@ pub(super) struct Hurt {
     /// A catalog that knows less than the journal was put back, and every copy of that is hurt: publications may be lost, since
     /// nothing has them any more.
     pub(super) loss: Option<Loss>,
+    /// An old catalog was put back, and two checkpoints may have let go what is between it and the journal.
+    is_too_old: bool,
 }
 
 /// What became of a slot.
@@ -66,6 +68,9 @@ impl Hurt {
             loss: (subject.kind == Kind::OldCatalog && has_no_journal).then_some(loss),
             copies,
             slots: [0, SLOT_BYTES].map(|base| slot(subject, damaged, base)),
+            is_too_old: subject.has_forgotten
+                && is_on(|target| *target == Target::Catalog)
+                && blows.iter().any(|blow| matches!(blow.harm, Harm::OldWhole(_))),
             is_mixed: blows.iter().any(|blow| blow.harm == Harm::Foreign),
         }
     }
@@ -100,9 +105,10 @@ impl Hurt {
             is_another
         } else if matches!(error, OpenError::VolumeSlots { .. } | OpenError::Volume { .. }) {
             are_both_bad || (is_another && self.is_mixed)
-        } else if matches!(error, OpenError::Journal { .. }) {
-            // What an old catalog lacks is nowhere.
-            self.loss.is_some()
+        } else if let OpenError::Journal { source } = error {
+            // What an old catalog lacks is nowhere, or in a checkpoint.
+            let is_gap = matches!(**source, PublicationError::Gap { .. });
+            self.loss.is_some() || (is_gap && self.is_too_old)
         } else {
             self.excuses_no_reader(error)
         }

@@ -88,6 +88,10 @@ pub struct Subject {
     pub past: Vec<SimulatedStorage>,
     /// The disk of another archive.
     pub other: SimulatedStorage,
+    /// Whether shards were moved and room was given back before the last chapter.
+    pub is_compacted: bool,
+    /// Whether two checkpoints were taken, so that records are gone.
+    pub has_forgotten: bool,
 }
 
 impl Subject {
@@ -104,6 +108,17 @@ impl Subject {
             if Seeded::new(seed).below(2) == 0 {
                 old = making.disk.settled();
             }
+            match (kind, Seeded::new(seed).below(4)) {
+                (_, 0 | 1) => {}
+                (Kind::OldCatalog, _) => making.compacted()?,
+                (_, 2) => making.checkpointed()?,
+                // Two leave no record that a catalog from before needs.
+                (_, _) => {
+                    making.checkpointed()?;
+                    making.compacted()?;
+                    making.checkpointed()?;
+                }
+            }
             making.chapter(third)?;
         }
         let mut subject = Self {
@@ -114,6 +129,8 @@ impl Subject {
             past: making.past,
             states: making.states,
             other: new_archive(!seed).disk,
+            is_compacted: making.is_compacted,
+            has_forgotten: making.checkpoints >= 2,
         };
         match kind {
             Kind::Smallest | Kind::Closed => {}
@@ -153,6 +170,8 @@ struct Making {
     killed: SimulatedStorage,
     /// A moment in the last commit.
     in_flight: SimulatedStorage,
+    is_compacted: bool,
+    checkpoints: u64,
 }
 
 impl Making {
@@ -166,7 +185,19 @@ impl Making {
             disk,
             states: vec![Seen::new()],
             past: Vec::new(),
+            is_compacted: false,
+            checkpoints: 0,
         }
+    }
+
+    fn checkpointed(&mut self) -> io::Result<()> {
+        self.checkpoints += 1;
+        self.chapter(checkpointed)
+    }
+
+    fn compacted(&mut self) -> io::Result<()> {
+        self.is_compacted = true;
+        self.chapter(compacted)
     }
 
     fn chapter(&mut self, play: fn(&mut Stage<'_>)) -> io::Result<()> {
@@ -287,6 +318,18 @@ fn second(stage: &mut Stage<'_>) {
     if stage.choose(2) == 0 {
         stage.replace(What::file("tiny", 2, 2100).touched(0o600));
     }
+}
+
+/// What the catalog says is stored in the archive.
+fn checkpointed(stage: &mut Stage<'_>) {
+    stage.checkpoint();
+    stage.replace(What::file("tree/b", 3, 900));
+}
+
+/// Room is given back: extents go, and what lives beside dead bytes lies elsewhere.
+fn compacted(stage: &mut Stage<'_>) {
+    stage.compact();
+    stage.replace(What::file("replaced", 4, 2100));
 }
 
 /// A few more, so that the last publications differ.

@@ -140,7 +140,13 @@ impl Visit<'_> {
                 Stop::broken((Promise::Opens, "reader"), &error)
             }
         })?;
-        let seen = self.see(&archive, "reader");
+        let seen = match try_see(&archive) {
+            // What lay where an old catalog says may have been given back since.
+            Err(Unseen::Refused(_)) if report.is_catalog_old && self.subject.is_compacted => {
+                Err(Stop::Refused)
+            }
+            seen => seen.map_err(|unseen| self.unseen(unseen, "reader")),
+        };
         self.close(archive, "reader")?;
         if report.is_catalog_damaged {
             return Err(if self.hurt.catalog {
@@ -186,10 +192,14 @@ impl Visit<'_> {
     }
 
     pub(super) fn see(&self, archive: &Archive, who: &str) -> Result<Seen, Stop> {
-        try_see(archive).map_err(|unseen| match unseen {
+        try_see(archive).map_err(|unseen| self.unseen(unseen, who))
+    }
+
+    fn unseen(&self, unseen: Unseen, who: &str) -> Stop {
+        match unseen {
             Unseen::Refused(error) => self.refused((Promise::Content, who), error.as_ref()),
             Unseen::Wrong(violation) => violation.into(),
-        })
+        }
     }
 
     pub(super) fn close(&self, archive: Archive, who: &str) -> Result<(), Stop> {

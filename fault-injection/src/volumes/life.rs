@@ -9,10 +9,11 @@ use std::{
 };
 
 use bfdb::{
-    Access, Archive, ArchiveOptions, CommitOptions, FileName, NameConflict,
-    archive::{MoveOptions, RepairOptions, ScrubReport, VolumeInfo},
+    Access, Archive, ArchiveOptions, CommitOptions, FileName, NameConflict, OpenOptions,
+    archive::{CompactOptions, MoveOptions, RenameConflict, RepairOptions, ScrubReport, VolumeInfo},
     catalog::VolumeState,
     host::Machine,
+    storage::Storage as _,
     units::VolumeId,
 };
 
@@ -132,8 +133,13 @@ impl<'a> Life<'a> {
             self.put_right(&archive, &befallen)?;
         }
         self.make_whole(&archive)?;
+        let volumes = active(&archive)?.iter().map(directory_of).collect();
         close(archive)?;
-        let again = self.open()?;
+        let again = if self.seeded.below(4) == 0 {
+            self.make_again(volumes)?
+        } else {
+            self.open()?
+        };
         self.judge(&again, None, Expect::Everything)?;
         close(again)
     }
@@ -145,8 +151,24 @@ impl<'a> Life<'a> {
             .map_err(|error| Promise::Opens.broken(error))
     }
 
+    /// Loses the catalog, and makes it again from the volumes, which nothing but the catalog says the places of.
+    fn make_again(&mut self, volumes: Vec<PathBuf>) -> Result<Archive, Violation> {
+        self.log.push("catalog made again".to_owned());
+        self.tally.add(Mishap::WithoutCatalog);
+        let removed = self.disk.remove_file(&Path::new(ROOT).join("catalog.redb"));
+        removed.map_err(|error| Promise::Answers.broken(format!("the loss itself: {error}")))?;
+        let options = OpenOptions {
+            access: Access::Write,
+            resources: resources(),
+            volumes,
+        };
+        let made = Archive::rebuild_catalog(&self.machine, Path::new(ROOT), &options);
+        made.map(|(archive, _)| archive)
+            .map_err(|error| Promise::Rebuilds.broken(explained(&error)))
+    }
+
     fn step(&mut self, archive: &Archive, away: Option<VolumeId>) -> Result<(), Violation> {
-        match self.seeded.below(8) {
+        match self.seeded.below(11) {
             0..=3 => self.commit(archive, None)?,
             4 => {
                 let names = self.model.names();
@@ -164,6 +186,9 @@ impl<'a> Life<'a> {
                 self.log.push("scrub".to_owned());
                 drop(scrub(archive)?);
             }
+            7 => self.compact(archive)?,
+            8 => self.checkpoint(archive)?,
+            9 => self.rename(archive)?,
             _ => drop(
                 archive
                     .repair(&RepairOptions::default(), &())
@@ -207,6 +232,42 @@ impl<'a> Life<'a> {
         drop(archive.remove(name).map_err(|error| answers(&error))?);
         self.model.remove(name);
         Ok(())
+    }
+
+    fn rename(&mut self, archive: &Archive) -> Result<(), Violation> {
+        let names = self.model.names();
+        let Some(from) = names.get(self.seeded.index(names.len().max(1))) else {
+            return Ok(());
+        };
+        self.next_file += 1;
+        let to: FileName = format!("file-{:03}", self.next_file).parse().expect("a name");
+        self.log.push(format!("rename {from} to {to}"));
+        let renamed = archive.rename(from, &to, RenameConflict::Refuse);
+        drop(renamed.map_err(|error| answers(&error))?);
+        self.model.rename(from, to);
+        Ok(())
+    }
+
+    /// Gives back everything that is dead, and writes anew what lives beside a dead byte.
+    fn compact(&mut self, archive: &Archive) -> Result<(), Violation> {
+        self.log.push("compact".to_owned());
+        let options = CompactOptions {
+            min_dead_percent: 0,
+            min_dead_bytes: 1,
+            ..CompactOptions::default()
+        };
+        match archive.compact(&options, &()) {
+            Err(error) if !self.is_spoiled => Err(answers(&error)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn checkpoint(&mut self, archive: &Archive) -> Result<(), Violation> {
+        self.log.push("checkpoint".to_owned());
+        match archive.checkpoint() {
+            Err(error) if !self.is_spoiled => Err(answers(&error)),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     fn judge(&self, archive: &Archive, away: Option<VolumeId>, expect: Expect) -> Result<(), Violation> {
@@ -264,7 +325,7 @@ impl<'a> Life<'a> {
                 };
                 self.swap(&directory, &directory_of(other))
             }
-            Mishap::ReadOnly | Mishap::Gone => Ok(()),
+            Mishap::ReadOnly | Mishap::Gone | Mishap::WithoutCatalog => Ok(()),
         };
         done.map_err(|error| Promise::Answers.broken(format!("the mishap itself: {error}")))?;
         self.tally.add(mishap);
@@ -289,7 +350,7 @@ impl<'a> Life<'a> {
             }
             // What stood whole on it and came later is gone.
             Mishap::Stale => self.remove_what_is_lost(archive, befallen.volume).map(drop),
-            Mishap::Swapped | Mishap::ReadOnly | Mishap::Gone => Ok(()),
+            Mishap::Swapped | Mishap::ReadOnly | Mishap::Gone | Mishap::WithoutCatalog => Ok(()),
         }
     }
 

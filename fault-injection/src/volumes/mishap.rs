@@ -34,17 +34,20 @@ pub enum Mishap {
     ReadOnly,
     /// Every operation on it fails from some operation on, as on a disk that was pulled out.
     Gone,
+    /// It and all others are there, and the catalog is not.
+    WithoutCatalog,
 }
 
 impl Mishap {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Lost,
         Self::Stale,
         Self::Doubled,
         Self::Swapped,
         Self::ReadOnly,
         Self::Gone,
+        Self::WithoutCatalog,
     ];
 }
 
@@ -139,9 +142,12 @@ pub(super) fn spoil(
             || (asked.kind == OperationKind::Open && asked.access == Some(FileAccess::ReadWrite));
         match mishap {
             Mishap::ReadOnly => is_writing.then_some(Fault::ReadOnly),
-            Mishap::Lost | Mishap::Stale | Mishap::Doubled | Mishap::Swapped | Mishap::Gone => {
-                Some(Fault::Io)
-            }
+            Mishap::Lost
+            | Mishap::Stale
+            | Mishap::Doubled
+            | Mishap::Swapped
+            | Mishap::Gone
+            | Mishap::WithoutCatalog => Some(Fault::Io),
         }
     }));
     is_up

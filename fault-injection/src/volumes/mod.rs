@@ -1,8 +1,8 @@
 //! Archives on several volumes, of which one at a time is lost, put back from an old copy, there twice, in the place of
 //! another one, read-only, or gone in the middle of anything.
 //!
-//! A life of an archive follows from a seed: processes open it one after another, commit, replace, remove, scrub and repair,
-//! and mishaps ([`Mishap`]) befall its volumes between them and under their hands. What was acknowledged is read back all
+//! A life of an archive follows from a seed: processes open it one after another, commit, replace, rename, remove, scrub, repair,
+//! compact and take checkpoints, and mishaps ([`Mishap`]) befall its volumes and its catalog between them and under their hands. What was acknowledged is read back all
 //! the while; no byte of it may be wrong, and none may be missing that the volumes that are there hold. Behind each mishap
 //! the archive is brought back to full tolerance, by the commands that a user would type.
 

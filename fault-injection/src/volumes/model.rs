@@ -33,6 +33,12 @@ impl Model {
         self.files.remove(name);
     }
 
+    pub(super) fn rename(&mut self, from: &FileName, to: FileName) {
+        if let Some(content) = self.files.remove(from) {
+            self.files.insert(to, content);
+        }
+    }
+
     pub(super) fn names(&self) -> Vec<FileName> {
         self.files.keys().cloned().collect()
     }

@@ -45,6 +45,7 @@ pub(super) use frame::{BlockIdentity, FrameSink, FrameTarget};
 pub(super) use legs::Filled;
 pub(super) use many::commit_all;
 pub use many::{CommitAllOptions, NameConflict, Source};
+pub(super) use publish::is_lost_extent;
 pub(super) use resumable::{open_source, resume};
 pub(super) use room::{RoomNeed, RoomWanted, check_room, extent_limit, lane_positions, unused_extent_id};
 pub(super) use slice::store_slice;

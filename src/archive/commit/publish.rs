@@ -72,7 +72,7 @@ pub(super) fn has_lost_volume(shared: &Shared, error: &CommitError) -> bool {
 
 /// Says whether an extent has failed, so that the same bytes may fare better in another. What a failed sync has left is
 /// never synced again and believed.
-pub(super) const fn is_lost_extent(error: &CommitError) -> bool {
+pub(in crate::archive) const fn is_lost_extent(error: &CommitError) -> bool {
     matches!(
         error,
         CommitError::Volume {

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     archive::{
+        commit::is_lost_extent,
         observer::{Event, Observer},
         owned::OwnedExtents,
         shared::Shared,
@@ -25,7 +26,7 @@ use crate::{
     units::FileId,
 };
 
-/// Places that are tried for frames that read back wrong.
+/// Places that are tried for frames that read back wrong, and attempts after failures.
 const PLACES: usize = 3;
 
 /// What was stored anew.
@@ -54,14 +55,14 @@ pub(super) fn store_anew(
 ) -> Result<Vec<BlockRebuild>, RepairError> {
     // Given back when all is done: the system would give the same blocks of the disk again.
     let mut spoilt = Vec::new();
-    let mut lost_volumes = 0;
+    let mut failures = 0;
     let stored = loop {
         let stored = store_in_new_room(shared, how, (tally, &mut spoilt), observer);
         match &stored {
             Err(RepairError::ReadBack { .. }) if spoilt.len() < PLACES => {}
-            Err(RepairError::Store {
-                source: CommitError::Volume { source },
-            }) if lost_volumes < PLACES && shared.has_lost_volume(source) => lost_volumes += 1,
+            Err(RepairError::Store { source }) if failures < PLACES && goes_elsewhere(shared, source) => {
+                failures += 1;
+            }
             Ok(_) | Err(_) => break stored,
         }
     };
@@ -72,6 +73,11 @@ pub(super) fn store_anew(
         }
     }
     stored
+}
+
+/// Says whether something has failed that the next attempt avoids: a volume that is gone, an extent that has failed before.
+fn goes_elsewhere(shared: &Shared, error: &CommitError) -> bool {
+    is_lost_extent(error) || matches!(error, CommitError::Volume { source } if shared.has_lost_volume(source))
 }
 
 fn store_in_new_room(

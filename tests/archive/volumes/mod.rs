@@ -1,6 +1,7 @@
 //! Archives on several volumes: where shards go, and what is there when volumes are not.
 
 mod changing;
+mod compacting;
 mod conditions;
 mod losing;
 mod making;
