@@ -141,17 +141,7 @@ impl CatalogWriter {
         // Before anything is removed: each is where it is said to be when the transaction begins.
         self.relocate(&publication.relocated)?;
         // Names are free before they are taken.
-        let mut replaced: BTreeMap<FileName, u32> = BTreeMap::new();
-        let mut give_up = |file: FileRecord| {
-            let last = replaced.entry(file.name).or_default();
-            *last = file.version.max(*last);
-        };
-        for &file in &publication.removed {
-            give_up(self.remove_file_by_id(file)?);
-        }
-        for &file in &publication.retired {
-            give_up(self.retire(file)?);
-        }
+        let replaced = self.free_names(publication)?;
         let live_entries = self.insert_entries(publication, entries, &replaced)?;
         self.expect_no_orphan(replaced.keys())?;
         for touch in &publication.touched {
@@ -196,6 +186,22 @@ impl CatalogWriter {
         let epoch = self.advance_epoch();
         self.note_announcement(&publication.announced, epoch)?;
         Ok(epoch)
+    }
+
+    /// Removes and retires; returns the last version of each name that this was.
+    fn free_names(&mut self, publication: &Publication) -> Result<BTreeMap<FileName, u32>, CatalogError> {
+        let mut last_versions: BTreeMap<FileName, u32> = BTreeMap::new();
+        let mut note = |file: FileRecord| {
+            let last = last_versions.entry(file.name).or_default();
+            *last = file.version.max(*last);
+        };
+        for &file in &publication.removed {
+            note(self.remove_file_by_id(file)?);
+        }
+        for &file in &publication.retired {
+            note(self.retire(file)?);
+        }
+        Ok(last_versions)
     }
 
     /// Adds a volume, or changes what is known of one but for the epoch that it has heard of.
