@@ -7,8 +7,11 @@ use bfdb::{
     Access, Archive, ArchiveOptions, CommitOptions, NameConflict, OpenOptions, archive::RenameConflict,
     host::Machine,
 };
-use bfdb_fault_injection::crashes::{
-    Application, Effort, Enough, Findings, Restarted, Watched, explore, inject, resources, small_policy,
+use bfdb_fault_injection::{
+    crashes::{
+        Application, Effort, Enough, Findings, Restarted, Watched, explore, inject, resources, small_policy,
+    },
+    simulation::Limits,
 };
 
 const SEED: u64 = 1;
@@ -257,7 +260,8 @@ fn application() -> Application<Notes> {
 #[test]
 fn kept_versions_and_renames_survive_every_crash() -> io::Result<()> {
     let findings = Findings::until(Enough::violations(1));
-    explore(&application(), SEED, &Effort::default(), &findings)?;
+    let effort = Effort::to_the_end(Limits::new(1), 40, 2).at_one_boundary_in(2);
+    explore(&application(), SEED, &effort, &findings)?;
     assert!(findings.violations().is_empty(), "{findings}");
     assert!(findings.images() >= 100, "too few: {findings}");
     Ok(())
@@ -266,7 +270,7 @@ fn kept_versions_and_renames_survive_every_crash() -> io::Result<()> {
 #[test]
 fn kept_versions_and_renames_survive_errors() -> io::Result<()> {
     let findings = Findings::until(Enough::violations(1));
-    inject(&application(), SEED, 60, &findings)?;
+    inject(&application(), SEED, 30, &findings)?;
     assert!(findings.violations().is_empty(), "{findings}");
     Ok(())
 }

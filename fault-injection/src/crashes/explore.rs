@@ -30,6 +30,8 @@ pub const DEPTH: usize = 3;
 pub struct Effort {
     /// Variants at each boundary of a scenario.
     pub limits: Limits,
+    /// Of so many boundaries one is crashed at, at random.
+    pub one_boundary_in: u64,
     /// One in so many images has its recovery crashed too.
     pub one_in: u64,
     /// Crashes that are tried in each such recovery; half as many in the recovery from each of those, but at least one.
@@ -43,10 +45,18 @@ impl Effort {
     pub const fn to_the_end(limits: Limits, one_in: u64, nested: usize) -> Self {
         Self {
             limits,
+            one_boundary_in: 1,
             one_in,
             nested,
             stop: |_| false,
         }
+    }
+
+    /// Crashes at one boundary of so many only.
+    #[must_use]
+    pub const fn at_one_boundary_in(mut self, count: u64) -> Self {
+        self.one_boundary_in = count;
+        self
     }
 }
 
@@ -147,6 +157,9 @@ pub fn explore(scenario: &dyn Scenario, seed: u64, effort: &Effort, findings: &F
         if before.len() != markers {
             markers = before.len();
             state = run.record.state_after(before);
+        }
+        if explorer.seeded.below(effort.one_boundary_in) > 0 {
+            continue;
         }
         let variants = timeline.variants_at(point, &mut explorer.seeded, &effort.limits);
         for variant in variants {
