@@ -4,13 +4,7 @@
 //! writing open; one that can waits, without a session, until somebody resumes it, rolls it back or commits that name again.
 //! Bytes go first, then their rows, so that a crash in between finds the rows and does it again.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ffi::OsStr,
-    os::unix::ffi::OsStrExt as _,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::PathBuf, sync::Arc};
 
 use super::{
     ballast::with_room,
@@ -101,14 +95,14 @@ pub(super) fn waiting_for_name(shared: &Shared, name: &FileName) -> Result<Vec<I
     Ok(intents)
 }
 
-/// Gives back what could go on under names that were stored just now, also where nobody has settled it yet; what a process
+/// Gives back what could go on under names that something was stored or renamed to just now, also where nobody has settled it yet; what a process
 /// works on is its own.
-pub(super) fn end_waiting(shared: &Shared, names: &BTreeSet<FileName>) -> Result<(), CommitError> {
+pub(super) fn end_waiting(shared: &Shared, is_stored: impl Fn(&FileName) -> bool) -> Result<(), CommitError> {
     let mut intents = shared.catalog.read()?.intents()?;
     if is_on(SeededBug::WaitingNotEnded) {
         return Ok(());
     }
-    intents.retain(|intent| intent.resumable.is_some() && names.contains(&intent.name));
+    intents.retain(|intent| intent.resumable.is_some() && is_stored(&intent.name));
     if intents.is_empty() {
         return Ok(());
     }

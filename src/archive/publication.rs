@@ -353,12 +353,14 @@ fn apply(
         (_, None) | (None, _) => Vec::new(),
     };
     // What it says of entries that were passed over is passed over too; of any others it is a contradiction.
-    if let Some(part) = writer.known_part(&publication, &entries)?
-        && later.forgets_any()?
-    {
-        publication = part;
-    }
-    let applied = writer.apply(&publication, entries)?;
+    let applied = if later.forgets_any()? {
+        if let Some(part) = writer.known_part(&publication, &entries)? {
+            publication = part;
+        }
+        writer.apply_behind_passed_over(&publication, entries)?
+    } else {
+        writer.apply(&publication, entries)?
+    };
     assert_eq!(applied, epoch, "the record is the one that follows the catalog");
     Ok(publication)
 }

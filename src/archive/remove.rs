@@ -75,7 +75,7 @@ impl Archive {
     /// # Errors
     /// [`CommitError::NoSuchVersion`] when it is not there, [`CommitError::VersionInUse`] for the version that has the name.
     pub fn remove_version(&self, name: &FileName, version: u32) -> Result<Removal, CommitError> {
-        remove_version(&self.shared, name, version)
+        self.and_checkpoint(remove_version(&self.shared, name, version))
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     Archive, Removal,
     ballast::missing_bytes,
     commit::host_kind,
+    intents,
     publication::{self, again_without_lost_volume},
     remove::{Doomed, size_of},
     shared::Shared,
@@ -51,7 +52,7 @@ impl Archive {
         to: &FileName,
         conflict: RenameConflict,
     ) -> Result<RenameReceipt, CommitError> {
-        rename(&self.shared, (from, to), conflict)
+        self.and_checkpoint(rename(&self.shared, (from, to), conflict))
     }
 }
 
@@ -88,6 +89,11 @@ fn rename_now(
     });
     publication.renamed.push(renaming.clone());
     publication::publish(shared, publishing, publication, Vec::new())?;
+    // What waits under the new name was to store something there, and is not to replace this. It is published, whatever becomes
+    // of that.
+    match intents::end_waiting(shared, |name| name.is_within(&renaming.to)) {
+        Ok(()) | Err(_) => {}
+    }
     Ok(RenameReceipt {
         entries: size.entries,
         kept_versions: size.kept_versions,
@@ -126,7 +132,8 @@ impl Plan {
         };
         let is_anything_below = !reader.files_page(Some(to), Some(to), 1)?.is_empty();
         let replaced = match reader.file_by_name(to)? {
-            _ if is_anything_below => return Err(taken(FileKind::Directory)),
+            None if is_anything_below => return Err(taken(FileKind::Directory)),
+            Some(stored) if is_anything_below => return Err(taken(host_kind(&stored.kind))),
             None => None,
             Some(stored) if may_be_replaced(&stored, conflict) && is_single(reader, renaming)? => {
                 Some(Doomed::with_kept_versions(reader, stored)?)

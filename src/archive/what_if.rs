@@ -338,7 +338,8 @@ pub struct LossListing {
 
 impl LossListing {
     fn new(shared: Arc<Shared>, lost: Lost, totals: Totals) -> Self {
-        let of_several_blocks = totals.tier(Tier::Segmented).files + totals.tier(Tier::Blocked).files;
+        let named = totals.tier(Tier::Segmented).files + totals.tier(Tier::Blocked).files;
+        let of_several_blocks = named + totals.kept.files;
         Self {
             shared,
             lost,

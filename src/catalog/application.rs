@@ -48,8 +48,30 @@ impl CatalogWriter {
     /// # Panics
     /// When the transaction has published already.
     pub fn apply(&mut self, publication: &Publication, entries: Vec<Entry>) -> Result<Epoch, CatalogError> {
+        self.apply_with(publication, entries, Orphans::Impossible)
+    }
+
+    /// Does the same where commits were passed over: kept versions whose name they would have now may be left without an entry,
+    /// and the newest of them gets the name back, until a later publication gives it to another one or removes it.
+    ///
+    /// # Errors
+    /// Those of [`Self::apply`].
+    pub fn apply_behind_passed_over(
+        &mut self,
+        publication: &Publication,
+        entries: Vec<Entry>,
+    ) -> Result<Epoch, CatalogError> {
+        self.apply_with(publication, entries, Orphans::GetTheirNameBack)
+    }
+
+    fn apply_with(
+        &mut self,
+        publication: &Publication,
+        entries: Vec<Entry>,
+        orphans: Orphans,
+    ) -> Result<Epoch, CatalogError> {
         check(publication, &entries)?;
-        let applied = self.apply_all(publication, entries);
+        let applied = self.apply_all(publication, entries, orphans);
         if applied.is_err() {
             self.spoil();
         }
@@ -87,7 +109,9 @@ impl CatalogWriter {
             part.retired.extend(self.file(file)?.map(|_| file));
         }
         // What one that was passed over would have taken the name of: nothing is removed without a word, so it is a kept version.
-        for (entry, _) in entries {
+        let is_stored = |position: &u32| publication.skipped.binary_search(position).is_err();
+        let stored = (0_u32..).zip(entries).filter(|(position, _)| is_stored(position));
+        for (_, (entry, _)) in stored {
             let named = self.file_by_name(&entry.name)?.map(|named| named.id);
             let stays = |file: &FileId| !part.removed.contains(file) && !part.retired.contains(file);
             part.retired.extend(named.filter(stays));
@@ -126,7 +150,12 @@ impl CatalogWriter {
         counters.epoch = counters.epoch.max(at_least.get());
     }
 
-    fn apply_all(&mut self, publication: &Publication, entries: Vec<Entry>) -> Result<Epoch, CatalogError> {
+    fn apply_all(
+        &mut self,
+        publication: &Publication,
+        entries: Vec<Entry>,
+        orphans: Orphans,
+    ) -> Result<Epoch, CatalogError> {
         for volume in publication
             .volumes
             .iter()
@@ -143,7 +172,7 @@ impl CatalogWriter {
         // Names are free before they are taken.
         let replaced = self.free_names(publication)?;
         let live_entries = self.insert_entries(publication, entries, &replaced)?;
-        self.expect_no_orphan(replaced.keys())?;
+        self.leave_no_orphan(replaced.keys(), orphans)?;
         for touch in &publication.touched {
             self.set_metadata_by_id(touch.file, touch.mode, touch.modified_at)?;
         }
@@ -295,17 +324,23 @@ impl CatalogWriter {
         Ok(())
     }
 
-    /// Refuses to leave kept versions of a name that nothing has any more.
-    fn expect_no_orphan<'name>(
-        &self,
+    /// Leaves no kept version of a name that nothing has any more.
+    fn leave_no_orphan<'name>(
+        &mut self,
         mut names: impl Iterator<Item = &'name FileName>,
+        orphans: Orphans,
     ) -> Result<(), CatalogError> {
         names.try_for_each(|name| {
-            if self.is_orphaned(name)? {
-                let field = "kept version of a name that is free";
-                return Err(CatalogError::ImpossiblePublication { field });
+            if !self.is_orphaned(name)? {
+                return Ok(());
             }
-            Ok(())
+            match orphans {
+                Orphans::Impossible => {
+                    let field = "kept version of a name that is free";
+                    Err(CatalogError::ImpossiblePublication { field })
+                }
+                Orphans::GetTheirNameBack => self.give_name_back(name),
+            }
         })
     }
 
@@ -331,6 +366,15 @@ impl CatalogWriter {
         };
         self.put_extent_row(extent.id, row)
     }
+}
+
+/// What becomes of kept versions whose name nothing has any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Orphans {
+    /// There are none.
+    Impossible,
+    /// The newest of a name has it again.
+    GetTheirNameBack,
 }
 
 /// Checks what can be said before anything is changed.

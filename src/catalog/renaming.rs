@@ -1,6 +1,7 @@
 //! How names become others.
 
 use super::guard::damaged;
+use super::intents::Replaces;
 use super::publication::Renaming;
 use super::reader::CatalogReader;
 use super::records::{BlockRecord, FileRecord};
@@ -120,7 +121,21 @@ impl CatalogWriter {
                     return Ok(());
                 }
             }
-        })
+        })?;
+        self.protect_from_what_waits(&renaming.to)
+    }
+
+    /// Lets no commit that waits replace what has come under its name since: it was to replace something else.
+    fn protect_from_what_waits(&mut self, to: &FileName) -> Result<(), CatalogError> {
+        for mut intent in self.intents()? {
+            let is_meant = intent.name.is_within(to);
+            let Some(resumable) = intent.resumable.as_mut().filter(|_| is_meant) else {
+                continue;
+            };
+            resumable.replaces = Replaces::Nothing;
+            self.put_intent(&intent)?;
+        }
+        Ok(())
     }
 
     fn rename_entries(

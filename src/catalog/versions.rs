@@ -161,6 +161,27 @@ impl CatalogWriter {
         Ok(file)
     }
 
+    /// Lets the newest kept version of a name that nothing has have it again.
+    pub(super) fn give_name_back(&mut self, name: &FileName) -> Result<(), CatalogError> {
+        let Some(newest) = self.kept_versions_of(name)?.pop() else {
+            return Ok(());
+        };
+        let id = newest.id;
+        let Some((mut file, inline_block)) = self.file_by_id(id)? else {
+            return Err(CatalogError::UnknownFile { file: id });
+        };
+        self.change(|writer| {
+            let totals = writer.pending_mut().totals;
+            let totals = totals.without(&file).ok_or_else(totals_contradiction)?;
+            let key = version_key(&file.name, file.version);
+            writer.remove_rows(CatalogTable::Versions, &[key])?;
+            file.is_kept = false;
+            writer.pending_mut().totals = totals.with(&file).ok_or_else(totals_contradiction)?;
+            writer.put_name_rows(&[&file])?;
+            writer.put_file_row(&file, inline_block.as_ref())
+        })
+    }
+
     /// Notes under which names and versions entries are kept.
     pub(super) fn put_version_rows(&mut self, files: &[&FileRecord]) -> Result<(), CatalogError> {
         let table = CatalogTable::Versions;

@@ -24,6 +24,7 @@ mod machine;
 mod many_callers;
 mod old_catalog;
 mod overtaken;
+mod passed_over;
 mod rebuilding;
 mod renames;
 mod repeated_names;

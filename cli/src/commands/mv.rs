@@ -88,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
             RenameConflict::Refuse
         };
         let receipt = archive.rename(old, &new, conflict);
-        let receipt = receipt.map_err(|error| failure(&error, (old, &new), context))?;
+        let receipt = receipt.map_err(|error| arguments.failure(&error, (&new, &snapshot), context))?;
         context.output.json(&Summary::of((old, &new), &receipt));
         context.output.summary(&in_words((old, &new), &receipt));
         Ok(exit::SUCCESS)
@@ -165,28 +165,44 @@ fn in_words((old, new): (&FileName, &FileName), receipt: &RenameReceipt) -> Stri
     words
 }
 
-fn failure(error: &CommitError, (old, new): (&FileName, &FileName), context: &Context) -> Failure {
-    let meaning = commit_error(error);
-    let failure = context.explain(Failure::of(error, meaning), meaning);
-    if let CommitError::NewNameTaken { stored, .. } = error {
-        return if matches!(stored, FileKind::Regular | FileKind::SymbolicLink) {
-            failure.suggest(context.command("mv --replace", &[old, new]))
+/// Says whether a name is of one file or link with nothing below it, which may replace another one.
+fn is_single(snapshot: &Snapshot, name: &FileName) -> bool {
+    let mut below = snapshot.files(Some(name));
+    let only = below.next().and_then(Result::ok);
+    only.is_some_and(|file| file.kind != EntryKind::Directory && file.name == *name) && below.next().is_none()
+}
+
+impl Arguments {
+    fn failure(
+        &self,
+        error: &CommitError,
+        (new, snapshot): (&FileName, &Snapshot),
+        context: &Context,
+    ) -> Failure {
+        let old = &self.old;
+        let meaning = commit_error(error);
+        let failure = context.explain(Failure::of(error, meaning), meaning);
+        if let CommitError::NewNameTaken { stored, .. } = error {
+            let may_replace = !self.replace && is_single(snapshot, old);
+            return if may_replace && matches!(stored, FileKind::Regular | FileKind::SymbolicLink) {
+                failure.suggest(context.command("mv --replace", &[old, new]))
+            } else {
+                failure
+            };
+        }
+        let says_it_itself = matches!(
+            error,
+            CommitError::NotFound { .. }
+                | CommitError::RenamedIntoItself { .. }
+                | CommitError::NewNameTooLong { .. }
+        );
+        if says_it_itself {
+            return failure;
+        }
+        failure.under(if error.may_be_published() {
+            format!("whether {old} was renamed will be known when the archive is opened for writing again")
         } else {
-            failure
-        };
+            format!("{old} was not renamed")
+        })
     }
-    let says_it_itself = matches!(
-        error,
-        CommitError::NotFound { .. }
-            | CommitError::RenamedIntoItself { .. }
-            | CommitError::NewNameTooLong { .. }
-    );
-    if says_it_itself {
-        return failure;
-    }
-    failure.under(if error.may_be_published() {
-        format!("whether {old} was renamed will be known when the archive is opened for writing again")
-    } else {
-        format!("{old} was not renamed")
-    })
 }

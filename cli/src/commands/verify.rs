@@ -301,9 +301,12 @@ impl Outcome {
 /// Returns the bytes of the frames of what `names` name or what lies below them; none is every file.
 fn stored_bytes(snapshot: &Snapshot, names: &[&FileName]) -> Result<u64, CatalogError> {
     if names.is_empty() {
-        return Ok(snapshot.totals()?.stored_bytes);
+        let totals = snapshot.totals()?;
+        return Ok(totals.stored_bytes + totals.kept.stored_bytes);
     }
-    let files = names.iter().flat_map(|name| snapshot.files(Some(name)));
+    let files = names
+        .iter()
+        .flat_map(|name| snapshot.files_and_versions(Some(name)));
     files.map(|file| Ok(file?.stored_bytes)).sum()
 }
 

@@ -13,6 +13,12 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// Returns what asks for the same version in a command that is suggested, with a space before it.
+    pub(super) fn words(self) -> String {
+        self.version
+            .map_or_else(String::new, |version| format!(" --version {version}"))
+    }
+
     /// Returns the view in which the name stands for what was asked for. That nothing has the name is left to be said by who
     /// looks it up there.
     pub(super) fn view(

@@ -6,6 +6,7 @@
 //! What a running process cannot see (that synced bytes survive a loss of power, that preallocated blocks are real) is
 //! not checked here but in the crash simulation and in the tests of the implementation.
 
+mod punching;
 mod reading;
 mod writing;
 
@@ -107,6 +108,11 @@ const RULES: &[Rule] = &[
         number: 14,
         text: "dropping a writer changes nothing",
         check: writing::dropping_changes_nothing,
+    },
+    Rule {
+        number: 15,
+        text: "punching gives ranges back and nothing else",
+        check: punching::punch_gives_ranges_back,
     },
 ];
 

@@ -206,7 +206,7 @@ pub(super) fn publish(
     let names: BTreeSet<FileName> = stored_names(&publication.skipped, &entries);
     publication::publish(shared, publishing, publication, entries)?;
     // A new commit of a name ends one that waits. It is published, whatever becomes of that.
-    match end_waiting(shared, &names) {
+    match end_waiting(shared, |name| names.contains(name)) {
         Ok(()) | Err(_) => {}
     }
     let made = Made::Something;

@@ -182,7 +182,8 @@ pub(super) fn scrub(
     match shared.look_at_volumes() {
         Ok(()) | Err(_) => {}
     }
-    let files = shared.catalog.read()?.totals()?.files;
+    let totals = shared.catalog.read()?.totals()?;
+    let files = totals.files + totals.kept.files;
     let clock = Arc::clone(&shared.machine().clock);
     let mut scrub = Scrub {
         shared,

@@ -1,6 +1,7 @@
 //! Room in which nothing lives comes back, and nothing else does.
 
 mod accounting;
+mod beside;
 mod readers;
 mod rewriting;
 

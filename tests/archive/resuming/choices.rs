@@ -10,7 +10,8 @@ use std::{
 
 use bfdb::{
     archive::{
-        CommitAllOptions, CommitObserver, CommitOptions, CommitOutcome, Event, NameConflict, Observer, Source,
+        CommitAllOptions, CommitObserver, CommitOptions, CommitOutcome, Event, NameConflict, Observer,
+        RenameConflict, Source,
     },
     error::{CommitError, HostError},
     host::Place,
@@ -427,4 +428,21 @@ fn a_name_that_is_taken_while_a_commit_goes_on_is_decided_on_as_that_began() {
             (_, other) => panic!("{name_conflict:?}: {other:?}"),
         }
     }
+}
+
+/// What waits was to replace something else than what was given its name since.
+#[test]
+fn a_renaming_to_its_name_ends_one_that_waits_and_what_was_renamed_stays() {
+    let bench = Bench::new();
+    let commit = interrupt_on_terms(&bench, NameConflict::Replace);
+    let precious = painted(3000, 5);
+    bench.store.put("precious", &precious);
+    let renamed = bench
+        .archive()
+        .rename(&name("precious"), &name("file"), RenameConflict::Refuse);
+    assert_eq!(renamed.unwrap().entries, 1);
+    assert_eq!(bench.archive().unfinished().unwrap(), []);
+    let gone = bench.archive().resume(commit, &());
+    assert!(matches!(gone, Err(CommitError::NoSuchCommit { .. })), "{gone:?}");
+    assert!(bench.store.get("file").unwrap() == precious);
 }

@@ -173,7 +173,8 @@ impl<'a> Ledger<'a> {
         for (name, error) in std::mem::take(&mut self.lost) {
             let failure = read_failure(&error, &name, snapshot, self.context);
             self.note_code(&failure);
-            let again = format!("restore --partial -o {}", self.output_word());
+            let version = self.arguments.asked.words();
+            let again = format!("restore{version} --partial -o {}", self.output_word());
             let failure = failure.suggest(self.context.command(&again, &[&name]));
             self.context.output.failure(&failure);
         }
@@ -249,7 +250,8 @@ impl<'a> Ledger<'a> {
                     if *path == self.arguments.path_of(name) && !self.arguments.keeps(name) {
                         return self.suggest_overwrite(failure, name);
                     }
-                    let elsewhere = self.context.command("restore --partial -o DIR", &[name]);
+                    let again = format!("restore{} --partial -o DIR", self.arguments.asked.words());
+                    let elsewhere = self.context.command(&again, &[name]);
                     let never = format!("{name} was not restored: what is named .partial is never replaced");
                     return failure.under(never).suggest(elsewhere);
                 }
@@ -258,7 +260,8 @@ impl<'a> Ledger<'a> {
                     return failure.under(format!("{name} was not restored"));
                 }
                 if is_in_place && entry.kind == EntryKind::File {
-                    let elsewhere = self.context.command("cat", &[name]);
+                    let again = format!("cat{}", self.arguments.asked.words());
+                    let elsewhere = self.context.command(&again, &[name]);
                     return failure.suggest(format!("{elsewhere} > FILE"));
                 }
                 // The host's error names the place.
@@ -305,7 +308,8 @@ impl<'a> Ledger<'a> {
             self.arguments.names.iter().collect()
         };
         let partial = if self.arguments.partial { " --partial" } else { "" };
-        let again = format!("restore --overwrite{partial} -o {}", self.output_word());
+        let version = self.arguments.asked.words();
+        let again = format!("restore{version} --overwrite{partial} -o {}", self.output_word());
         failure.suggest(self.context.command(&again, &names))
     }
 
