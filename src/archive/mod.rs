@@ -298,23 +298,6 @@ impl Archive {
         ))
     }
 
-    /// Removes a name and all its kept versions, durably and at once for everyone; the space comes back later.
-    ///
-    /// # Errors
-    /// [`CommitError::NotFound`] when there is no file of that name.
-    pub fn remove(&self, name: &FileName) -> Result<Removal, CommitError> {
-        self.and_checkpoint(remove::remove(&self.shared, name))
-    }
-
-    /// Removes names, with all their kept versions, in one transaction: all that are there, durably and at once for everyone. `None` for those that are
-    /// not there. A few thousand at a time are a good number: others wait for the transaction.
-    ///
-    /// # Errors
-    /// [`CommitError`]; nothing is removed then.
-    pub fn remove_many(&self, names: &[FileName]) -> Result<Vec<Option<Removal>>, CommitError> {
-        self.and_checkpoint(remove::remove_many(&self.shared, names))
-    }
-
     /// Lists the commits that have begun and are not done: those that run just now, and those that were interrupted and can
     /// go on.
     ///

@@ -25,6 +25,33 @@ pub struct Removal {
     pub freed_bytes: u64,
 }
 
+impl Archive {
+    /// Removes a name and all its kept versions, durably and at once for everyone; the space comes back later.
+    ///
+    /// # Errors
+    /// [`CommitError::NotFound`] when there is no file of that name.
+    pub fn remove(&self, name: &FileName) -> Result<Removal, CommitError> {
+        self.and_checkpoint(remove(&self.shared, name))
+    }
+
+    /// Removes names, with all their kept versions, in one transaction: all that are there, durably and at once for everyone. `None` for those that are
+    /// not there. A few thousand at a time are a good number: others wait for the transaction.
+    ///
+    /// # Errors
+    /// [`CommitError`]; nothing is removed then.
+    pub fn remove_many(&self, names: &[FileName]) -> Result<Vec<Option<Removal>>, CommitError> {
+        self.and_checkpoint(remove_many(&self.shared, names))
+    }
+
+    /// Removes one kept version of a name, durably and at once for everyone.
+    ///
+    /// # Errors
+    /// [`CommitError::NoSuchVersion`] when it is not there, [`CommitError::VersionInUse`] for the version that has the name.
+    pub fn remove_version(&self, name: &FileName, version: u32) -> Result<Removal, CommitError> {
+        self.and_checkpoint(remove_version(&self.shared, name, version))
+    }
+}
+
 /// What is to be removed of one name: what has it, and its kept versions behind that; or one of those.
 pub(super) struct Doomed {
     /// At least one.
@@ -63,24 +90,14 @@ enum Wanted<'a> {
 }
 
 /// Removes a name, durably and at once for everyone; bytes on the volumes stay where they are.
-pub(super) fn remove(shared: &Shared, name: &FileName) -> Result<Removal, CommitError> {
+fn remove(shared: &Shared, name: &FileName) -> Result<Removal, CommitError> {
     let mut removed = remove_many(shared, std::slice::from_ref(name))?;
     let removed = removed.pop().flatten();
     removed.ok_or_else(|| CommitError::NotFound { name: name.clone() })
 }
 
-impl Archive {
-    /// Removes one kept version of a name, durably and at once for everyone.
-    ///
-    /// # Errors
-    /// [`CommitError::NoSuchVersion`] when it is not there, [`CommitError::VersionInUse`] for the version that has the name.
-    pub fn remove_version(&self, name: &FileName, version: u32) -> Result<Removal, CommitError> {
-        self.and_checkpoint(remove_version(&self.shared, name, version))
-    }
-}
-
 /// Removes one kept version of a name.
-pub(super) fn remove_version(shared: &Shared, name: &FileName, version: u32) -> Result<Removal, CommitError> {
+fn remove_version(shared: &Shared, name: &FileName, version: u32) -> Result<Removal, CommitError> {
     let mut removed = remove_wanted(shared, &Wanted::Version(name, version))?;
     let name = name.clone();
     (removed.pop().flatten()).ok_or(CommitError::NoSuchVersion { name, version })
@@ -89,7 +106,7 @@ pub(super) fn remove_version(shared: &Shared, name: &FileName, version: u32) -> 
 /// Removes names in one transaction; `None` for those that are not there. Works on a full disk, as long as the ballast was
 /// there before; without room it is refused before the catalog is touched, which after a failed write would have to be opened
 /// anew.
-pub(super) fn remove_many(shared: &Shared, names: &[FileName]) -> Result<Vec<Option<Removal>>, CommitError> {
+fn remove_many(shared: &Shared, names: &[FileName]) -> Result<Vec<Option<Removal>>, CommitError> {
     remove_wanted(shared, &Wanted::Names(names))
 }
 

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use bfdb::{
-    archive::{
-        Archive, CommitOptions, FileInfo, NameConflict, OpenOptions, RenameConflict, RenameReceipt, Snapshot,
-    },
-    catalog::Access,
+    archive::{Archive, CommitOptions, FileInfo, NameConflict, RenameConflict, RenameReceipt, Snapshot},
     error::{CommitError, FileKind},
-    host::Machine,
     units::FileName,
 };
 
-use crate::support::{SEGMENTED_BELOW, Store, TINY_BELOW, name, names, painted};
+use crate::{
+    rebuilding::rebuild,
+    support::{SEGMENTED_BELOW, Store, TINY_BELOW, name, names, painted},
+};
 
 /// A tree with files of every tier, one with kept versions, a link, and names that look like those of the tree.
 fn furnished() -> Store {
@@ -130,11 +129,7 @@ fn whatever_is_renamed_is_the_same_under_other_names_also_when_opened_again_or_m
         let (root, dir) = (store.root(), store.dir);
         store.archive.close().unwrap();
         std::fs::remove_file(root.join("catalog.redb")).unwrap();
-        let options = OpenOptions {
-            access: Access::Write,
-            ..OpenOptions::default()
-        };
-        let (archive, _) = Archive::rebuild_catalog(&Machine::default(), &root, &options).unwrap();
+        let (archive, _) = rebuild(&root);
         is_right(&archive);
         check_contents(&archive);
         archive.close().unwrap();

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use bfdb::{
     archive::{
         Archive, CommitAllOptions, CommitObserver, CommitOptions, CommitOutcome, HealthQuery, NameConflict,
-        OpenOptions, Removal, RepairOptions, RestoreOptions, Source,
+        Removal, RepairOptions, RestoreOptions, Source,
     },
-    catalog::Access,
     error::CommitError,
-    host::{Machine, Place, RestoreTarget},
+    host::{Place, RestoreTarget},
 };
 use bfdb_fault_injection::damage;
 
-use crate::support::{SEGMENTED_BELOW, Store, TINY_BELOW, name, painted};
+use crate::{
+    rebuilding::rebuild,
+    support::{SEGMENTED_BELOW, Store, TINY_BELOW, name, painted},
+};
 
 /// Tiny, segmented and blocked.
 const LENGTHS: [u64; 3] = [TINY_BELOW - 1, SEGMENTED_BELOW - 1, SEGMENTED_BELOW * 2];
@@ -50,11 +52,7 @@ fn rebuilt(store: Store) -> Store {
     let root = store.root();
     store.archive.close().unwrap();
     std::fs::remove_file(root.join("catalog.redb")).unwrap();
-    let options = OpenOptions {
-        access: Access::Write,
-        ..OpenOptions::default()
-    };
-    let (archive, _) = Archive::rebuild_catalog(&Machine::default(), &root, &options).unwrap();
+    let (archive, _) = rebuild(&root);
     Store {
         dir: store.dir,
         archive,

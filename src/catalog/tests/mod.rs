@@ -19,6 +19,7 @@ mod listing;
 mod looks;
 mod many;
 mod model;
+mod one_publication;
 mod pages;
 mod publications;
 mod published_bytes;

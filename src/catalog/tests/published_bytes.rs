@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::publications::{about_to_replace, encode, encoded_len_bytes};
+use super::one_publication::about_to_replace;
+use super::publications::{encode, encoded_len_bytes};
 use super::*;
 use crate::catalog::descriptor::{Descriptor, Entry, parse};
 use crate::error::CatalogBytesError;
