@@ -103,6 +103,7 @@ impl BlockGeometry {
         };
         let end_fits = base_offset.checked_add(data_len_bytes).is_some();
         if data_len_bytes == 0
+            || !shape.fits_block()
             || columns > MAX_COLUMNS
             || !base_offset.is_multiple_of(leaf.bytes())
             || !leaves_fit

@@ -122,7 +122,12 @@ impl FileGeometry {
         let fits = wanted
             .checked_mul(u64::from(parts.shape.data()) * parts.leaf.bytes())
             .is_some();
-        if held != Some(wanted) || has_empty_block || u64::from(longest) > MAX_COLUMNS || !fits {
+        if held != Some(wanted)
+            || has_empty_block
+            || u64::from(longest) > MAX_COLUMNS
+            || !fits
+            || !parts.shape.fits_block()
+        {
             return Err(error);
         }
         Ok(Self { parts })

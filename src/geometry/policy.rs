@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::LaneSpace;
 
-use crate::units::{CodeShape, LeafLen};
+use crate::units::{CodeShape, LeafLen, MAX_BLOCK_SHARDS};
 
 /// How a file is protected, by its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,6 +103,12 @@ pub enum PolicyError {
         /// Leaf length asked for.
         leaf_len_bytes: u64,
     },
+    /// Every shard of a block wants a lane of its own.
+    #[error("a block of {shape} has more than {MAX_BLOCK_SHARDS} shards")]
+    TooManyShards {
+        /// Shape asked for.
+        shape: CodeShape,
+    },
     /// Leaf tables are held in memory, two thirds of a million leaves a shard are the most.
     #[error(
         "a shard of {shard_len_bytes} bytes has more than {MAX_COLUMNS} leaves of {leaf_len_bytes} bytes"
@@ -132,6 +138,10 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`] names the rule that they break.
     pub fn new(parts: PolicyParts) -> Result<Self, PolicyError> {
+        let shapes = [parts.tiny_shape, parts.segmented_shape, parts.blocked_shape];
+        if let Some(shape) = shapes.into_iter().find(|shape| !shape.fits_block()) {
+            return Err(PolicyError::TooManyShards { shape });
+        }
         let leaf_len_bytes = parts.leaf.bytes();
         for segment_len_bytes in [
             parts.segmented_segment_len_bytes,

@@ -5,7 +5,7 @@
 
 use core::cmp::Reverse;
 
-use crate::units::{CodeShape, MAX_SHARDS};
+use crate::units::{CodeShape, MAX_BLOCK_SHARDS};
 
 /// How many lost segments of a block a coded shape survives at least when it is chosen here, as the default code does.
 const MIN_LOST_SEGMENTS: u16 = 3;
@@ -30,7 +30,7 @@ pub enum CannotSurvive {
     },
     /// Each volume that is survived costs a shard, and one must be left.
     #[error(
-        "no code in place of {shape} survives the loss of {survive} of {volumes} volumes: a block has at most {MAX_SHARDS} shards"
+        "no code in place of {shape} survives the loss of {survive} of {volumes} volumes: a block has at most {MAX_BLOCK_SHARDS} shards"
     )]
     TooManyShards {
         /// The code of the tier before anything was asked for.
@@ -118,7 +118,7 @@ impl Tolerance {
 ///
 /// The default itself where it does, as [`spread_counts`] deals it. Else, of a replicated tier, more replicas; of a coded
 /// one, a code that gives every volume `c` shards, of which `c * survive` are parity, with the least `c` that lets any
-/// three segments of a block be lost wherever they are. Such a code takes no more volumes than fit [`MAX_SHARDS`].
+/// three segments of a block be lost wherever they are. Such a code takes no more volumes than fit [`MAX_BLOCK_SHARDS`].
 ///
 /// # Errors
 /// [`CannotSurvive`] when there are not more volumes than are to be lost, or no code has that many shards.
@@ -142,14 +142,17 @@ pub fn surviving_shape(default: CodeShape, volumes: u16, survive: u16) -> Result
         (1, survive)
     } else {
         let each = MIN_LOST_SEGMENTS.div_ceil(survive);
-        let width = volumes.min(MAX_SHARDS / each);
+        let width = volumes.min(MAX_BLOCK_SHARDS / each);
         (width.saturating_sub(survive) * each, survive.saturating_mul(each))
     };
-    CodeShape::new(data, parity).or(Err(CannotSurvive::TooManyShards {
-        shape: default,
-        volumes,
-        survive,
-    }))
+    let chosen = CodeShape::new(data, parity).ok();
+    chosen
+        .filter(|shape| shape.fits_block())
+        .ok_or(CannotSurvive::TooManyShards {
+            shape: default,
+            volumes,
+            survive,
+        })
 }
 
 #[cfg(test)]

@@ -226,6 +226,10 @@ fn claimed_geometry_that_holds_less_or_more_than_the_file_is_refused() {
             ..good
         },
         FileGeometryParts { len_bytes: 0, ..good },
+        FileGeometryParts {
+            shape: shape(good.shape.data(), 257 - good.shape.data()),
+            ..good
+        },
     ];
     for claim in claims {
         assert!(FileGeometry::from_parts(claim).is_err(), "{claim:?}");
@@ -236,6 +240,14 @@ fn claimed_geometry_that_holds_less_or_more_than_the_file_is_refused() {
 fn policies_that_cannot_be_kept_are_refused() {
     let good = PolicyParts::default();
     let bad = [
+        PolicyParts {
+            blocked_shape: shape(254, 3),
+            ..good
+        },
+        PolicyParts {
+            tiny_shape: shape(1, 256),
+            ..good
+        },
         PolicyParts {
             segmented_segment_len_bytes: 0,
             ..good
@@ -262,6 +274,21 @@ fn policies_that_cannot_be_kept_are_refused() {
         assert!(Policy::new(parts).is_err(), "{parts:?}");
     }
     assert_eq!(Policy::default().lane_count(), 33);
+}
+
+#[test]
+fn a_block_of_more_than_256_shards_is_refused() {
+    let of = |shape| {
+        BlockGeometry::from_parts(BlockGeometryParts {
+            shape,
+            leaf: LeafLen::DEFAULT,
+            file_leaves: FileLeaves::Many,
+            base_offset: 0,
+            data_len_bytes: 1 << 20,
+        })
+    };
+    assert!(of(shape(253, 3)).is_ok(), "256 shards");
+    assert!(of(shape(254, 3)).is_err(), "257 shards");
 }
 
 proptest! {

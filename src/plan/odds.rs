@@ -16,7 +16,7 @@ pub use rates::{FailureRateParts, FailureRates, FailureRatesError};
 
 use chain::VolumeGroup;
 
-use crate::units::{CodeShape, MAX_SHARDS};
+use crate::units::{CodeShape, MAX_BLOCK_SHARDS};
 
 /// Beyond this the odds of not losing a file, `e^-40`, are less than what can be told from 0 beside 1.
 const CERTAIN_HAZARD: f64 = 40.0;
@@ -67,12 +67,12 @@ impl LossOdds {
 /// which 255 may be lost.
 ///
 /// # Panics
-/// When the counts add up to more than [`MAX_SHARDS`]: they are those of one block.
+/// When the counts add up to more than [`MAX_BLOCK_SHARDS`]: they are those of one block.
 pub fn loss_by_volumes(counts: &[u16], parity: u16, rates: &FailureRates) -> f64 {
     let total = shards(counts);
     assert!(
-        total <= u64::from(MAX_SHARDS),
-        "a block of {total} shards, {MAX_SHARDS} are the most"
+        total <= u64::from(MAX_BLOCK_SHARDS),
+        "a block of {total} shards, {MAX_BLOCK_SHARDS} are the most"
     );
     if total <= u64::from(parity) {
         return 0.0;

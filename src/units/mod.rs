@@ -14,7 +14,7 @@ pub use ids::{ArchiveId, BlockId, CommitId, Epoch, ExtentId, FileId, SessionId, 
 pub use ids::{BlockIndex, ColumnIndex, LaneIndex, LeafIndex, ShardIndex};
 pub use lengths::{ByteRange, LeafLen};
 pub use name::{FileName, FileNameError, MAX_NAME_LEN_BYTES};
-pub use shape::{CodeShape, CodeShapeError, MAX_SHARDS};
+pub use shape::{CodeShape, CodeShapeError, MAX_BLOCK_SHARDS, MAX_SHARDS};
 pub use time::Timestamp;
 
 /// Converts a length or offset to an index into memory.

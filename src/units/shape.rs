@@ -1,11 +1,15 @@
-//! The shape of a code: how many data and parity shards a block has.
+//! The shape of a code: how many data and parity shards it has.
 
 use core::fmt;
 
+/// Most shards a code may have: what bounds tables and working space.
+pub const MAX_SHARDS: u16 = 1024;
+
 /// Most shards a block may have.
 ///
-/// Every shard of a block wants a lane of its own, and a lane is an open extent file.
-pub const MAX_SHARDS: u16 = 256;
+/// Every shard of a block wants a lane of its own, and a lane is an open extent file. A code across blocks wants none,
+/// so it may be wider.
+pub const MAX_BLOCK_SHARDS: u16 = 256;
 
 /// RS(k, m): `data` shards and `parity` shards, any `parity` of which may be lost.
 ///
@@ -56,6 +60,11 @@ impl CodeShape {
         self.data + self.parity
     }
 
+    /// Says whether a block may have this code, by [`MAX_BLOCK_SHARDS`].
+    pub const fn fits_block(self) -> bool {
+        self.total() <= MAX_BLOCK_SHARDS
+    }
+
     /// Says whether the code is replication (`k = 1`).
     pub const fn is_replication(self) -> bool {
         self.data == 1
@@ -76,11 +85,17 @@ mod tests {
     fn shapes_without_data_or_parity_or_with_too_many_shards_are_refused() {
         assert!(CodeShape::new(0, 3).is_err(), "no data");
         assert!(CodeShape::new(3, 0).is_err(), "no parity");
-        assert!(CodeShape::new(254, 3).is_err(), "257 shards");
+        assert!(CodeShape::new(1022, 3).is_err(), "1025 shards");
         assert!(
             CodeShape::new(u16::MAX, u16::MAX).is_err(),
             "the sum must not wrap"
         );
-        assert_eq!(CodeShape::new(253, 3).map(CodeShape::total), Ok(256));
+        assert_eq!(CodeShape::new(1021, 3).map(CodeShape::total), Ok(1024));
+    }
+
+    #[test]
+    fn a_code_may_have_more_shards_than_a_block() {
+        let fits = |data, parity| CodeShape::new(data, parity).map(CodeShape::fits_block);
+        assert_eq!((fits(253, 3), fits(254, 3)), (Ok(true), Ok(false)));
     }
 }

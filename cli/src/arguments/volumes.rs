@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bfdb::units::{CodeShape, ExtentId, VolumeId};
+use bfdb::units::{CodeShape, ExtentId, MAX_BLOCK_SHARDS, VolumeId};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::text;
@@ -91,7 +91,14 @@ pub(crate) fn shape(text: &str) -> Result<CodeShape, String> {
         number.ok_or_else(wrong)
     };
     let (data, parity) = text.split_once('+').ok_or_else(wrong)?;
-    CodeShape::new(number(data)?, number(parity)?).map_err(|error| error.to_string())
+    let shape = CodeShape::new(number(data)?, number(parity)?).map_err(|error| error.to_string())?;
+    if shape.fits_block() {
+        Ok(shape)
+    } else {
+        Err(format!(
+            "a block has at most {MAX_BLOCK_SHARDS} shards, not {text}"
+        ))
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     format::{self, FormatVersion, FrameLayout, record},
-    units::{ByteRange, MAX_SHARDS},
+    units::{ByteRange, MAX_BLOCK_SHARDS},
 };
 
 const DOCUMENT: &str = include_str!("../../../docs/format.md");
@@ -105,7 +105,7 @@ fn constants_of_the_document_are_those_of_the_code() {
         ("LARGE_FRAME_ALIGNMENT_BYTES", format::LARGE_FRAME_ALIGNMENT_BYTES),
         ("SMALL_FRAME_ALIGNMENT_BYTES", format::SMALL_FRAME_ALIGNMENT_BYTES),
         ("MAX_FRAME_LEAVES", format::MAX_FRAME_LEAVES.into()),
-        ("MAX_SHARDS", MAX_SHARDS.into()),
+        ("MAX_BLOCK_SHARDS", MAX_BLOCK_SHARDS.into()),
         (
             "MIN_LEAF_LOG2",
             (0..64).find(log2_bounds).expect("shortest").into(),
