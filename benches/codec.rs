@@ -3,8 +3,8 @@
 //! Rates count data bytes, `k` slices, whatever is made or restored of them.
 
 use bfdb::{
-    codec::{ColumnDecoder, ColumnEncoder, ParityAccumulator},
-    units::{CodeShape, ShardIndex},
+    codec::{ColumnDecoder, ColumnEncoder, OuterDecoder, OuterEncoder},
+    units::CodeShape,
 };
 use divan::{Bencher, black_box, counter::BytesCount};
 
@@ -18,7 +18,7 @@ fn main() {
 }
 
 fn shape(data: u16, parity: u16) -> CodeShape {
-    CodeShape::new(data, parity).expect("a code shape of at most 256 shards")
+    CodeShape::new(data, parity).expect("a code shape of at most 1024 shards")
 }
 
 fn painted(count: usize, len: usize) -> Vec<Vec<u8>> {
@@ -110,17 +110,59 @@ fn decode_40_20_in_64_kib(bencher: Bencher, lost: usize) {
     bench_decode(bencher, shape(40, 20), 64 * KIB, lost);
 }
 
-/// Outer parity as it is made: more sums than the caches hold, each touched once per block.
+/// A code across blocks as a commit uses it: a column of 64 KiB of all 30 shards of `blocks` blocks is added to sums that no
+/// cache holds, 120 MiB for each parity block, walked from column to column.
+fn bench_outer(bencher: Bencher<'_, '_>, parity: u16, blocks: impl Fn(&OuterEncoder) -> u16) {
+    const SLICE_LEN: usize = 64 * KIB;
+    const COLUMNS: usize = 64;
+    let mut encoder = OuterEncoder::new(shape(80, parity));
+    let blocks = blocks(&encoder);
+    let data = painted(K * usize::from(blocks), SLICE_LEN);
+    let mut sums = painted(usize::from(parity), K * COLUMNS * SLICE_LEN);
+    let mut column = 0;
+    bencher
+        .counter(BytesCount::new(data.len() * SLICE_LEN))
+        .bench_local(|| {
+            for (shard, slices_of_shard) in data.chunks_exact(usize::from(blocks)).enumerate() {
+                let start = (shard * COLUMNS + column) * SLICE_LEN;
+                let mut sums: Vec<&mut [u8]> = sums
+                    .iter_mut()
+                    .map(|sum| &mut sum[start..start + SLICE_LEN])
+                    .collect();
+                // Position 32 begins a batch of any size.
+                encoder.add_many(32, black_box(&slices(slices_of_shard)), &mut sums);
+            }
+            column = (column + 1) % COLUMNS;
+        });
+}
+
 #[divan::bench(args = [3, 4, 10])]
-fn accumulate_70_m_in_segments_of_4_mib(bencher: Bencher, parity: u16) {
-    let len_bytes = 4 * KIB * KIB;
-    let data = painted(1, len_bytes);
-    let mut positions: Vec<ParityAccumulator> = (0..8)
-        .map(|_| ParityAccumulator::new(shape(70, parity), len_bytes))
-        .collect();
-    let mut position = 0;
-    bencher.counter(BytesCount::new(len_bytes)).bench_local(|| {
-        positions[position].add(ShardIndex::new(41), 0, black_box(&data[0]));
-        position = (position + 1) % positions.len();
-    });
+fn outer_80_m_one_block_at_a_time(bencher: Bencher, parity: u16) {
+    bench_outer(bencher, parity, |_| 1);
+}
+
+#[divan::bench(args = [3, 4, 10])]
+fn outer_80_m_in_batches(bencher: Bencher, parity: u16) {
+    bench_outer(bencher, parity, OuterEncoder::batch);
+}
+
+/// One slice of a group of 80 blocks of which some data blocks are missing.
+#[divan::bench(args = [1, 3])]
+fn outer_restore_80_3_in_64_kib(bencher: Bencher, lost: u16) {
+    let slice = &painted(1, 64 * KIB)[0];
+    let lost: Vec<u16> = (0..lost).collect();
+    let mut decoder = OuterDecoder::new(shape(80, 3), &lost).expect("at most three are lost");
+    bencher
+        .counter(BytesCount::new(80 * slice.len()))
+        .bench_local(|| {
+            decoder.begin(slice.len());
+            for position in 0..83 {
+                if decoder.is_needed(position) {
+                    decoder.add(position, black_box(slice));
+                }
+            }
+            decoder.finish(|_, bytes| {
+                black_box(bytes);
+            });
+        });
 }

@@ -235,7 +235,7 @@ impl Solver {
         }
 
         let shard =
-            |index: usize| ShardIndex::new(u16::try_from(index).expect("a block has at most 256 shards"));
+            |index: usize| ShardIndex::new(u16::try_from(index).expect("shards are counted in 16 bits"));
         for (&column, bytes) in zip(&self.lost, self.data.chunks_exact(slice_len)) {
             restored(shard(column), bytes);
         }

@@ -1,11 +1,12 @@
 //! The code as a matrix: parity shard `i` is the sum over all data shards `j` of `element(i, j)` times shard `j`.
 //!
 //! The transforms of the encoder are the fast way to make all parity of all data at once. The matrix is the fast way
-//! when there is one data shard at a time, or few unknowns: see [`super::ParityAccumulator`] and
-//! [`super::ColumnDecoder`]. It is read off the encoder, so it is the same code by construction.
+//! when there is one data shard at a time, or few unknowns: see [`super::ParityAccumulator`], [`super::OuterEncoder`]
+//! and [`super::ColumnDecoder`]. It is read off the encoder, so it is the same code by construction.
 
 use super::{ColumnEncoder, GROUP_LEN_BYTES, add, copy_padded};
 use crate::units::CodeShape;
+use core::iter::zip;
 use reed_solomon_simd::engine::{DefaultEngine, Engine as _, GF_MODULUS, tables};
 
 /// Elements of the field in one group: the low bytes stand in its first half, the high bytes in the second.
@@ -25,9 +26,9 @@ const _: () = assert!(
 pub(super) struct Element(u16);
 
 impl Element {
-    const ZERO: Self = Self(0);
+    pub(super) const ZERO: Self = Self(0);
 
-    fn one() -> Self {
+    pub(super) fn one() -> Self {
         Self(tables::get_exp_log().exp[0])
     }
 
@@ -37,7 +38,7 @@ impl Element {
         tables::get_exp_log().log[usize::from(self.0)]
     }
 
-    fn times(self, other: Self) -> Self {
+    pub(super) fn times(self, other: Self) -> Self {
         if self == Self::ZERO || other == Self::ZERO {
             return Self::ZERO;
         }
@@ -45,7 +46,7 @@ impl Element {
         Self(tables::get_exp_log().exp[log])
     }
 
-    fn plus(self, other: Self) -> Self {
+    pub(super) fn plus(self, other: Self) -> Self {
         Self(self.0 ^ other.0)
     }
 
@@ -62,13 +63,19 @@ pub(super) struct ParityMatrix {
 }
 
 impl ParityMatrix {
-    /// Reads the matrix of `shape` off the encoder; the shape is no replication.
+    /// Reads the matrix of `shape` off the encoder; copies are the data times one.
     ///
     /// Every element position of a group is a code word of its own. So data shard `j` gets a one at position `j` and
     /// zeros everywhere else, and position `j` of parity shard `i` is then the element in row `i`, column `j`: one call
     /// for the whole matrix.
     pub(super) fn of(shape: CodeShape) -> Self {
         let (k, m) = (usize::from(shape.data()), usize::from(shape.parity()));
+        if shape.is_replication() {
+            return Self {
+                k,
+                elements: vec![Element::one(); m],
+            };
+        }
         let slice_len = k.div_ceil(ELEMENTS_PER_GROUP) * GROUP_LEN_BYTES;
         let position = |j: usize| j / ELEMENTS_PER_GROUP * GROUP_LEN_BYTES + j % ELEMENTS_PER_GROUP;
 
@@ -126,6 +133,16 @@ impl ParityMatrix {
     }
 }
 
+/// Returns the steps from one to the first of `factors` and from each to the next, as [`Multiplier::add_multiples`] takes
+/// them; no factor is zero.
+pub(super) fn steps(factors: impl Iterator<Item = Element>) -> impl Iterator<Item = Element> {
+    factors.scan(Element::one(), |before, factor| {
+        let step = factor.times(before.inverse());
+        *before = factor;
+        Some(step)
+    })
+}
+
 /// Multiplies slices by elements, a piece at a time.
 pub(super) struct Multiplier {
     engine: DefaultEngine,
@@ -158,6 +175,35 @@ impl Multiplier {
             copy_padded(product.as_flattened_mut(), source);
             self.engine.mul(product, factor.log());
             add(target, product.as_flattened());
+        }
+    }
+
+    /// Adds a multiple of `source` to every target: the one that was added before it times the target's step.
+    ///
+    /// A factor for each would do, and a copy of the source for each; stepping on from the product before saves all copies
+    /// but one. Lengths are as in [`Self::add_product`].
+    pub(super) fn add_multiples<T: AsMut<[u8]>>(
+        &mut self,
+        targets: &mut [T],
+        source: &[u8],
+        steps: &[Element],
+    ) {
+        assert_eq!(targets.len(), steps.len(), "one step for every target");
+        // Pieces outside, targets inside: a piece is read from memory once, not once for each of them.
+        for (piece, source) in source.chunks(PIECE_LEN_BYTES).enumerate() {
+            let product = &mut self.product[..source.len().div_ceil(GROUP_LEN_BYTES)];
+            copy_padded(product.as_flattened_mut(), source);
+            for (target, &step) in zip(&mut *targets, steps) {
+                if step != Element::one() {
+                    self.engine.mul(product, step.log());
+                }
+                let target = &mut target.as_mut()[piece * PIECE_LEN_BYTES..];
+                assert!(
+                    product.as_flattened().len() <= target.len(),
+                    "the product is longer than where it is added"
+                );
+                add(target, product.as_flattened());
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Reed-Solomon, one column slice at a time.
 //!
 //! [`ColumnEncoder`] makes the parity of a slice of all data shards, [`ColumnDecoder`] restores what is missing of it, and
-//! [`ParityAccumulator`] makes the same parity when the shards pass one after another. All three give the bytes of
+//! [`ParityAccumulator`] makes the same parity when the shards pass one after another. [`OuterEncoder`] and
+//! [`OuterDecoder`] do so for a code across many blocks, of which never more than a few are at hand. All give the bytes of
 //! reed-solomon-simd's **high-rate** code, whatever the shape, and copies where the code is replication (one data shard).
 //!
 //! The code works on groups of 64 bytes at the same offset in all shards, each on its own. So a slice is a multiple of 64
@@ -17,6 +18,7 @@ mod accumulator;
 mod decoder;
 mod encoder;
 mod matrix;
+mod outer;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ mod tests;
 pub use accumulator::ParityAccumulator;
 pub use decoder::ColumnDecoder;
 pub use encoder::ColumnEncoder;
+pub use outer::{OuterDecoder, OuterEncoder};
 
 /// Length in bytes of the groups that the code works on: a slice is a multiple of it.
 pub const GROUP_LEN_BYTES: usize = 64;

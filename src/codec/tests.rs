@@ -9,24 +9,24 @@ use reed_solomon_simd::{
     rate::{HighRateDecoder, HighRateEncoder, RateDecoder as _, RateEncoder as _},
 };
 
-fn shape(data: u16, parity: u16) -> CodeShape {
-    CodeShape::new(data, parity).expect("a code shape of at most 256 shards")
+pub(super) fn shape(data: u16, parity: u16) -> CodeShape {
+    CodeShape::new(data, parity).expect("a code shape of at most 1024 shards")
 }
 
 /// A 251-byte pattern keyed by shard and position: shifted slices and swapped shards differ.
-fn painted(shard: usize, len: usize) -> Vec<u8> {
+pub(super) fn painted(shard: usize, len: usize) -> Vec<u8> {
     (0..len)
         .map(|at| u8::try_from((at * 7 + at / 251 + shard * 31 + 1) % 251).expect("a remainder below 251"))
         .collect()
 }
 
-fn painted_data(shape: CodeShape, slice_len: usize) -> Vec<Vec<u8>> {
+pub(super) fn painted_data(shape: CodeShape, slice_len: usize) -> Vec<Vec<u8>> {
     (0..usize::from(shape.data()))
         .map(|shard| painted(shard, slice_len))
         .collect()
 }
 
-fn slices(shards: &[Vec<u8>]) -> Vec<&[u8]> {
+pub(super) fn slices(shards: &[Vec<u8>]) -> Vec<&[u8]> {
     shards.iter().map(Vec::as_slice).collect()
 }
 
@@ -41,19 +41,19 @@ fn encode_with(encoder: &mut ColumnEncoder, slice_len: usize, data: &[&[u8]]) ->
     parity
 }
 
-fn encode(shape: CodeShape, slice_len: usize, data: &[&[u8]]) -> Vec<Vec<u8>> {
+pub(super) fn encode(shape: CodeShape, slice_len: usize, data: &[&[u8]]) -> Vec<Vec<u8>> {
     encode_with(&mut ColumnEncoder::new(shape), slice_len, data)
 }
 
 /// Data and parity of one column slice, all as long as the slice.
-fn codeword(shape: CodeShape, slice_len: usize) -> Vec<Vec<u8>> {
+pub(super) fn codeword(shape: CodeShape, slice_len: usize) -> Vec<Vec<u8>> {
     let mut shards = painted_data(shape, slice_len);
     let parity = encode(shape, slice_len, &slices(&shards));
     shards.extend(parity);
     shards
 }
 
-fn without<'shards>(shards: &'shards [Vec<u8>], lost: &[usize]) -> Vec<Option<&'shards [u8]>> {
+pub(super) fn without<'shards>(shards: &'shards [Vec<u8>], lost: &[usize]) -> Vec<Option<&'shards [u8]>> {
     (0..shards.len())
         .map(|shard| (!lost.contains(&shard)).then(|| shards[shard].as_slice()))
         .collect()
@@ -88,7 +88,7 @@ fn assert_restored(decoder: &mut ColumnDecoder, slice_len: usize, shards: &[Vec<
 }
 
 /// All sets of at most `most` of `total` shards, each in ascending order.
-fn loss_sets(total: usize, most: usize) -> Vec<Vec<usize>> {
+pub(super) fn loss_sets(total: usize, most: usize) -> Vec<Vec<usize>> {
     let mut sets = vec![vec![]];
     let mut begin = 0;
     for _ in 0..most {
