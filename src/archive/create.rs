@@ -23,7 +23,6 @@ use crate::{
     },
     error::{CatalogError, HostError, OpenError, PublicationError},
     format::{FormatVersion, VolumeSlot},
-    geometry::Tier,
     host::{ArchiveLayout, ArchiveState, BuildLock, Building, Existing, Machine, publish},
     journal::Journal,
     merkle::ChainHash,
@@ -95,7 +94,7 @@ pub(super) fn check(
     }
     // Without any that are named it gets one of its own.
     let volumes = u16::try_from(options.volumes.len().max(1)).unwrap_or(u16::MAX);
-    for tier in [Tier::Tiny, Tier::Segmented, Tier::Blocked] {
+    for tier in options.policy.tiers() {
         let (survive, survived) = (
             options.policy.survive_volumes(),
             options.policy.volumes_survived(tier, volumes),

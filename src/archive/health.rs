@@ -80,7 +80,8 @@ pub struct FileHealth {
     pub is_unverified: bool,
     /// Damaged shards.
     pub damaged_shards: u64,
-    /// How many more shards the worst column may lose: all parity shards of a healthy file, 0 when bytes are lost.
+    /// How many more shards the worst column may lose: all parity shards of a healthy file, 0 when bytes are lost, and 0 too when
+    /// a block of tier 4 can be decoded with its group alone.
     pub margin: u16,
     /// Bytes that cannot be decoded.
     pub lost_bytes: u64,

@@ -21,8 +21,6 @@ const SORTED: SortedLimits = SortedLimits {
     bytes: 32 << 20,
 };
 
-const TIERS: [Tier; 3] = [Tier::Tiny, Tier::Segmented, Tier::Blocked];
-
 /// Which files are asked for: those that every part lets through. The default asks for all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HealthQuery {
@@ -255,8 +253,8 @@ impl HealthQuery {
     /// Returns the indexes that have every file that is asked for, or `None` when only the list of names has.
     fn indexes(&self, policy: &Policy) -> Option<Vec<Index>> {
         let is_asked = |tier: &Tier| self.tiers.is_empty() || self.tiers.contains(tier);
-        let parities = TIERS.iter().filter(|tier| is_asked(tier));
-        let least_parity = parities.map(|&tier| policy.shape(tier).parity()).min();
+        let parities = policy.tiers().filter(|tier| is_asked(tier));
+        let least_parity = parities.map(|tier| policy.shape(tier).parity()).min();
         // A file that has as many parity shards as ever, and may lose fewer, is damaged.
         let is_damaged = self.margin_at_most < least_parity && self.margin_at_most.is_some();
         let damaged = [FileState::Degraded, FileState::Lost];

@@ -79,10 +79,7 @@ fn done_bytes(resumable: &ResumableRecord) -> u64 {
 
 /// Returns how many bytes of a file lie before a block.
 pub(super) fn bytes_before(geometry: &FileGeometry, block: u64) -> u64 {
-    if block >= geometry.block_count() {
-        return geometry.len_bytes();
-    }
-    geometry.block(BlockIndex::new(block)).base_offset()
+    geometry.bytes_before(BlockIndex::new(block))
 }
 
 /// Returns the commits of a name that nobody works on and that can go on.

@@ -9,10 +9,10 @@ use crate::{
     buffer::{AlignedBuffer, BUFFER_ALIGN_BYTES, BufferPool},
     catalog::{Access, Catalog, CatalogReader, TransactionSize},
     error::{BufferError, CommitError, HostError, OpenError, VolumeError},
-    geometry::{FileGeometry, Policy},
+    geometry::{FileGeometry, Policy, Tier},
     host::{ArchiveLayout, ExcludedDirectories, Machine, Session, SessionInfo},
     journal::Journal,
-    units::{ArchiveId, SessionId, Timestamp, to_usize},
+    units::{ArchiveId, SessionId, Timestamp, to_u64, to_usize},
 };
 
 use super::{
@@ -27,6 +27,12 @@ use super::{
 
 /// Bytes of each shard that one strip holds, for codes with more than one data shard.
 pub(super) const CODED_STRIP_LEN_BYTES: u64 = 256 * 1024;
+
+/// Bytes of each shard that one strip holds of all blocks that are worked on at once, where blocks are grouped.
+const GROUPED_STRIP_LEN_BYTES: u64 = 512 * 1024;
+
+/// Blocks of a group that are worked on at once at least.
+const MIN_BLOCKS_TOGETHER: usize = 4;
 
 /// Bytes that one strip holds of a replicated block.
 pub(super) const REPLICA_STRIP_LEN_BYTES: u64 = 1024 * 1024;
@@ -94,8 +100,9 @@ impl Shared {
         };
         let policy = parts.catalog.archive().policy;
         let strip = to_usize(strip_buffer_len_bytes(&policy));
+        let largest = strip.max(to_usize(grouped_strip_len_bytes(&policy)));
         let catalog = parts.catalog;
-        let budget_bytes = parts.resources.memory_bytes.max(strip);
+        let budget_bytes = parts.resources.memory_bytes.max(largest);
         // A worker without a buffer would only wait for one.
         let threads = threads.min(budget_bytes / strip).max(1);
         Ok(Self {
@@ -281,8 +288,6 @@ fn thread_pool(kind: &'static str, threads: usize) -> Result<rayon::ThreadPool, 
 
 /// Returns the memory that one worker needs for one strip of the widest code.
 fn strip_buffer_len_bytes(policy: &Policy) -> u64 {
-    let parts = policy.parts();
-    let shapes = [parts.tiny_shape, parts.segmented_shape, parts.blocked_shape];
     let longest = |shape: crate::units::CodeShape| {
         let strip = strip_len_bytes(shape).max(policy.leaf().bytes());
         if shape.is_replication() {
@@ -291,11 +296,19 @@ fn strip_buffer_len_bytes(policy: &Policy) -> u64 {
             strip * u64::from(shape.total())
         }
     };
-    shapes
-        .map(longest)
-        .into_iter()
-        .max()
-        .expect("there are three shapes")
+    let strips = policy.tiers().map(|tier| longest(policy.shape(tier)));
+    strips.max().expect("there are tiers")
+}
+
+/// Returns the memory that a strip of a grouped file takes, of all blocks that are worked on at once.
+fn grouped_strip_len_bytes(policy: &Policy) -> u64 {
+    if !policy.tiers().any(|tier| tier == Tier::Grouped) {
+        return 0;
+    }
+    let grouped = policy.parts().grouped;
+    let together = u64::from(grouped.parity.next_power_of_two()).max(to_u64(MIN_BLOCKS_TOGETHER));
+    let row = (GROUPED_STRIP_LEN_BYTES / together).max(policy.leaf().bytes());
+    together * row * u64::from(grouped.shape.total())
 }
 
 /// Returns how many bytes of each shard one strip holds.
@@ -304,6 +317,22 @@ pub(super) fn strip_len_bytes(shape: crate::units::CodeShape) -> u64 {
         REPLICA_STRIP_LEN_BYTES
     } else {
         CODED_STRIP_LEN_BYTES
+    }
+}
+
+/// Returns how many blocks of a file are worked on at once: where they are grouped as many as the sums of outer parity are added to best.
+pub(super) fn blocks_together(geometry: &FileGeometry) -> usize {
+    match geometry.parts().outer_parity {
+        0 => 1,
+        parity => usize::from(parity.next_power_of_two()).max(MIN_BLOCKS_TOGETHER),
+    }
+}
+
+/// Returns how many bytes of each shard one strip of a file holds: where several blocks are worked on at once less of each.
+pub(super) fn strip_len_bytes_of(geometry: &FileGeometry) -> u64 {
+    match blocks_together(geometry) {
+        1 => strip_len_bytes(geometry.shape()),
+        together => (GROUPED_STRIP_LEN_BYTES / to_u64(together)).max(geometry.leaf().bytes()),
     }
 }
 

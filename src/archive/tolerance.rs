@@ -10,8 +10,6 @@ use crate::{
     units::{CodeShape, FileName},
 };
 
-const TIERS: [Tier; 3] = [Tier::Tiny, Tier::Segmented, Tier::Blocked];
-
 /// What the files of a tier survive that are committed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TierTolerance {
@@ -56,7 +54,7 @@ impl Snapshot {
                 full: spread(all),
             }
         };
-        Ok(TIERS.map(of_tier).to_vec())
+        Ok(policy.tiers().map(of_tier).collect())
     }
 
     /// Returns what a file survives where its shards lie now, whether or not those volumes are there; `None` for one without

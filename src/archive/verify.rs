@@ -59,7 +59,8 @@ fn verify_files(
         files: files.to_vec().into(),
         current: None,
     };
-    let inspection = inspect(shared, feed, Look::AtEverything, observer)?;
+    let mut inspection = inspect(shared, feed, Look::AtEverything, observer)?;
+    inspection.damage.judge_groups(&shared.catalog.read()?)?;
     shared.met.note(shared, &inspection.found);
     shared.met.note(shared, &inspection.parity.wrong);
     // Directories and links have no bytes to verify.

@@ -2,6 +2,8 @@
 //!
 //! What commits have written about their files is not counted: no file loses a byte with it.
 
+mod groups;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
@@ -272,6 +274,13 @@ fn assess(
     };
     match inline_block {
         Some(block) => add(block)?,
+        None if file.geometry.group_count() > 0 => {
+            for group in file.geometry.groups() {
+                let loss = groups::group_loss(reader, (file, &group), damage, lost)?;
+                shards += loss.shards;
+                lost_bytes += loss.lost_bytes;
+            }
+        }
         None => {
             for index in (0..file.geometry.block_count()).map(BlockIndex::new) {
                 add(&reader.block(file, index)?)?;
@@ -338,7 +347,8 @@ pub struct LossListing {
 
 impl LossListing {
     fn new(shared: Arc<Shared>, lost: Lost, totals: Totals) -> Self {
-        let named = totals.tier(Tier::Segmented).files + totals.tier(Tier::Blocked).files;
+        let tiers = [Tier::Segmented, Tier::Blocked, Tier::Grouped];
+        let named: u64 = tiers.map(|tier| totals.tier(tier).files).into_iter().sum();
         let of_several_blocks = named + totals.kept.files;
         Self {
             shared,

@@ -15,6 +15,7 @@ use super::rows::{DamageRow, DamagedBlockRow, DamagedFileRow, VolumeCountersRow}
 use super::tables::{damage_key, damaged_block_key, file_key, seal, state_key, unseal, volume_key};
 use super::writer::CatalogWriter;
 use crate::error::{CatalogDamage, CatalogError, CatalogTable};
+use crate::geometry::BlockGeometry;
 use crate::plan::{BlockVerdict, DamageKind, DamageMap};
 use crate::units::{BlockId, FileId, ShardIndex, VolumeId};
 
@@ -277,10 +278,16 @@ impl CatalogWriter {
 
     /// Finds out what the damage of blocks means for them and for their files, and writes that.
     fn judge(&mut self, changed: &Changed) -> Result<(), CatalogError> {
-        let mut files = BTreeSet::new();
+        let (mut files, mut groups) = (BTreeSet::new(), BTreeMap::new());
         for block in changed.values() {
-            self.judge_block(block)?;
+            let needs_others = self.judge_block(block)?;
             files.insert(block.file);
+            if needs_others && let Some(group) = self.group_beyond(block.file, block.index)? {
+                groups.insert((block.file, group.index()), group);
+            }
+        }
+        for ((file, _), group) in groups {
+            self.judge_group(file, &group)?;
         }
         for file in files.into_iter().filter(|file| *file != NO_FILE) {
             self.judge_file(file)?;
@@ -288,7 +295,9 @@ impl CatalogWriter {
         Ok(())
     }
 
-    fn judge_block(&mut self, block: &BlockRecord) -> Result<(), CatalogError> {
+    /// Finds out what the damage of a block means for it alone, and writes that; says whether more than its parity makes good is bad,
+    /// or was.
+    fn judge_block(&mut self, block: &BlockRecord) -> Result<bool, CatalogError> {
         let table = CatalogTable::DamagedBlocks;
         let key = damaged_block_key(block.file, block.id);
         let before = match self.source.get(&self.guard, table, &key)? {
@@ -306,6 +315,8 @@ impl CatalogWriter {
             health.damaged_descriptors = moved(health.damaged_descriptors, was.0, is.0)?;
             health.lost_descriptors = moved(health.lost_descriptors, was.1, is.1)?;
         }
+        let worst = before.map_or(0, |row| row.worst);
+        let worst = worst.max(now.as_ref().map_or(0, |block| block.worst));
         match now {
             Some(now) => {
                 let row = seal(table, &key, &DamagedBlockRow::new(&now));
@@ -315,7 +326,7 @@ impl CatalogWriter {
                 self.take_row(table, key)?;
             }
         }
-        Ok(())
+        Ok(worst > block.geometry.shape().parity())
     }
 
     fn judge_file(&mut self, file: FileId) -> Result<(), CatalogError> {
@@ -408,19 +419,7 @@ fn assess(block: &BlockRecord, damage: &[DamageRecord]) -> Result<Option<Damaged
     let Some(first) = damage.first() else {
         return Ok(None);
     };
-    let mut map = DamageMap::new(block.geometry);
-    for shard in damage {
-        for column in shard.columns.iter() {
-            if !map.has_leaf(shard.shard, column) {
-                let about = "the columns of a shard";
-                return Err(damaged(
-                    CatalogTable::Damage,
-                    CatalogDamage::Contradiction { about },
-                ));
-            }
-            map.mark_leaf(shard.shard, column);
-        }
-    }
+    let map = damage_map(&block.geometry, damage)?;
     let (worst, lost_bytes) = match map.verdict() {
         BlockVerdict::Intact => (0, 0),
         BlockVerdict::Degraded { worst } => (worst, 0),
@@ -437,6 +436,27 @@ fn assess(block: &BlockRecord, damage: &[DamageRecord]) -> Result<Option<Damaged
         lost_bytes,
         since: since.unwrap_or(first.since),
     }))
+}
+
+/// Returns which leaves of a block are known to be bad.
+pub(super) fn damage_map(
+    geometry: &BlockGeometry,
+    damage: &[DamageRecord],
+) -> Result<DamageMap, CatalogError> {
+    let mut map = DamageMap::new(*geometry);
+    for shard in damage {
+        for column in shard.columns.iter() {
+            if !map.has_leaf(shard.shard, column) {
+                let about = "the columns of a shard";
+                return Err(damaged(
+                    CatalogTable::Damage,
+                    CatalogDamage::Contradiction { about },
+                ));
+            }
+            map.mark_leaf(shard.shard, column);
+        }
+    }
+    Ok(map)
 }
 
 const fn count_mut(totals: &mut HealthTotals, state: FileState) -> &mut u64 {

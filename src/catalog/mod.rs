@@ -24,6 +24,7 @@ mod damage;
 pub mod descriptor;
 mod descriptors;
 mod freed;
+mod group_damage;
 mod guard;
 mod health;
 mod health_query;

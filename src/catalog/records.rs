@@ -307,7 +307,7 @@ pub struct Totals {
     /// Stored symbolic links; not among the files.
     pub symbolic_links: u64,
     /// The files by tier, in the order of the tier numbers.
-    pub tiers: [TierTotals; 3],
+    pub tiers: [TierTotals; 4],
     /// Kept versions; not among all the others, but that their blocks are.
     pub kept: KeptTotals,
 }
@@ -348,6 +348,7 @@ impl Totals {
             Tier::Tiny => &self.tiers[0],
             Tier::Segmented => &self.tiers[1],
             Tier::Blocked => &self.tiers[2],
+            Tier::Grouped => &self.tiers[3],
         }
     }
 
@@ -417,6 +418,7 @@ impl Totals {
             Tier::Tiny => &mut self.tiers[0],
             Tier::Segmented => &mut self.tiers[1],
             Tier::Blocked => &mut self.tiers[2],
+            Tier::Grouped => &mut self.tiers[3],
         }
     }
 }

@@ -21,6 +21,7 @@ const TRANSFORM_NONE: u32 = 0;
 
 const FILE_LEAVES_ONE: u8 = 1;
 const FILE_LEAVES_MANY: u8 = 2;
+const FILE_LEAVES_OUTER_PARITY: u8 = 3;
 
 /// What the block of a frame holds; 3 (checkpoint) is reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -137,6 +138,7 @@ impl FrameHeader {
         writer.put([match block.file_leaves {
             FileLeaves::One => FILE_LEAVES_ONE,
             FileLeaves::Many => FILE_LEAVES_MANY,
+            FileLeaves::OuterParity => FILE_LEAVES_OUTER_PARITY,
         }]);
         writer.reserve(1);
         writer.put(identity.archive.to_bytes());
@@ -247,6 +249,7 @@ impl ClaimedFrame {
             file_leaves: match file_leaves {
                 FILE_LEAVES_ONE => FileLeaves::One,
                 FILE_LEAVES_MANY => FileLeaves::Many,
+                FILE_LEAVES_OUTER_PARITY => FileLeaves::OuterParity,
                 number => return Err(FormatError::FileLeaves { number }),
             },
             base_offset,

@@ -20,6 +20,9 @@ const HASH_LEN_BYTES: u64 = 32;
 /// tables of the data shards, and its parity slices are stored behind the parity leaves. So the tables themselves
 /// survive the loss of any m shards, and a decoded leaf can always be checked against its hash
 /// (docs/decisions/0003-table-column.md).
+///
+/// An outer parity block holds no bytes of the file. Its data shards are all alike and as long as the longest segments of the group
+/// and a leaf table behind them, so their last leaf may be short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockGeometry {
     parts: BlockGeometryParts,
@@ -33,22 +36,24 @@ pub struct BlockGeometryParts {
     pub shape: CodeShape,
     /// The leaf length.
     pub leaf: LeafLen,
-    /// Whether the block is a whole file of one leaf.
+    /// Which leaves of its file the block holds.
     pub file_leaves: FileLeaves,
-    /// Offset in the file of the first byte, a multiple of the leaf length.
+    /// Offset in the file of the first byte, or of the group's where it is outer parity; a multiple of the leaf length.
     pub base_offset: u64,
-    /// Bytes of the file that the block holds.
+    /// Bytes in the data shards: of the file, but for outer parity.
     pub data_len_bytes: u64,
 }
 
-/// Whether a file has one leaf or more: the root of a file cannot be folded from a single chaining value, so the only
-/// leaf of a file is hashed as the root itself.
+/// Which leaves of a file a block holds: the only one or some of many, since the root of a file cannot be folded from a single chaining value, so the only
+/// leaf of a file is hashed as the root itself; or none, which is outer parity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileLeaves {
     /// The file is one leaf, whose hash is the root.
     One,
     /// The file has more leaves, hashed as subtrees at their offsets.
     Many,
+    /// The block holds none of them: it is outer parity of a group, and its leaves are hashed as parity.
+    OuterParity,
 }
 
 /// Claimed numbers that do not describe any block.
@@ -96,10 +101,21 @@ impl BlockGeometry {
             base_offset,
             data_len_bytes,
         };
-        let columns = leaf.count_for(data_len_bytes).div_ceil(u64::from(shape.data()));
-        let leaves_fit = match file_leaves {
-            FileLeaves::One => base_offset == 0 && data_len_bytes <= leaf.bytes(),
-            FileLeaves::Many => true,
+        let data = u64::from(shape.data());
+        let (columns, leaves_fit) = match file_leaves {
+            FileLeaves::One | FileLeaves::Many => {
+                let is_only = base_offset == 0 && data_len_bytes <= leaf.bytes();
+                (
+                    leaf.count_for(data_len_bytes).div_ceil(data),
+                    is_only || file_leaves == FileLeaves::Many,
+                )
+            }
+            FileLeaves::OuterParity => {
+                let segment_len_bytes = data_len_bytes / data;
+                let is_whole = data_len_bytes.is_multiple_of(data)
+                    && segment_len_bytes.is_multiple_of(CODEC_GROUP_LEN_BYTES);
+                (leaf.count_for(segment_len_bytes), is_whole)
+            }
         };
         let end_fits = base_offset.checked_add(data_len_bytes).is_some();
         if data_len_bytes == 0
@@ -137,20 +153,29 @@ impl BlockGeometry {
         self.parts.base_offset
     }
 
-    /// Returns how many bytes of the file the block holds; never 0.
+    /// Returns how many bytes the data shards hold, of the file but for outer parity; never 0.
     pub const fn data_len_bytes(&self) -> u64 {
         self.parts.data_len_bytes
     }
 
-    /// Says whether the block is a whole file of one leaf.
+    /// Says which leaves of its file the block holds.
     pub const fn file_leaves(&self) -> FileLeaves {
         self.parts.file_leaves
     }
 
-    /// Returns the bytes of the file that the block holds.
+    /// Says whether the block is outer parity, which holds no bytes of the file.
+    pub const fn is_outer_parity(&self) -> bool {
+        matches!(self.parts.file_leaves, FileLeaves::OuterParity)
+    }
+
+    /// Returns the bytes of the file that the block holds; outer parity holds none.
     pub fn range(&self) -> ByteRange {
-        ByteRange::at(self.parts.base_offset, self.parts.data_len_bytes)
-            .expect("checked when the block was made")
+        let len_bytes = if self.is_outer_parity() {
+            0
+        } else {
+            self.parts.data_len_bytes
+        };
+        ByteRange::at(self.parts.base_offset, len_bytes).expect("checked when the block was made")
     }
 
     /// Returns the number of data columns, 1 or more.
@@ -188,7 +213,7 @@ impl BlockGeometry {
         self.assert_shard(shard);
         if self.parts.shape.is_replication() {
             self.columns
-        } else if self.is_data(shard) {
+        } else if self.is_data(shard) && !self.is_outer_parity() {
             let before = u64::from(shard.get()) * u64::from(self.columns);
             let left = self
                 .parts
@@ -196,6 +221,8 @@ impl BlockGeometry {
                 .count_for(self.parts.data_len_bytes)
                 .saturating_sub(before);
             u32::try_from(left).unwrap_or(u32::MAX).min(self.columns)
+        } else if self.is_data(shard) {
+            self.columns
         } else {
             self.columns + u32::from(self.table_column().is_some())
         }
@@ -228,7 +255,7 @@ impl BlockGeometry {
             } else {
                 shard
             };
-            return ByteRange::at(start, self.leaf_range_in_file(holder, column)?.len());
+            return ByteRange::at(start, self.data_leaf_range(holder, column)?.len());
         }
         if Some(column) == self.table_column() {
             let last = ColumnIndex::new(self.columns - 1);
@@ -241,15 +268,36 @@ impl BlockGeometry {
         )
     }
 
-    /// Returns the bytes of the file that a leaf holds; `None` for parity, absent leaves and the table column.
+    /// Returns the bytes of the file that a leaf holds; `None` for parity, outer parity, absent leaves and the table column.
     pub fn leaf_range_in_file(&self, shard: ShardIndex, column: ColumnIndex) -> Option<ByteRange> {
+        if self.is_outer_parity() {
+            return None;
+        }
+        let range = self.data_leaf_range(shard, column)?;
+        ByteRange::new(
+            self.parts.base_offset + range.start(),
+            self.parts.base_offset + range.end(),
+        )
+    }
+
+    /// Returns where a leaf of a data shard lies in the data of all of them, one after another.
+    fn data_leaf_range(&self, shard: ShardIndex, column: ColumnIndex) -> Option<ByteRange> {
         if !self.is_data(shard) || column.get() >= self.leaf_count(shard) {
             return None;
         }
-        let leaf_in_block = u64::from(shard.get()) * u64::from(self.columns) + u64::from(column.get());
-        let start = leaf_in_block * self.parts.leaf.bytes();
-        let end = (start + self.parts.leaf.bytes()).min(self.parts.data_len_bytes);
-        ByteRange::new(self.parts.base_offset + start, self.parts.base_offset + end)
+        let segment_start = u64::from(shard.get()) * self.segment_len_bytes();
+        let segment_end = (segment_start + self.segment_len_bytes()).min(self.parts.data_len_bytes);
+        let start = segment_start + u64::from(column.get()) * self.parts.leaf.bytes();
+        ByteRange::new(start, (start + self.parts.leaf.bytes()).min(segment_end))
+    }
+
+    /// Length of a data shard that is not cut short by the end of the file, in bytes.
+    fn segment_len_bytes(&self) -> u64 {
+        if self.is_outer_parity() {
+            self.parts.data_len_bytes / u64::from(self.parts.shape.data())
+        } else {
+            u64::from(self.columns) * self.parts.leaf.bytes()
+        }
     }
 
     /// Returns the length of the slices that the codec sees for a column, a positive multiple of 64.
@@ -258,7 +306,7 @@ impl BlockGeometry {
             u64::from(self.columns) * HASH_LEN_BYTES
         } else {
             // No data shard has a longer leaf in any column than shard 0.
-            let first = self.leaf_range_in_file(ShardIndex::new(0), column);
+            let first = self.data_leaf_range(ShardIndex::new(0), column);
             first.expect("shard 0 has a leaf in every column").len()
         };
         longest.next_multiple_of(CODEC_GROUP_LEN_BYTES)
@@ -271,7 +319,7 @@ impl BlockGeometry {
     pub fn locate(&self, offset_in_file: u64) -> LeafPlace {
         let offset = offset_in_file
             .checked_sub(self.parts.base_offset)
-            .filter(|&offset| offset < self.parts.data_len_bytes);
+            .filter(|&offset| offset < self.range().len());
         let offset = offset.expect("the byte lies in the block");
         let leaf = offset / self.parts.leaf.bytes();
         let shard = leaf / u64::from(self.columns);

@@ -2,8 +2,7 @@
 
 use core::fmt;
 
-use super::LaneSpace;
-
+use super::{GroupingError, LaneSpace, grouping::Grouping};
 use crate::units::{CodeShape, LeafLen, MAX_BLOCK_SHARDS};
 
 /// How a file is protected, by its length.
@@ -15,24 +14,31 @@ pub enum Tier {
     Segmented,
     /// Wide blocks, balanced so that all are alike.
     Blocked,
+    /// Wide blocks in groups, with parity across the blocks of each group.
+    Grouped,
 }
 
 impl Tier {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Tiny, Self::Segmented, Self::Blocked, Self::Grouped];
+
     /// Returns the number that users and the disk know the tier by.
     pub const fn number(self) -> u8 {
         match self {
             Self::Tiny => 1,
             Self::Segmented => 2,
             Self::Blocked => 3,
+            Self::Grouped => 4,
         }
     }
 
-    /// Returns the tier of that number, or `None`; 4 is reserved for grouped files.
+    /// Returns the tier of that number, or `None`.
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Tiny),
             2 => Some(Self::Segmented),
             3 => Some(Self::Blocked),
+            4 => Some(Self::Grouped),
             _ => None,
         }
     }
@@ -62,6 +68,11 @@ pub struct PolicyParts {
     pub blocked_shape: CodeShape,
     /// Longest segment of a balanced block, in bytes.
     pub blocked_segment_max_len_bytes: u64,
+    /// Files shorter than this, and neither tiny nor segmented, are blocked, in bytes, and all others are grouped; `u64::MAX` for
+    /// none that is grouped.
+    pub blocked_below_bytes: u64,
+    /// How blocks are made and grouped; what [`Grouping::choose`] chooses, or anything else.
+    pub grouped: Grouping,
     /// How many volumes may be lost, whichever they are, without a byte being lost: what was asked for when the archive was
     /// made. The shapes are to give that on as many volumes as it was made with.
     pub survive_volumes: u16,
@@ -80,6 +91,8 @@ impl Default for PolicyParts {
             segmented_segment_len_bytes: 4 * MIB,
             blocked_shape: CodeShape::new(30, 3).expect("30 + 3 is a shape"),
             blocked_segment_max_len_bytes: 8 * MIB,
+            blocked_below_bytes: 10_000_000_000,
+            grouped: Grouping::DEFAULT,
             survive_volumes: 0,
         }
     }
@@ -120,13 +133,20 @@ pub enum PolicyError {
         leaf_len_bytes: u64,
     },
     /// The tiers must follow each other.
-    #[error("tier 2 cannot end at {segmented_below_bytes} bytes when tier 1 ends at {tiny_below_bytes}")]
+    #[error(
+        "tier {tier} cannot end at {ends_at_bytes} bytes when the tier before it ends at {begins_at_bytes}"
+    )]
     TiersOutOfOrder {
-        /// End of tier 1.
-        tiny_below_bytes: u64,
-        /// End of tier 2.
-        segmented_below_bytes: u64,
+        /// The tier.
+        tier: Tier,
+        /// End of the tier before it.
+        begins_at_bytes: u64,
+        /// Its own end.
+        ends_at_bytes: u64,
     },
+    /// Tier 4 cannot be what it is to be.
+    #[error(transparent)]
+    Grouping(#[from] GroupingError),
 }
 
 /// Most columns a block may have: bounds the leaf tables that a reader holds (2 MiB each).
@@ -138,7 +158,12 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`] names the rule that they break.
     pub fn new(parts: PolicyParts) -> Result<Self, PolicyError> {
-        let shapes = [parts.tiny_shape, parts.segmented_shape, parts.blocked_shape];
+        let shapes = [
+            parts.tiny_shape,
+            parts.segmented_shape,
+            parts.blocked_shape,
+            parts.grouped.shape,
+        ];
         if let Some(shape) = shapes.into_iter().find(|shape| !shape.fits_block()) {
             return Err(PolicyError::TooManyShards { shape });
         }
@@ -146,6 +171,7 @@ impl Policy {
         for segment_len_bytes in [
             parts.segmented_segment_len_bytes,
             parts.blocked_segment_max_len_bytes,
+            parts.grouped.segment_max_len_bytes,
         ] {
             if segment_len_bytes == 0 || !segment_len_bytes.is_multiple_of(leaf_len_bytes) {
                 return Err(PolicyError::SegmentNotWholeLeaves {
@@ -159,18 +185,37 @@ impl Policy {
             .div_ceil(u64::from(parts.tiny_shape.data()));
         let shard_len_bytes = longest_tiny
             .max(parts.segmented_segment_len_bytes)
-            .max(parts.blocked_segment_max_len_bytes);
+            .max(parts.blocked_segment_max_len_bytes)
+            .max(parts.grouped.outer_segment_max_len_bytes(parts.leaf));
         if shard_len_bytes.div_ceil(leaf_len_bytes) > MAX_COLUMNS {
             return Err(PolicyError::TooManyColumns {
                 shard_len_bytes,
                 leaf_len_bytes,
             });
         }
-        if parts.segmented_below_bytes < parts.tiny_below_bytes {
-            return Err(PolicyError::TiersOutOfOrder {
-                tiny_below_bytes: parts.tiny_below_bytes,
-                segmented_below_bytes: parts.segmented_below_bytes,
-            });
+        let ends = [
+            (
+                Tier::Segmented,
+                parts.tiny_below_bytes,
+                parts.segmented_below_bytes,
+            ),
+            (
+                Tier::Blocked,
+                parts.segmented_below_bytes,
+                parts.blocked_below_bytes,
+            ),
+        ];
+        for (tier, begins_at_bytes, ends_at_bytes) in ends {
+            if ends_at_bytes < begins_at_bytes {
+                return Err(PolicyError::TiersOutOfOrder {
+                    tier,
+                    begins_at_bytes,
+                    ends_at_bytes,
+                });
+            }
+        }
+        if parts.blocked_below_bytes < u64::MAX {
+            parts.grouped.check(parts.leaf)?;
         }
         Ok(Self(parts))
     }
@@ -191,8 +236,10 @@ impl Policy {
             Tier::Tiny
         } else if len_bytes < self.0.segmented_below_bytes {
             Tier::Segmented
-        } else {
+        } else if len_bytes < self.0.blocked_below_bytes {
             Tier::Blocked
+        } else {
+            Tier::Grouped
         }
     }
 
@@ -202,6 +249,7 @@ impl Policy {
             Tier::Tiny => self.0.tiny_shape,
             Tier::Segmented => self.0.segmented_shape,
             Tier::Blocked => self.0.blocked_shape,
+            Tier::Grouped => self.0.grouped.shape,
         }
     }
 
@@ -215,14 +263,18 @@ impl Policy {
         LaneSpace::new(self.lane_count())
     }
 
-    /// Returns how many lanes a volume has: one for each shard of the widest code.
-    pub fn lane_count(&self) -> u16 {
-        let shapes = [self.0.tiny_shape, self.0.segmented_shape, self.0.blocked_shape];
-        shapes
-            .map(CodeShape::total)
+    /// Returns the tiers that files may have; a policy without an end of tier 3 has no tier 4.
+    pub fn tiers(&self) -> impl Iterator<Item = Tier> {
+        let is_last = self.0.blocked_below_bytes == u64::MAX;
+        Tier::ALL
             .into_iter()
-            .max()
-            .expect("there are three shapes")
+            .filter(move |tier| *tier != Tier::Grouped || !is_last)
+    }
+
+    /// Returns how many lanes a volume has: one for each shard of the widest code that files may have.
+    pub fn lane_count(&self) -> u16 {
+        let shapes = self.tiers().map(|tier| self.shape(tier).total());
+        shapes.max().expect("there are tiers")
     }
 }
 

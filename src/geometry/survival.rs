@@ -49,10 +49,22 @@ impl Policy {
             let chosen = surviving_shape(shape, volumes, survive);
             chosen.map_err(|source| SurvivalError::NoCode { tier, source })
         };
+        let tiny_shape = choose(Tier::Tiny, parts.tiny_shape)?;
+        let segmented_shape = choose(Tier::Segmented, parts.segmented_shape)?;
+        let blocked_shape = choose(Tier::Blocked, parts.blocked_shape)?;
+        let grouped_shape = choose(Tier::Grouped, parts.grouped.shape)?;
+        // Files of a tier 4 of copies would be no safer than those of tier 3, and no tier 4 has them.
+        let has_groups = !grouped_shape.is_replication();
         let policy = Self::new(PolicyParts {
-            tiny_shape: choose(Tier::Tiny, parts.tiny_shape)?,
-            segmented_shape: choose(Tier::Segmented, parts.segmented_shape)?,
-            blocked_shape: choose(Tier::Blocked, parts.blocked_shape)?,
+            tiny_shape,
+            segmented_shape,
+            blocked_shape,
+            blocked_below_bytes: if has_groups {
+                parts.blocked_below_bytes
+            } else {
+                u64::MAX
+            },
+            grouped: parts.grouped.with_shape(grouped_shape, parts.leaf),
             survive_volumes: survive,
             ..parts
         })?;
@@ -92,8 +104,6 @@ impl Policy {
 mod tests {
     use super::*;
 
-    const TIERS: [Tier; 3] = [Tier::Tiny, Tier::Segmented, Tier::Blocked];
-
     fn shape(data: u16, parity: u16) -> CodeShape {
         CodeShape::new(data, parity).expect("valid shape")
     }
@@ -105,7 +115,7 @@ mod tests {
                 let policy = Policy::surviving(PolicyParts::default(), volumes, survive)
                     .expect("there are volumes left");
                 assert_eq!(policy.survive_volumes(), survive);
-                for tier in TIERS {
+                for tier in policy.tiers() {
                     assert_eq!(
                         policy.check_survival(tier, volumes),
                         Ok(()),
@@ -116,8 +126,8 @@ mod tests {
         }
         let policy = Policy::surviving(PolicyParts::default(), 3, 1).expect("three are enough");
         assert_eq!(
-            TIERS.map(|tier| policy.shape(tier)),
-            [shape(1, 3), shape(1, 3), shape(6, 3)]
+            Tier::ALL.map(|tier| policy.shape(tier)),
+            [shape(1, 3), shape(1, 3), shape(6, 3), shape(6, 3)]
         );
     }
 

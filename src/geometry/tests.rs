@@ -21,7 +21,7 @@ fn small_policy(blocked: CodeShape, replicas: CodeShape) -> Policy {
         segmented_segment_len_bytes: 2 * LEAF,
         blocked_shape: blocked,
         blocked_segment_max_len_bytes: 3 * LEAF,
-        survive_volumes: 0,
+        ..PolicyParts::default()
     })
     .expect("valid policy")
 }
@@ -36,8 +36,11 @@ fn check_file(len_bytes: u64, policy: &Policy) {
     );
     let mut next_byte = 0;
     for (index, block) in file.blocks().enumerate() {
-        assert_eq!(block.base_offset(), next_byte, "blocks follow each other");
         check_block(&block);
+        if block.is_outer_parity() {
+            continue;
+        }
+        assert_eq!(block.base_offset(), next_byte, "blocks follow each other");
         let index = BlockIndex::new(u64::try_from(index).expect("small"));
         for offset in [block.range().start(), block.range().end() - 1] {
             assert_eq!(file.block_at(offset), index, "offset {offset} of {len_bytes}");
@@ -96,7 +99,14 @@ fn check_block(block: &BlockGeometry) {
         }
     }
     ByteRange::merge(&mut covered);
-    assert_eq!(covered, [block.range()], "the data leaves hold each byte once");
+    if block.is_outer_parity() {
+        assert!(
+            covered.is_empty() && block.range().is_empty(),
+            "it holds no bytes of the file"
+        );
+    } else {
+        assert_eq!(covered, [block.range()], "the data leaves hold each byte once");
+    }
 }
 
 #[test]
@@ -124,7 +134,9 @@ fn the_tier_changes_exactly_at_its_edge() {
         (999_999_999, Tier::Segmented),
         (1_000_000_000, Tier::Blocked),
         (1_000_000_001, Tier::Blocked),
-        (10_000_000_000, Tier::Blocked),
+        (9_999_999_999, Tier::Blocked),
+        (10_000_000_000, Tier::Grouped),
+        (u64::MAX, Tier::Grouped),
     ];
     for (len_bytes, tier) in tiers {
         assert_eq!(policy.tier(len_bytes), tier, "{len_bytes}");
@@ -200,15 +212,15 @@ fn claimed_geometry_that_holds_less_or_more_than_the_file_is_refused() {
     let good = *FileGeometry::new(100 * LEAF, &small_policy(shape(3, 2), shape(1, 3))).parts();
     let claims = [
         FileGeometryParts {
-            block_count: good.block_count + 1,
+            data_blocks: good.data_blocks + 1,
             ..good
         },
         FileGeometryParts {
-            block_count: 0,
+            data_blocks: 0,
             ..good
         },
         FileGeometryParts {
-            long_blocks: good.block_count + 1,
+            long_blocks: good.data_blocks + 1,
             ..good
         },
         FileGeometryParts {
@@ -222,7 +234,7 @@ fn claimed_geometry_that_holds_less_or_more_than_the_file_is_refused() {
         },
         FileGeometryParts {
             len_bytes: u64::MAX,
-            block_count: u64::MAX,
+            data_blocks: u64::MAX,
             ..good
         },
         FileGeometryParts { len_bytes: 0, ..good },
@@ -263,10 +275,15 @@ fn policies_that_cannot_be_kept_are_refused() {
         PolicyParts {
             tiny_below_bytes: u64::MAX,
             segmented_below_bytes: u64::MAX,
+            blocked_below_bytes: u64::MAX,
             ..good
         },
         PolicyParts {
             tiny_below_bytes: 2_000_000_000,
+            ..good
+        },
+        PolicyParts {
+            blocked_below_bytes: 999_999_999,
             ..good
         },
     ];
@@ -309,7 +326,7 @@ proptest! {
     #[test]
     fn random_lengths_of_the_default_policy_are_cut_exactly(len_bytes in 0_u64..12_000_000_000) {
         let file = FileGeometry::new(len_bytes, &Policy::default());
-        let total: u64 = file.blocks().map(|block| block.data_len_bytes()).sum();
+        let total: u64 = file.blocks().map(|block| block.range().len()).sum();
         prop_assert_eq!(total, len_bytes);
         if let Some(last) = file.block_count().checked_sub(1) {
             check_block(&file.block(BlockIndex::new(last)));

@@ -51,6 +51,17 @@ impl ColumnSet {
         self.words[word] |= 1 << bit;
     }
 
+    /// Takes a column out.
+    pub fn remove(&mut self, column: ColumnIndex) {
+        if let Some(word) = self.words.get_mut(column.as_usize() / 64) {
+            *word &= !(1 << (column.get() % 64));
+        }
+        // Equal sets have equal words.
+        while self.words.last() == Some(&0) {
+            self.words.pop();
+        }
+    }
+
     /// Says whether the set holds a column.
     pub fn contains(&self, column: ColumnIndex) -> bool {
         let (word, bit) = (column.as_usize() / 64, column.get() % 64);
@@ -125,7 +136,7 @@ pub enum BlockVerdict {
     },
     /// Bytes of the file cannot be decoded.
     Lost {
-        /// Exactly the bytes of the file that are gone, in order.
+        /// Exactly the bytes of the file that are gone, in order; none where outer parity is.
         ranges: Vec<ByteRange>,
         /// Bad leaves in the worst column, more than the parity count.
         worst: u16,
@@ -218,17 +229,19 @@ impl DamageMap {
             .geometry
             .table_column()
             .map_or(0, |table| self.count_bad(table));
-        let mut lost = Vec::new();
+        let (mut lost, mut has_lost) = (Vec::new(), worst > tolerated && self.geometry.is_outer_parity());
         for column in self.geometry.columns() {
             let bad = self.bad_shards(column, &unproven);
             let count = shard_count(bad.len());
             worst = worst.max(count);
+            // Outer parity that is gone holds no bytes of the file.
+            has_lost |= count > tolerated && self.geometry.is_outer_parity();
             let gone = bad
                 .iter()
                 .filter(|shard| count > tolerated || unproven.contains(shard));
             lost.extend(gone.filter_map(|shard| self.geometry.leaf_range_in_file(*shard, column)));
         }
-        if !lost.is_empty() {
+        if has_lost || !lost.is_empty() {
             ByteRange::merge(&mut lost);
             return BlockVerdict::Lost { ranges: lost, worst };
         }
@@ -254,6 +267,48 @@ impl DamageMap {
             )
             .for_each(|column| lost.insert(column));
         lost
+    }
+
+    /// Says whether the table of a data shard is gone.
+    pub(super) fn lacks_table(&self, shard: ShardIndex) -> bool {
+        let table = self.geometry.table_column();
+        self.geometry.is_data(shard) && table.is_some_and(|table| self.bad_columns(shard).contains(table))
+    }
+
+    /// Says whether a leaf is bad, or as good as bad because nothing proves it; one that is absent is a known zero.
+    pub(super) fn is_of_no_use(&self, shard: ShardIndex, column: ColumnIndex) -> bool {
+        column.get() < self.geometry.leaf_count(shard)
+            && (self.bad_columns(shard).contains(column) || self.lacks_table(shard))
+    }
+
+    /// Returns the shards that are bad in a column.
+    pub(super) fn shards_bad_in(&self, column: ColumnIndex) -> impl Iterator<Item = ShardIndex> {
+        self.geometry
+            .shards()
+            .filter(move |shard| self.bad_columns(*shard).contains(column))
+    }
+
+    /// Unmarks one leaf.
+    pub(super) fn clear_leaf(&mut self, shard: ShardIndex, column: ColumnIndex) {
+        self.shards[shard.as_usize()].remove(column);
+    }
+
+    /// Unmarks a shard; says whether anything of it was marked.
+    pub(super) fn clear_shard(&mut self, shard: ShardIndex) -> bool {
+        let was = std::mem::take(&mut self.shards[shard.as_usize()]);
+        !was.is_empty()
+    }
+
+    /// Unmarks those of some leaves in a column that are marked and have tables to prove them; says whether there are any.
+    pub(super) fn clear_proven(&mut self, shards: Vec<ShardIndex>, column: ColumnIndex) -> bool {
+        let mut has_cleared = false;
+        for shard in shards {
+            if !self.lacks_table(shard) && self.bad_columns(shard).contains(column) {
+                self.clear_leaf(shard, column);
+                has_cleared = true;
+            }
+        }
+        has_cleared
     }
 
     /// Returns the data shards of which no leaf can be proven: their table is gone, and the table column does not decode.

@@ -9,6 +9,7 @@ mod damage;
 #[cfg(test)]
 mod every_map;
 mod finding;
+mod group;
 mod layout;
 mod odds;
 mod repair;
@@ -20,6 +21,7 @@ mod verified;
 pub use budget::{Budget, BudgetLeft, RateLimit};
 pub use damage::{BlockVerdict, ColumnSet, DamageMap};
 pub use finding::{DamageKind, DamagePart};
+pub use group::{GroupDamage, GroupStep, GroupVerdict};
 pub use layout::{ExtentUse, LaneLayout, LanePosition, Placement, UNNUMBERED};
 pub use odds::{
     FailureRateParts, FailureRates, FailureRatesError, LossOdds, loss_by_leaves, loss_by_volumes,

@@ -63,6 +63,30 @@ impl RepairPlan {
         }
     }
 
+    /// Decides what to do about the damage of a block of a group: a shard is written anew when everything of it can be had, from its
+    /// own block or across the group. `left` is what cannot.
+    ///
+    /// # Panics
+    /// As [`Self::of`].
+    pub fn in_group(map: &DamageMap, left: Option<&DamageMap>, bad_frames: &BTreeSet<ShardIndex>) -> Self {
+        for shard in bad_frames {
+            assert!(map.geometry().is_present(*shard), "shard {shard} has no frame");
+        }
+        let is_had = |shard: &ShardIndex| left.is_none_or(|left| left.bad_columns(*shard).is_empty());
+        let damaged = |shard: &ShardIndex| !map.bad_columns(*shard).is_empty() || bad_frames.contains(shard);
+        let (rewrite, unrepairable): (Vec<_>, Vec<_>) =
+            map.geometry().shards().filter(damaged).partition(is_had);
+        let mut decode = ColumnSet::default();
+        rewrite
+            .iter()
+            .for_each(|shard| decode.union_with(map.bad_columns(*shard)));
+        Self {
+            rewrite,
+            unrepairable,
+            decode,
+        }
+    }
+
     /// Says whether there is nothing to do, be it that nothing is damaged or that nothing can be done.
     pub const fn is_empty(&self) -> bool {
         self.rewrite.is_empty()

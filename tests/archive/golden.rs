@@ -17,21 +17,23 @@ use bfdb::{
     },
     catalog::{Access, EntryKind, FORMAT_VERSION},
     error::CommitError,
+    geometry::{Policy, PolicyParts},
 };
 use tempfile::TempDir;
 
 use crate::{
     rebuilding::rebuild,
-    support::{SEGMENTED_BELOW, TINY_BELOW, copy_dir, get, name, names, open, painted, small_policy},
+    support::{LEAF, SEGMENTED_BELOW, TINY_BELOW, copy_dir, get, grouped_policy, name, names, open, painted},
 };
 
 /// Files, their lengths and the seeds of their contents.
-const FILES: [(&str, u64, u64); 5] = [
+const FILES: [(&str, u64, u64); 6] = [
     ("empty", 0, 0),
     ("tree/tiny", TINY_BELOW - 1, 1),
     ("tree/segmented", SEGMENTED_BELOW - 1, 2),
     ("moved/blocked", 3 * SEGMENTED_BELOW, 3),
     ("replaced", 700, 5),
+    ("grouped", 3 * SEGMENTED_BELOW + LEAF + 5, 10),
 ];
 
 /// A file with its kept versions, the last one first; it had another name.
@@ -49,6 +51,15 @@ impl CommitObserver for Must {
     fn source_done(&self, source: &Source, result: Result<CommitOutcome, CommitError>) {
         assert!(result.is_ok(), "{}: {result:?}", source.name);
     }
+}
+
+/// One with files of every tier.
+fn policy() -> Policy {
+    let parts = PolicyParts {
+        blocked_below_bytes: 3 * SEGMENTED_BELOW + LEAF,
+        ..*grouped_policy().parts()
+    };
+    Policy::new(parts).unwrap()
 }
 
 fn golden(version: u16) -> PathBuf {
@@ -86,7 +97,7 @@ fn make() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("a.bfdb");
     let options = ArchiveOptions {
-        policy: small_policy(),
+        policy: policy(),
         ..ArchiveOptions::default()
     };
     let archive = Archive::create(&root, &options).unwrap();
@@ -130,6 +141,7 @@ fn holds_everything(archive: &Archive) {
         names(archive),
         [
             "empty",
+            "grouped",
             "moved/blocked",
             VERSIONED,
             "replaced",

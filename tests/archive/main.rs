@@ -36,6 +36,7 @@ mod scrubs;
 mod simulated;
 mod stalled_operations;
 mod support;
+mod tier4_document;
 mod trees;
 mod versions;
 mod volumes;

@@ -15,7 +15,7 @@ use bfdb::{
     },
     catalog::Access,
     error::{OpenError, ReadError},
-    geometry::{Policy, PolicyParts},
+    geometry::{Grouping, Policy, PolicyParts},
     units::{CodeShape, FileName, LeafLen},
 };
 use tempfile::TempDir;
@@ -28,6 +28,8 @@ pub const SEGMENTED_BELOW: u64 = 100 * LEAF;
 pub const DATA: u16 = 6;
 pub const PARITY: u16 = 3;
 pub const BLOCKED_SEGMENT: u64 = 4 * LEAF;
+/// Outer parity blocks of a group, with [`grouped_policy`].
+pub const OUTER_PARITY: u16 = 2;
 
 pub fn small_policy() -> Policy {
     Policy::new(PolicyParts {
@@ -39,7 +41,27 @@ pub fn small_policy() -> Policy {
         segmented_segment_len_bytes: SEGMENT,
         blocked_shape: CodeShape::new(DATA, PARITY).unwrap(),
         blocked_segment_max_len_bytes: BLOCKED_SEGMENT,
+        blocked_below_bytes: u64::MAX,
+        grouped: Grouping {
+            shape: CodeShape::new(DATA, PARITY).unwrap(),
+            ..Grouping::DEFAULT
+        },
         survive_volumes: 0,
+    })
+    .unwrap()
+}
+
+/// The same, with groups instead of blocks that stand alone: blocks of 12 leaves, two outer parity blocks for three or more.
+pub fn grouped_policy() -> Policy {
+    Policy::new(PolicyParts {
+        blocked_below_bytes: SEGMENTED_BELOW,
+        grouped: Grouping {
+            shape: CodeShape::new(DATA, PARITY).unwrap(),
+            segment_max_len_bytes: 2 * LEAF,
+            parity: OUTER_PARITY,
+            blocks_min: 3,
+        },
+        ..*small_policy().parts()
     })
     .unwrap()
 }

@@ -247,7 +247,8 @@ mod tests {
     #[test]
     fn tiers_are_numbers() {
         assert_eq!(tier("3"), Ok(Tier::Blocked));
-        for text in ["0", "4", "x", "", "300"] {
+        assert_eq!(tier("4"), Ok(Tier::Grouped));
+        for text in ["0", "5", "x", "", "300"] {
             assert!(tier(text).is_err(), "{text}");
         }
     }

@@ -101,6 +101,28 @@ pub(crate) fn shape(text: &str) -> Result<CodeShape, String> {
     }
 }
 
+/// The code of tier 4: what blocks have, and how many outer parity blocks groups have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GroupedCode {
+    pub(crate) shape: CodeShape,
+    pub(crate) outer_parity: u16,
+}
+
+/// Parses the code of tier 4: `K+M/P`.
+pub(crate) fn grouped_code(text: &str) -> Result<GroupedCode, String> {
+    let wrong = || {
+        "the code of tier 4 is K+M/P, such as 30+3/3: K shards of data and M of parity in each block, P parity blocks for each \
+         group of blocks"
+            .to_owned()
+    };
+    let (inner, outer) = text.split_once('/').ok_or_else(wrong)?;
+    let is_plain = outer.bytes().all(|byte| byte.is_ascii_digit());
+    Ok(GroupedCode {
+        shape: shape(inner).map_err(|_error| wrong())?,
+        outer_parity: outer.parse().ok().filter(|_| is_plain).ok_or_else(wrong)?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +164,28 @@ mod tests {
             "Extent:1",
         ] {
             assert!(loss(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_code_of_tier_4_has_outer_parity() {
+        let expected = GroupedCode {
+            shape: CodeShape::new(30, 3).expect("a shape"),
+            outer_parity: 5,
+        };
+        assert_eq!(grouped_code("30+3/5"), Ok(expected));
+        for text in [
+            "",
+            "30+3",
+            "30+3/",
+            "30+3/+3",
+            "/3",
+            "30/3",
+            "30+3/-1",
+            "30+3/3/3",
+            "30+3/99999",
+        ] {
+            assert!(grouped_code(text).is_err(), "{text}");
         }
     }
 

@@ -2,19 +2,20 @@
 
 use bfdb::{
     format::FrameLayout,
-    geometry::{BlockGeometry, FileGeometry},
+    geometry::{BlockGeometry, FileGeometry, GroupGeometry},
     units::BlockIndex,
 };
 
 /// Returns what the frames of a file take; what a commit adds to begin an extent is not counted.
 ///
-/// The blocks of a file have two lengths, and the last one has what is left, so that the cost does not grow with the file.
+/// The blocks of a file have two lengths, and the last one has what is left; outer parity has two lengths, too. So the cost does not
+/// grow with the file.
 pub(super) fn frames_len_bytes(geometry: &FileGeometry) -> u64 {
-    let (blocks, long) = (geometry.block_count(), geometry.parts().long_blocks);
+    let (blocks, long) = (geometry.data_block_count(), geometry.parts().long_blocks);
     let Some(last) = blocks.checked_sub(1) else {
         return 0;
     };
-    let of_block = |index: u64| block_len_bytes(&geometry.block(BlockIndex::new(index)));
+    let of_block = |ordinal: u64| block_len_bytes(&geometry.block(geometry.data_block(ordinal)));
     // Of the blocks before the last one.
     let long = long.min(last);
     let of_row = |first: u64, count: u64| match count {
@@ -24,6 +25,32 @@ pub(super) fn frames_len_bytes(geometry: &FileGeometry) -> u64 {
     of_row(0, long)
         .saturating_add(of_row(long, last - long))
         .saturating_add(of_block(last))
+        .saturating_add(outer_len_bytes(geometry))
+}
+
+/// Returns what the frames of all outer parity take: that of groups with long blocks, which come first, and of the others.
+fn outer_len_bytes(geometry: &FileGeometry) -> u64 {
+    let count = geometry.group_count();
+    let columns = |index: u64| geometry.group(index).columns();
+    let has_long = |index: u64| columns(index) == columns(0);
+    let (mut long, mut end) = (0, count);
+    while long < end {
+        let middle = long + (end - long) / 2;
+        (long, end) = if has_long(middle) {
+            (middle + 1, end)
+        } else {
+            (long, middle)
+        };
+    }
+    let of_group = |group: GroupGeometry| {
+        let block = geometry.block(BlockIndex::new(group.parity_blocks().start));
+        block_len_bytes(&block) * u64::from(group.code().parity())
+    };
+    [(0, long), (long, count)]
+        .into_iter()
+        .filter(|(first, end)| first < end)
+        .map(|(first, end)| of_group(geometry.group(first)).saturating_mul(end - first))
+        .fold(0, u64::saturating_add)
 }
 
 fn block_len_bytes(block: &BlockGeometry) -> u64 {
@@ -33,10 +60,10 @@ fn block_len_bytes(block: &BlockGeometry) -> u64 {
     frames.map(|frame| frame.total_len_bytes()).sum()
 }
 
-/// Returns how many columns the blocks of a file have together.
+/// Returns how many columns the blocks of a file have together, without outer parity.
 pub(super) fn column_count(geometry: &FileGeometry) -> u64 {
     let parts = geometry.parts();
-    let short = parts.block_count - parts.long_blocks;
+    let short = parts.data_blocks - parts.long_blocks;
     parts.long_blocks * u64::from(parts.long_columns) + short * u64::from(parts.short_columns)
 }
 
@@ -62,6 +89,8 @@ mod tests {
             240 * segment,
             241 * segment,
             10_000_000_000,
+            18_100_000_000,
+            35_000_000_000,
         ];
         for end in ends {
             for len in [
@@ -77,6 +106,7 @@ mod tests {
                 assert_eq!(frames_len_bytes(&geometry), each, "{len} bytes");
                 let columns: u64 = geometry
                     .blocks()
+                    .filter(|block| !block.is_outer_parity())
                     .map(|block| u64::from(block.column_count()))
                     .sum();
                 assert_eq!(column_count(&geometry), columns, "{len} bytes");

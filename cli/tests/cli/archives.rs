@@ -35,6 +35,36 @@ const COMMANDS: [&[&str]; 14] = [
 ];
 
 #[test]
+fn a_tier_4_that_cannot_be_had_is_refused_with_the_numbers() {
+    let place = Place::new();
+    for (code, problem) in [
+        (
+            "30+3/11",
+            "error: tier 4: a group has 1 to 10 outer parity blocks, not 11\n",
+        ),
+        (
+            "200+8/10",
+            "error: tier 4: 10 outer parity blocks over RS(200,8) in segments of 1048576 bytes take 2097152000 bytes of memory while a \
+             file is stored; at most 503316480 are allowed\n",
+        ),
+        (
+            "1+3/3",
+            "error: tier 4: the blocks of tier 4 are coded, not copied: RS(1,3) has one data shard\n",
+        ),
+    ] {
+        let answer = place.run(["init", "--tier4", code]).expect_code(1);
+        assert!(answer.stderr.starts_with(problem), "{code}: {}", answer.stderr);
+        assert!(!place.path("archive.bfdb").exists(), "{code}");
+    }
+    let answer = place.run(["init", "--json", "--tier4", "30+3/10"]).expect_code(0);
+    let tier = &answer.json()[0]["tiers"][3];
+    assert_eq!(
+        (&tier["outer_parity"], &tier["group_blocks"]),
+        (&10.into(), &289.into())
+    );
+}
+
+#[test]
 fn init_makes_an_archive_once() {
     let place = Place::new();
     let answer = place.run(["init", "-n"]).expect_code(0);
@@ -43,7 +73,9 @@ fn init_makes_an_archive_once() {
          volume 0  ./archive.bfdb/volumes/v0\n\
          tier 1    RS(1,3), 300 % overhead; any 3 of the 4 shards of a block may be lost, but no volume\n\
          tier 2    RS(1,3), 300 % overhead; any 3 of the 4 shards of a block may be lost, but no volume\n\
-         tier 3    RS(30,3), 10 % overhead; any 3 of the 33 shards of a block may be lost, but no volume\n",
+         tier 3    RS(30,3), 10 % overhead; any 3 of the 33 shards of a block may be lost, but no volume\n\
+         tier 4    RS(30,3) in groups of 74 blocks and 3 of parity, at most 14 % overhead; any 3 of the 33 shards of each block and any \
+         3 blocks of each group may be lost, but no volume\n",
     );
     assert!(!place.path("archive.bfdb").exists(), "a dry run made something");
     let answer = place.run(["init"]).expect_code(0);
@@ -72,9 +104,16 @@ fn init_makes_an_archive_once() {
     let replicas = |tier: u8| json!({"tier": tier, "data_shards": 1, "parity_shards": 3, "overhead": 3.0, "shards": 3, "volumes": 0});
     let wide =
         json!({"tier": 3, "data_shards": 30, "parity_shards": 3, "overhead": 0.1, "shards": 3, "volumes": 0});
+    let grouped = &line["tiers"][3];
+    assert_eq!(
+        (&grouped["tier"], &grouped["group_blocks"]),
+        (&json!(4), &json!(74))
+    );
+    let overhead = grouped["overhead"].as_f64().expect("a number");
+    assert!((0.144..0.145).contains(&overhead), "{overhead}");
     let expected = json!({
         "type": "summary", "path": "other", "archive": id, "volumes": ["other/volumes/v0"], "survive_volumes": 0,
-        "tiers": [replicas(1), replicas(2), wide], "dry_run": false,
+        "tiers": [replicas(1), replicas(2), wide, grouped], "dry_run": false,
     });
     assert_eq!(*line, expected);
     place.run(["ls", "-a", "other"]).expect_code(0);

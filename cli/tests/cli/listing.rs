@@ -209,7 +209,8 @@ fn status_is_one_object_and_one_screen() {
         [
             (Some(1), Some(3), Some(1)),
             (Some(2), Some(3), Some(0)),
-            (Some(3), Some(3), Some(0))
+            (Some(3), Some(3), Some(0)),
+            (Some(4), Some(3), Some(0))
         ]
     );
 

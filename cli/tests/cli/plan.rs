@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::harness::{Place, content};
 
 /// Length of a file of tier 3 without any content, in bytes.
-const BLOCKED: u64 = 10_000_000_000;
+const BLOCKED: u64 = 9_999_999_999;
 
 /// Columns that [`BLOCKED`] has with RS(6,3): leaves of 64 KiB, six a column.
 const COLUMNS_OF_SIX: u64 = 25_432;

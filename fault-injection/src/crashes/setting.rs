@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bfdb::{
     Access, Archive, OpenOptions, Policy, RecoveryReport, Resources,
-    geometry::PolicyParts,
+    geometry::{Grouping, PolicyParts},
     host::Machine,
     units::{CodeShape, LeafLen},
     volume::IoMode,
@@ -76,6 +76,11 @@ pub fn small_policy() -> Policy {
         segmented_segment_len_bytes: 4 << 10,
         blocked_shape: CodeShape::new(4, 2).expect("a code"),
         blocked_segment_max_len_bytes: 2 << 10,
+        blocked_below_bytes: u64::MAX,
+        grouped: Grouping {
+            shape: CodeShape::new(4, 2).expect("a code"),
+            ..Grouping::DEFAULT
+        },
         survive_volumes: 0,
     })
     .expect("a policy")

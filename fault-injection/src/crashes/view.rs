@@ -103,6 +103,7 @@ pub(crate) fn count(totals: &mut Totals, info: &FileInfo) {
                 Tier::Tiny => 0,
                 Tier::Segmented => 1,
                 Tier::Blocked => 2,
+                Tier::Grouped => 3,
             };
             totals.tiers[tier].files += 1;
             totals.tiers[tier].bytes += info.len_bytes;

@@ -110,7 +110,7 @@ impl Chart {
                 let holds = match file.geometry.tier() {
                     Tier::Tiny => Holds::Tiny,
                     Tier::Segmented => Holds::Segmented,
-                    Tier::Blocked => Holds::Blocked,
+                    Tier::Blocked | Tier::Grouped => Holds::Blocked,
                 };
                 for index in 0..file.geometry.block_count() {
                     let record = reader.block(file, BlockIndex::new(index))?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io, ops::Range, path::Path};
 
 use bfdb::{
     Archive, ArchiveOptions, NameConflict, Policy,
-    geometry::PolicyParts,
+    geometry::{Grouping, PolicyParts},
     units::{CodeShape, LeafLen},
 };
 
@@ -176,6 +176,11 @@ fn ground(seed: u64, small: &Small) -> io::Result<Ground> {
         segmented_segment_len_bytes: row * LEAF,
         blocked_shape: shape(small.blocked)?,
         blocked_segment_max_len_bytes: widest * LEAF,
+        blocked_below_bytes: u64::MAX,
+        grouped: Grouping {
+            shape: shape(small.blocked)?,
+            ..Grouping::DEFAULT
+        },
         survive_volumes: 0,
     });
     let options = ArchiveOptions {

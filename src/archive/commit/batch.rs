@@ -13,10 +13,11 @@ use super::{
     block::BlockInFlight,
     frame::{BlockIdentity, FrameSink, FrameTarget},
     leg_plan::PlannedFile,
+    outer::Going,
     publish::{Action, Change, Published, publish, store, store_again},
     reservation::{Draft, Reservation},
     run::{LaneRun, PlacedFrame, Run, runs_of},
-    strip::StripBench,
+    strip::{Origin, StripBench},
 };
 use crate::{
     archive::{
@@ -357,7 +358,12 @@ impl<'a> BatchWriter<'a> {
         let identity = BlockIdentity::of(self.reservation, file, index);
         let block = BlockInFlight::new(identity, placed.geometry, frames.collect(), to_u64(strips.len()));
         for strip in &strips {
-            bench.write(buffer, &block, strip, &self.news[placed.file].content)?;
+            let origin = Origin {
+                file: &self.news[placed.file].content,
+                outer: None,
+            };
+            let going = bench.write(buffer, &block, strip, &origin)?;
+            assert_eq!(going, Going::On, "nothing is stopped where nothing is grouped");
             block.finish_strip();
         }
         let written = block.complete(self.shared, bench.encoder())?;

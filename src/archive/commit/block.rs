@@ -51,7 +51,7 @@ pub(super) struct BlockInFlight {
 #[derive(Debug)]
 pub(super) struct WrittenBlock {
     pub(super) record: BlockRecord,
-    /// Hashes of the data leaves in file order.
+    /// Hashes of the data leaves in file order; outer parity has none of the file.
     pub(super) leaves: Vec<LeafHash>,
 }
 
@@ -134,7 +134,11 @@ impl BlockInFlight {
     ) -> Result<WrittenBlock, CommitError> {
         let mut hashes = std::mem::take(&mut *self.hashes.lock().unwrap_or_else(PoisonError::into_inner));
         let data_shards = usize::from(self.geometry.shape().data());
-        let leaves: Vec<LeafHash> = hashes[..data_shards].concat();
+        let leaves: Vec<LeafHash> = if self.geometry.is_outer_parity() {
+            Vec::new()
+        } else {
+            hashes[..data_shards].concat()
+        };
         if let Some(table_column) = self.geometry.table_column() {
             self.write_table_column(table_column, &mut hashes, encoder)?;
         }
@@ -206,6 +210,7 @@ pub(in crate::archive) fn leaf_kind(geometry: &BlockGeometry) -> DataLeaves {
     match geometry.file_leaves() {
         FileLeaves::One => DataLeaves::Root,
         FileLeaves::Many => DataLeaves::Subtree,
+        FileLeaves::OuterParity => unreachable!("outer parity holds no leaf of a file"),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each worker takes the next strip, reads its slice of every segment, hashes the leaves, encodes the columns and hands
 //! the slices to the extents, while the bytes are in cache.
 
+use core::ops::Range;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,14 +12,15 @@ use std::{
 use super::{
     block::{BlockInFlight, WrittenBlock},
     deal::BlockDealer,
+    outer::{Going, OuterSums},
     progress::ProgressLog,
     reservation::Reservation,
-    strip::{StripBench, data_range},
+    strip::{Origin, StripBench, data_range},
 };
 use crate::{
     archive::{
         observer::{Event, Observer},
-        shared::{Shared, strip_count, strip_len_bytes},
+        shared::{Shared, blocks_together, strip_count, strip_len_bytes_of},
         team::Member,
     },
     catalog::BlockRecord,
@@ -32,10 +34,12 @@ use crate::{
 };
 
 /// What of a file is stored already when a leg begins.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Done {
     pub(super) blocks: Vec<BlockRecord>,
     pub(super) folder: RootFolder,
+    /// What the blocks of the open group have added to its outer parity, where some are stored; `None` where none are.
+    pub(super) outer: Option<OuterSums>,
 }
 
 impl Done {
@@ -44,6 +48,7 @@ impl Done {
         Self {
             blocks: Vec::new(),
             folder: RootFolder::new(geometry.leaf()),
+            outer: None,
         }
     }
 }
@@ -58,15 +63,20 @@ pub(super) struct WrittenFile {
 /// Writes every block of the file that is not done yet. With a `log`, notes how far it has come, also when it is cancelled.
 pub(super) fn write_file(
     shared: &Shared,
-    (reservation, done): (&Reservation, Done),
+    (reservation, mut done): (&Reservation, Done),
     file: &SourceFile,
     log: Option<&ProgressLog<'_>>,
     observer: &dyn Observer,
 ) -> Result<WrittenFile, CommitError> {
     let geometry = reservation.files()[0].record.geometry;
+    let outer = match done.outer.take() {
+        Some(outer) => Some(outer),
+        None => OuterSums::new(&geometry, reservation.leg.first_block)?,
+    };
     let pipeline = Pipeline {
         shared,
         file,
+        outer,
         log,
         observer,
         geometry,
@@ -90,6 +100,7 @@ pub(super) fn write_file(
 struct Pipeline<'a> {
     shared: &'a Shared,
     file: &'a SourceFile,
+    outer: Option<OuterSums>,
     log: Option<&'a ProgressLog<'a>>,
     observer: &'a dyn Observer,
     geometry: FileGeometry,
@@ -102,6 +113,7 @@ impl<'a> Pipeline<'a> {
     fn work(&self, member: &Member<'_>) -> Result<(), CommitError> {
         let mut stop = StopsOthers {
             cursor: &self.cursor,
+            outer: self.outer.as_ref(),
             is_due: true,
         };
         let result = self.work_until_stopped(member);
@@ -118,34 +130,79 @@ impl<'a> Pipeline<'a> {
             let Some(mut buffer) = member.buffer(bench.buffer_len())? else {
                 return Ok(());
             };
-            let Some((block, strip)) = self.claim() else {
+            let Some((blocks, columns)) = self.claim() else {
                 return Ok(());
             };
-            bench.write(&mut buffer, &block, &strip, self.file)?;
+            if self.write(&mut bench, &mut buffer, (&blocks, &columns))? == Going::Stopped {
+                return Ok(());
+            }
             // Others may need it while the observer takes its time.
             drop(buffer);
-            self.finish_strip(&block, &strip, bench.encoder())?;
+            for block in &blocks {
+                if self.finish_strip(block, &columns, bench.encoder())? == Going::Stopped {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn write(
+        &self,
+        bench: &mut StripBench,
+        buffer: &mut [u8],
+        (blocks, columns): (&[Arc<BlockInFlight>], &Range<u32>),
+    ) -> Result<Going, CommitError> {
+        let origin = Origin {
+            file: self.file,
+            outer: self.outer.as_ref(),
+        };
+        match blocks {
+            [only] => {
+                let strip = Strip {
+                    block: only.identity.index,
+                    columns: columns.clone(),
+                };
+                bench.write(buffer, only, &strip, &origin)
+            }
+            several => {
+                let blocks: Vec<&BlockInFlight> = several.iter().map(Arc::as_ref).collect();
+                bench.write_columns(buffer, &blocks, columns.clone(), &origin)
+            }
         }
     }
 
     /// Takes the next strip.
-    fn claim(&self) -> Option<(Arc<BlockInFlight>, Strip)> {
+    fn claim(&self) -> Option<Piece> {
         self.cursor().next()
     }
 
     fn finish_strip(
         &self,
         block: &BlockInFlight,
-        strip: &Strip,
+        columns: &Range<u32>,
         encoder: &mut ColumnEncoder,
-    ) -> Result<(), CommitError> {
-        let data = (0..block.geometry.shape().data()).map(ShardIndex::new);
+    ) -> Result<Going, CommitError> {
+        let geometry = &block.geometry;
+        if columns.start >= geometry.column_count() {
+            return Ok(Going::On);
+        }
+        let strip = Strip {
+            block: block.identity.index,
+            columns: columns.start..columns.end.min(geometry.column_count()),
+        };
+        let data = (0..geometry.shape().data()).map(ShardIndex::new);
         let bytes = data
-            .filter_map(|shard| data_range(&block.geometry, shard, strip))
+            .filter_map(|shard| data_range(geometry, shard, &strip))
             .map(|range| to_u64(range.1))
             .sum();
         if block.finish_strip() {
             let written = block.complete(self.shared, encoder)?;
+            if let Some(outer) = &self.outer
+                && !block.geometry.is_outer_parity()
+                && outer.add_tables(block.identity.index, &written.leaves) == Going::Stopped
+            {
+                return Ok(Going::Stopped);
+            }
             self.completed
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -155,7 +212,7 @@ impl<'a> Pipeline<'a> {
             }
         }
         self.observer.event(Event::Progress { bytes });
-        Ok(())
+        Ok(Going::On)
     }
 
     fn cursor(&self) -> MutexGuard<'_, Cursor<'a>> {
@@ -166,6 +223,7 @@ impl<'a> Pipeline<'a> {
 /// Stops the other workers when one is done for, also by a panic of the observer: none writes 100 GB for nobody.
 struct StopsOthers<'a, 'b> {
     cursor: &'b Mutex<Cursor<'a>>,
+    outer: Option<&'b OuterSums>,
     is_due: bool,
 }
 
@@ -176,14 +234,24 @@ impl Drop for StopsOthers<'_, '_> {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .is_stopped = true;
+            if let Some(outer) = self.outer {
+                outer.stop();
+            }
         }
     }
 }
 
-/// Deals strips in order; a block begins with its first strip.
+/// Blocks that are worked on at once, and the columns of a strip of each.
+type Piece = (Vec<Arc<BlockInFlight>>, Range<u32>);
+
+/// Blocks that are worked on at once, and the strips of them that are left.
+type Dealt = (Vec<Arc<BlockInFlight>>, std::vec::IntoIter<Range<u32>>);
+
+/// Deals strips in order; blocks begin with their first strip. Blocks of a group that follow each other are dealt together, where that makes
+/// outer parity faster.
 struct Cursor<'a> {
     dealer: BlockDealer<'a>,
-    block: Option<(Arc<BlockInFlight>, std::vec::IntoIter<Strip>)>,
+    blocks: Option<Dealt>,
     is_stopped: bool,
 }
 
@@ -191,28 +259,54 @@ impl<'a> Cursor<'a> {
     fn new(reservation: &'a Reservation) -> Self {
         Self {
             dealer: BlockDealer::new(reservation),
-            block: None,
+            blocks: None,
             is_stopped: false,
         }
     }
 
-    fn next(&mut self) -> Option<(Arc<BlockInFlight>, Strip)> {
+    fn next(&mut self) -> Option<Piece> {
         loop {
             if self.is_stopped {
                 return None;
             }
-            if let Some((block, strips)) = &mut self.block
-                && let Some(strip) = strips.next()
+            if let Some((blocks, columns)) = &mut self.blocks
+                && let Some(columns) = columns.next()
             {
-                return Some((Arc::clone(block), strip));
+                return Some((blocks.clone(), columns));
             }
-            let strip_len = strip_len_bytes(self.dealer.geometry().shape());
-            let strips = |index: BlockIndex, geometry: &BlockGeometry| -> Vec<Strip> {
-                strips_of_block(index, geometry, strip_len).collect()
-            };
-            let (block, strips) = self.dealer.next_block(strips)?;
-            self.block = Some((Arc::new(block), strips.into_iter()));
+            let (first, columns) = self.next_block()?;
+            let mut blocks = vec![first];
+            while self.takes_another(&blocks) {
+                // No block is longer than one before it in its group.
+                let (block, _) = self.next_block().expect("the group has more");
+                blocks.push(block);
+            }
+            self.blocks = Some((blocks, columns.into_iter()));
         }
+    }
+
+    fn next_block(&mut self) -> Option<(Arc<BlockInFlight>, Vec<Range<u32>>)> {
+        let strip_len = strip_len_bytes_of(self.dealer.geometry());
+        let columns = |index: BlockIndex, geometry: &BlockGeometry| -> Vec<Range<u32>> {
+            let strips = strips_of_block(index, geometry, strip_len);
+            strips.map(|strip| strip.columns).collect()
+        };
+        let (block, columns) = self.dealer.next_block(columns)?;
+        Some((Arc::new(block), columns))
+    }
+
+    /// Says whether the next block goes with these: it is of the same group, and there are not as many yet as are added at once best.
+    fn takes_another(&self, blocks: &[Arc<BlockInFlight>]) -> bool {
+        let geometry = self.dealer.geometry();
+        let last = blocks.last().expect("there is one").identity.index;
+        let Some(group) = geometry.group_of(last) else {
+            return false;
+        };
+        let next = self.dealer.next_index();
+        let together = to_u64(blocks_together(geometry));
+        group.data_blocks().contains(&last.get())
+            && group.data_blocks().contains(&next.get())
+            && !(next.get() - group.data_blocks().start).is_multiple_of(together)
     }
 }
 

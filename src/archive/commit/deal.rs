@@ -42,6 +42,11 @@ impl<'a> BlockDealer<'a> {
         &self.file.record.geometry
     }
 
+    /// Returns which block is next.
+    pub(super) const fn next_index(&self) -> BlockIndex {
+        self.next
+    }
+
     /// Returns the next block and the strips that `cut` makes of it, or `None` after the last.
     pub(super) fn next_block<S>(
         &mut self,

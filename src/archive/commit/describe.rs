@@ -3,9 +3,10 @@
 use super::{
     block::BlockInFlight,
     frame::{BlockIdentity, FrameSink, FrameTarget},
+    outer::Going,
     publish::Change,
     reservation::Reservation,
-    strip::StripBench,
+    strip::{Origin, StripBench},
 };
 use crate::{
     archive::shared::{Shared, strip_len_bytes},
@@ -66,9 +67,14 @@ pub(super) fn write_text(
     };
     let block = BlockInFlight::new(identity, geometry, frames.collect(), to_u64(strips.len()));
     let mut bench = StripBench::of_block(&geometry);
+    let origin = Origin {
+        file: &bytes,
+        outer: None,
+    };
     let mut buffer = shared.staging_buffer(bench.buffer_len())?;
     for strip in &strips {
-        bench.write(&mut buffer, &block, strip, &bytes)?;
+        let going = bench.write(&mut buffer, &block, strip, &origin)?;
+        assert_eq!(going, Going::On, "nothing is stopped where nothing is grouped");
         block.finish_strip();
     }
     Ok(block.complete(shared, bench.encoder())?.record)

@@ -25,6 +25,7 @@ mod large;
 mod leg_plan;
 mod legs;
 mod many;
+mod outer;
 mod prepare;
 mod progress;
 mod publish;

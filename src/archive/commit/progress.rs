@@ -108,9 +108,7 @@ impl<'a> ProgressLog<'a> {
     /// Returns how many bytes of the file lie in a run of blocks.
     fn bytes_between(&self, from: u64, until: u64) -> u64 {
         let geometry = &self.reservation.files()[0].record.geometry;
-        (from..until)
-            .map(|index| geometry.block(BlockIndex::new(index)).data_len_bytes())
-            .sum()
+        geometry.bytes_before(BlockIndex::new(until)) - geometry.bytes_before(BlockIndex::new(from))
     }
 }
 

@@ -13,17 +13,20 @@ use super::{
     columns::Done,
     leg_plan::{LegContents, LegPlanner, PlannedFile, PlannedLeg, descriptor_len_bytes},
     legs::{Filled, Leg, place_block},
+    outer::{Going, OuterSums},
     reservation::Reservation,
     resumable::abandon,
     room::{RoomNeed, RoomWanted, check_room},
 };
+use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
+
 use crate::{
     archive::{
         called::Called,
         intents::{self, Afterwards, release},
         owned::{OwnedExtents, Owner, own},
         read::BlockReader,
-        shared::Shared,
+        shared::{CODED_STRIP_LEN_BYTES, Shared},
         volumes::Volumes,
     },
     catalog::{
@@ -33,9 +36,9 @@ use crate::{
     error::{CatalogError, CommitError},
     format::{ClaimedFrame, FRAME_HEADER_LEN_BYTES, FrameFooter, FrameIdentity, FrameLayout},
     merkle::RootFolder,
-    plan::{ExtentUse, LanePosition, Placement},
+    plan::{ExtentUse, LanePosition, Placement, Strip, strips_of_block},
     seeded_bugs::{SeededBug, is_on},
-    units::{BlockId, BlockIndex, CommitId, ShardIndex, to_u64, to_usize},
+    units::{BlockId, BlockIndex, ColumnIndex, CommitId, ShardIndex, to_u64, to_usize},
 };
 
 /// Goes on with a commit whose intent belongs to this session already, from the last point that holds. The caller holds that it
@@ -53,7 +56,12 @@ pub(super) fn go_on(shared: &Shared, commit: CommitId) -> Result<(Reservation, D
         legs: resumable.legs.iter().map(Leg::from_record).collect(),
         file: planned_file(&intent, resumable),
     };
-    let (mut done, kept) = ground.last_point_that_holds(&resumable.progress);
+    let (mut done, mut kept) = ground.last_point_that_holds(&resumable.progress);
+    match ground.open_group(&done)? {
+        OpenGroup::None => {}
+        OpenGroup::Open(outer) => done.outer = Some(*outer),
+        OpenGroup::Damaged => (done, kept) = (Done::nothing(&ground.file.record.geometry), 0),
+    }
     let mut planned = plan_leg(shared, &intent, &ground, (&done, kept));
     if let Err(CommitError::Catalog {
         source: CatalogError::RowTooLong { .. },
@@ -112,6 +120,16 @@ fn planned_file(intent: &IntentRecord, resumable: &ResumableRecord) -> PlannedFi
     }
 }
 
+/// The group that a commit goes on in.
+enum OpenGroup {
+    /// Nothing is grouped, or nothing is left to do.
+    None,
+    /// What its blocks have added to its outer parity.
+    Open(Box<OuterSums>),
+    /// It cannot be gone on with: too much of it is damaged already.
+    Damaged,
+}
+
 /// What an interrupted commit has left on its volume.
 struct Ground<'a> {
     shared: &'a Shared,
@@ -142,7 +160,11 @@ impl Ground<'_> {
         let blocks = self.blocks_before(point.blocks)?;
         if is_on(SeededBug::ProgressNotVerified) {
             let folder = RootFolder::from_state(geometry.leaf(), point.folder.clone());
-            return Some(Done { blocks, folder });
+            return Some(Done {
+                blocks,
+                folder,
+                outer: None,
+            });
         }
         let mut folder = match before {
             Some(before) => RootFolder::from_state(geometry.leaf(), before.folder.clone()),
@@ -152,7 +174,11 @@ impl Ground<'_> {
         for block in blocks.iter().filter(|block| block.index.get() >= verify_from) {
             self.verify_block(block, &mut folder)?;
         }
-        (folder.state() == point.folder).then_some(Done { blocks, folder })
+        (folder.state() == point.folder).then_some(Done {
+            blocks,
+            folder,
+            outer: None,
+        })
     }
 
     /// Collects the records of the blocks before an index from the headers of their frames.
@@ -229,6 +255,58 @@ impl Ground<'_> {
         })
     }
 
+    /// Adds the blocks of the open group that are done to the sums of its outer parity: from their own frames, verified, and decoded
+    /// where they are damaged.
+    fn open_group(&self, done: &Done) -> Result<OpenGroup, CommitError> {
+        let geometry = &self.file.record.geometry;
+        let first = BlockIndex::new(to_u64(done.blocks.len()));
+        let Some(outer) = OuterSums::new(geometry, first)? else {
+            return Ok(OpenGroup::None);
+        };
+        let group = geometry.group_of(first).expect("blocks are grouped");
+        let of_group = &done.blocks[to_usize(group.data_blocks().start)..];
+        let data = of_group.len().min(usize::from(group.code().data()));
+        for record in &of_group[..data] {
+            if self.add_to_sums(&outer, record).is_none() {
+                return Ok(OpenGroup::Damaged);
+            }
+        }
+        outer.count_as_read(&group, to_u64(of_group.len() - data));
+        Ok(OpenGroup::Open(Box::new(outer)))
+    }
+
+    fn add_to_sums(&self, outer: &OuterSums, record: &BlockRecord) -> Option<()> {
+        let called = Called::of(&self.file.record);
+        let block = BlockReader::new(self.shared.volumes(), called, record.clone());
+        let geometry = record.geometry;
+        let data = || geometry.shards().filter(|&shard| geometry.is_data(shard));
+        let strips: Vec<Strip> = strips_of_block(record.index, &geometry, CODED_STRIP_LEN_BYTES).collect();
+        let add = |strip: &Strip| {
+            for shard in data() {
+                let columns = strip.columns.start..strip.columns.end.min(geometry.leaf_count(shard));
+                let mut leaves = vec![0; block.run_len(shard, columns.clone())];
+                if leaves.is_empty() {
+                    continue;
+                }
+                let first = ColumnIndex::new(columns.start);
+                block.read_run(shard, columns, &mut leaves, &()).ok()?;
+                outer.add_leaves(record.index, (shard, first), &leaves);
+            }
+            Some(())
+        };
+        self.shared
+            .workers
+            .install(|| strips.par_iter().map(add).collect::<Option<()>>())?;
+        outer.finish_block(record.index);
+        let mut hashes = Vec::new();
+        for shard in data().filter(|&shard| geometry.is_present(shard)) {
+            hashes.extend(block.table(shard, &())?.iter().copied());
+        }
+        let going = outer.add_tables(record.index, &hashes);
+        assert_eq!(going, Going::On, "nobody else works on it yet");
+        Some(())
+    }
+
     /// Reads every shard of a block and folds the leaves of its data.
     fn verify_block(&self, record: &BlockRecord, folder: &mut RootFolder) -> Option<()> {
         let called = Called::of(&self.file.record);
@@ -239,7 +317,7 @@ impl Ground<'_> {
             if found.digest() != block.shard(shard)?.digest {
                 return None;
             }
-            if geometry.is_data(shard) {
+            if geometry.is_data(shard) && !geometry.is_outer_parity() {
                 found.iter().for_each(|leaf| folder.push(*leaf));
             }
         }

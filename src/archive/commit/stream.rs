@@ -15,8 +15,10 @@ use super::{
     block::BlockInFlight,
     columns::{Completed, Done, WrittenFile},
     deal::BlockDealer,
-    input::StreamInput,
+    input::{SeekableInput, StreamInput},
+    outer::{Going, OuterSums},
     reservation::Reservation,
+    strip::{Origin, StripBench},
 };
 use crate::{
     archive::{
@@ -25,7 +27,8 @@ use crate::{
     },
     codec::{ColumnEncoder, ParityAccumulator},
     error::CommitError,
-    units::{ColumnIndex, ShardIndex, to_u64, to_usize},
+    plan::{Strip, strips_of_block},
+    units::{BlockIndex, ColumnIndex, ShardIndex, to_u64, to_usize},
 };
 
 /// Writes every block of a stream.
@@ -41,8 +44,15 @@ pub(super) fn write_stream(
     let mut encoder = ColumnEncoder::new(shape);
     let mut parity = SlicedParity::default();
     let mut buffer = shared.staging_buffer(to_usize(STAGING_LEN_BYTES))?;
+    let outer = OuterSums::new(dealer.geometry(), BlockIndex::new(0))?;
     // The whole block is one strip here.
     while let Some((block, _)) = dealer.next_block(|_, _| vec![()]) {
+        if block.geometry.is_outer_parity() {
+            write_outer_parity(shared, &block, outer.as_ref())?;
+            assert!(block.finish_strip(), "a block of a stream is one strip");
+            completed.add(block.complete(shared, &mut encoder)?);
+            continue;
+        }
         parity.clear(&block);
         for shard in (0..shape.data()).map(ShardIndex::new) {
             let len = block.geometry.shard_len_bytes(shard);
@@ -52,7 +62,7 @@ pub(super) fn write_stream(
                 stream.read_next(piece, observer)?;
                 shared
                     .workers
-                    .install(|| parity.pass(&block, shard, offset, piece))?;
+                    .install(|| parity.pass((&block, outer.as_ref()), shard, offset, piece))?;
                 offset += to_u64(piece.len());
                 observer.event(Event::Progress {
                     bytes: to_u64(piece.len()),
@@ -61,12 +71,39 @@ pub(super) fn write_stream(
         }
         shared.workers.install(|| parity.write(&block))?;
         assert!(block.finish_strip(), "a block of a stream is one strip");
-        completed.add(block.complete(shared, &mut encoder)?);
+        let written = block.complete(shared, &mut encoder)?;
+        if let Some(outer) = &outer {
+            outer.finish_block(block.identity.index);
+            let going = outer.add_tables(block.identity.index, &written.leaves);
+            assert_eq!(going, Going::On, "nobody else works on a stream");
+        }
+        completed.add(written);
     }
     if observer.is_cancelled() {
         return Err(CommitError::Cancelled);
     }
     Ok(completed.finish())
+}
+
+/// Writes an outer parity block out of the sums of its group, but for what completes it.
+fn write_outer_parity(
+    shared: &Shared,
+    block: &BlockInFlight,
+    outer: Option<&OuterSums>,
+) -> Result<(), CommitError> {
+    let strips = strips_of_block(block.identity.index, &block.geometry, CODED_STRIP_LEN_BYTES);
+    let strips: Vec<Strip> = strips.collect();
+    let nothing: &dyn SeekableInput = &Vec::new();
+    shared.workers.install(|| {
+        strips.par_iter().try_for_each(|strip| {
+            let mut bench = StripBench::of_block(&block.geometry);
+            let mut buffer = shared.staging_buffer(bench.buffer_len())?;
+            let origin = Origin { file: nothing, outer };
+            let going = bench.write(&mut buffer, block, strip, &origin)?;
+            assert_eq!(going, Going::On, "nobody else works on a stream");
+            Ok(())
+        })
+    })
 }
 
 /// Parity in the making, cut into slices so that several workers can add to it at once.
@@ -109,7 +146,7 @@ impl SlicedParity {
     /// Hashes, adds and writes a piece of a segment, slice by slice; `offset` is a multiple of the slice.
     fn pass(
         &self,
-        block: &BlockInFlight,
+        (block, outer): (&BlockInFlight, Option<&OuterSums>),
         shard: ShardIndex,
         offset: u64,
         piece: &[u8],
@@ -131,6 +168,10 @@ impl SlicedParity {
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .add(shard, 0, bytes);
+                if let Some(outer) = outer {
+                    let place = (shard, self.first_column(block, slice));
+                    outer.add_leaves(block.identity.index, place, bytes);
+                }
                 block.write(shard, at, bytes)
             })
     }

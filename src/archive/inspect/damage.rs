@@ -10,8 +10,9 @@ use crate::{
     },
     catalog::{CatalogReader, FileRecord},
     error::CatalogError,
+    geometry::GroupGeometry,
     plan::{BlockVerdict, ColumnSet, DamageMap},
-    units::{BlockId, BlockIndex, ByteRange, CommitId, FileName, ShardIndex},
+    units::{BlockId, BlockIndex, ByteRange, CommitId, FileId, FileName, ShardIndex},
 };
 
 /// Damage of all files, block by block; nothing is kept of what is whole.
@@ -24,6 +25,8 @@ pub(in crate::archive) struct Damage {
 #[derive(Debug)]
 struct BlockDamage {
     map: DamageMap,
+    /// What cannot be decoded across its group either, once that was looked at; without a group, what cannot be decoded.
+    left: Option<DamageMap>,
     /// One for each damaged shard.
     findings: BTreeMap<ShardIndex, Finding>,
 }
@@ -92,6 +95,7 @@ impl Damage {
         let key = (task.called.clone(), task.descriptor, record.index, record.id);
         let block = self.blocks.entry(key).or_insert_with(|| BlockDamage {
             map: DamageMap::new(*task.block.geometry()),
+            left: None,
             findings: BTreeMap::new(),
         });
         for column in columns.iter() {
@@ -135,12 +139,51 @@ impl Damage {
         Ok(())
     }
 
+    /// Finds out what the blocks of a group can do for those that cannot be decoded alone. Of blocks without damage here counts what
+    /// the catalog knows.
+    pub(in crate::archive) fn judge_groups(&mut self, reader: &CatalogReader) -> Result<(), CatalogError> {
+        let mut groups: BTreeMap<(Called, FileId, u64), (FileRecord, GroupGeometry)> = BTreeMap::new();
+        for ((called, descriptor, index, id), block) in &self.blocks {
+            let is_lost = matches!(block.map.verdict(), BlockVerdict::Lost { .. });
+            if !is_lost || descriptor.is_some() {
+                continue;
+            }
+            let record = reader.block_by_id(*id)?;
+            let file = record
+                .map(|record| reader.file(record.file))
+                .transpose()?
+                .flatten();
+            if let Some(file) = file
+                && let Some(group) = file.geometry.group_of(*index)
+            {
+                groups.insert((called.clone(), file.id, group.index()), (file, group));
+            }
+        }
+        for ((called, ..), (file, group)) in groups {
+            let mut found = BTreeMap::new();
+            for ((name, descriptor, index, _), block) in &self.blocks {
+                if *name == called && descriptor.is_none() && file.geometry.group_of(*index) == Some(group) {
+                    found.insert(*index, block.map.clone());
+                }
+            }
+            let mut verdict = reader.group_verdict(&file, &group, &found)?;
+            for ((name, descriptor, index, _), block) in &mut self.blocks {
+                if *name == called && descriptor.is_none() && found.contains_key(index) {
+                    let left = verdict.left[group.position(*index).as_usize()].take();
+                    block.left = Some(left.unwrap_or_else(|| DamageMap::new(*block.map.geometry())));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Tells the observer of every finding, in the order of names, blocks and shards, now that it is known what can
     /// still be decoded; returns what it means for each file.
     pub(in crate::archive) fn report(mut self, observer: &dyn Observer) -> Vec<FileDamage> {
         let mut files: Vec<FileDamage> = Vec::new();
         for ((called, descriptor, ..), block) in &mut self.blocks {
-            let lost = match block.map.verdict() {
+            let left = block.left.as_ref().unwrap_or(&block.map);
+            let lost = match left.verdict() {
                 BlockVerdict::Intact | BlockVerdict::Degraded { .. } => Vec::new(),
                 BlockVerdict::Lost { ranges, .. } => ranges,
             };

@@ -33,8 +33,8 @@ pub(in crate::archive) struct BlockReader {
     volumes: Arc<Volumes>,
     called: Called,
     record: BlockRecord,
-    /// Leaf tables as they were first needed; `None` inside for one that cannot be had.
-    pub(super) tables: Vec<OnceLock<Option<LeafTable>>>,
+    /// Leaf tables as they were first needed.
+    pub(super) tables: Vec<TableSlot>,
     /// Shards that were reported as damaged, so that each is reported once.
     reported: Mutex<Vec<bool>>,
     /// Extents that the system refused to read, for a reason that has to do with this process: what is missing there is no damage.
@@ -57,7 +57,7 @@ impl BlockReader {
             volumes,
             called,
             record,
-            tables: (0..total).map(|_| OnceLock::new()).collect(),
+            tables: (0..total).map(|_| TableSlot::default()).collect(),
             reported: Mutex::new(vec![false; total]),
             refused: Mutex::default(),
             met: Mutex::default(),
@@ -350,6 +350,14 @@ impl BlockReader {
             is_recoverable: true,
         }
     }
+}
+
+/// A leaf table, once it was needed.
+#[derive(Default)]
+pub(super) struct TableSlot {
+    pub(super) found: OnceLock<LeafTable>,
+    /// It was looked for in the block.
+    pub(super) search: OnceLock<()>,
 }
 
 /// Damage of one shard that a read has met.

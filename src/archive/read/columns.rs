@@ -148,7 +148,7 @@ impl BlockReader {
     }
 
     /// Returns the verified leaf of a shard in a column, the empty slice for an absent one, `None` for a bad one.
-    fn column_slice(
+    pub(super) fn column_slice(
         &self,
         shard: ShardIndex,
         column: ColumnIndex,
@@ -195,6 +195,12 @@ impl BlockReader {
             column,
             bad: u16::try_from(bad).expect("at most 256 shards"),
         }
+    }
+
+    /// Forgets leaves that were decoded beside others, but for those of some columns.
+    pub(super) fn forget_decoded(&self, is_kept: impl Fn(ColumnIndex) -> bool) {
+        let mut decoded = self.decoded.lock().unwrap_or_else(PoisonError::into_inner);
+        decoded.retain(|(_, column), _| is_kept(*column));
     }
 
     pub(super) fn take_decoder(&self) -> ColumnDecoder {

@@ -3,6 +3,8 @@
 mod block;
 mod columns;
 mod decoding;
+mod group;
+mod groups;
 mod root;
 mod tables;
 
@@ -16,6 +18,8 @@ use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
 
 pub(super) use block::{BlockReader, Met, hash_leaf_of, kind_of};
 pub(super) use columns::LostLeaf;
+pub(super) use decoding::DecodedLeaf;
+pub(super) use groups::Groups;
 pub(super) use root::check_root;
 
 use super::{
@@ -55,6 +59,7 @@ struct ReaderCore {
     shared: Arc<Shared>,
     file: FileRecord,
     blocks: Vec<BlockRecord>,
+    groups: Groups,
     observer: Arc<dyn Observer>,
     /// The block that was read last, with its leaf tables.
     current: Mutex<Option<Arc<BlockReader>>>,
@@ -83,6 +88,7 @@ impl FileReader {
             "a reader has every block"
         );
         let inner = ReaderCore {
+            groups: Groups::of(&shared, &file),
             shared,
             file,
             blocks,
@@ -264,7 +270,7 @@ impl ReaderCore {
         let observer = &();
         let wanted = ByteRange::at(offset, to_u64(into.len())).expect("within the file");
         let result = if wanted == range {
-            block.read_run(shard, columns, into, observer)
+            self.groups.read_run(block, (shard, columns), into, observer)
         } else {
             // Only the leaves that are touched, and of those only the part that is asked for.
             let leaf = block.geometry().leaf().bytes();
@@ -273,7 +279,10 @@ impl ReaderCore {
             };
             let touched = column_of(offset)..column_of(wanted.end() - 1) + 1;
             let mut leaves = vec![0; block.run_len(shard, touched.clone())];
-            block.read_run(shard, touched, &mut leaves, observer).map(|()| {
+            let read = self
+                .groups
+                .read_run(block, (shard, touched), &mut leaves, observer);
+            read.map(|()| {
                 let start = to_usize((offset - range.start()) % leaf);
                 into.copy_from_slice(&leaves[start..start + into.len()]);
             })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::BlockReader;
+use super::{BlockReader, Groups};
 use crate::{
     archive::{called::Called, observer::Observer, shared::Shared},
     catalog::{BlockRecord, FileRecord},
@@ -23,16 +23,21 @@ pub(in crate::archive) fn check_root(
     observer: &dyn Observer,
 ) -> Result<bool, ReadError> {
     let mut folder = RootFolder::new(file.geometry.leaf());
+    let groups = Groups::of(shared, file);
     for record in blocks {
         if observer.is_cancelled() {
             return Err(ReadError::Cancelled);
         }
         let block = BlockReader::new(shared.volumes(), Called::of(file), record?);
+        if block.geometry().is_outer_parity() {
+            continue;
+        }
         for shard in (0..block.geometry().shape().data()).map(ShardIndex::new) {
             if !block.geometry().is_present(shard) {
                 continue;
             }
-            let Some(table) = block.table(shard, observer) else {
+            let table = block.table(shard, observer).cloned();
+            let Some(table) = table.or_else(|| groups.table(block.record().index, shard)) else {
                 if let Some(source) = block.refusal() {
                     return Err(ReadError::Refused { source });
                 }

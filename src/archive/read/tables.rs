@@ -24,9 +24,31 @@ const HASH_RUN_LEN_BYTES: u64 = 1 << 20;
 impl BlockReader {
     /// Returns the leaf table of a shard, from wherever it can be had and proven.
     pub(in crate::archive) fn table(&self, shard: ShardIndex, observer: &dyn Observer) -> Option<&LeafTable> {
-        self.tables[shard.as_usize()]
-            .get_or_init(|| self.find_table(shard, observer))
-            .as_ref()
+        let slot = &self.tables[shard.as_usize()];
+        if slot.found.get().is_none() {
+            slot.search.get_or_init(|| {
+                if let Some(table) = self.find_table(shard, observer) {
+                    slot.found.get_or_init(|| table);
+                }
+            });
+        }
+        slot.found.get()
+    }
+
+    /// Says whether the leaf table of a shard was found, or learned.
+    pub(super) fn has_table(&self, shard: ShardIndex) -> bool {
+        self.tables[shard.as_usize()].found.get().is_some()
+    }
+
+    /// Takes a leaf table that has the digest of the shard from elsewhere; says whether that is news.
+    pub(super) fn learn_table(&self, shard: ShardIndex, table: LeafTable) -> bool {
+        self.tables[shard.as_usize()].found.set(table).is_ok()
+    }
+
+    /// Decodes the table of a data shard with those that were learned meanwhile; says whether that is news.
+    pub(super) fn decode_table_again(&self, shard: ShardIndex) -> bool {
+        let table = self.decode_table(shard, &());
+        table.is_some_and(|table| self.learn_table(shard, table))
     }
 
     fn find_table(&self, shard: ShardIndex, observer: &dyn Observer) -> Option<LeafTable> {
@@ -119,7 +141,9 @@ impl BlockReader {
         if !self.geometry().is_present(other) {
             return Some(Vec::new());
         }
+        let known = self.tables[other.as_usize()].found.get();
         let table = match self.geometry().leaf_count(other) {
+            _ if known.is_some() => known.cloned()?,
             1 => LeafTable::from_single(&self.shard(other)?.digest),
             // A shard that has lost both copies but no byte of its payload still tells what its table was.
             _ => self

@@ -18,11 +18,11 @@ use crate::{
         read::Met,
         shared::Shared,
     },
-    catalog::{DamageRecord, DamagedBlock, ShardOwner, ShardPlace, ShardRecord},
+    catalog::{CatalogReader, DamageRecord, DamagedBlock, ShardOwner, ShardPlace, ShardRecord},
     error::{CatalogError, RepairError, VolumeError},
     geometry::BlockGeometry,
     plan::{BlockVerdict, ColumnSet, DamageKind, DamageMap, DamagePart, RepairPlan},
-    units::{BlockId, ByteRange, CommitId, FileId, FileName, ShardIndex, Timestamp, to_u64},
+    units::{BlockId, BlockIndex, ByteRange, CommitId, FileId, FileName, ShardIndex, Timestamp, to_u64},
 };
 
 /// A block that is known to be damaged.
@@ -35,6 +35,8 @@ pub(super) struct DamagedBlockWork {
     whole: Vec<ShardIndex>,
     /// Parity that was thought to be encoded wrongly, and is not.
     right: Vec<ShardIndex>,
+    /// What cannot be had across its group either; `None` where the block alone can decode everything, or has no group.
+    left: Option<DamageMap>,
 }
 
 impl DamagedBlockWork {
@@ -61,13 +63,50 @@ impl DamagedBlockWork {
         if known.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Self {
+        let mut work = Self {
             subject,
             known,
             found: Vec::new(),
             whole: Vec::new(),
             right: Vec::new(),
-        }))
+            left: None,
+        };
+        work.judge_across(&reader, &BTreeMap::new())?;
+        Ok(Some(work))
+    }
+
+    /// Finds out what the other blocks of its group can do for it, where it needs them; of those in `found` that counts, of the others
+    /// what the catalog knows.
+    fn judge_across(
+        &mut self,
+        reader: &CatalogReader,
+        found: &BTreeMap<BlockIndex, DamageMap>,
+    ) -> Result<(), CatalogError> {
+        self.left = None;
+        let (Some(file), Some(group)) = (&self.subject.file, self.subject.group()) else {
+            return Ok(());
+        };
+        let map = self.map();
+        if matches!(map.verdict(), BlockVerdict::Lost { .. }) {
+            let index = self.subject.record.index;
+            let mut found = found.clone();
+            found.retain(|other, _| file.geometry.group_of(*other) == Some(group));
+            found.insert(index, map.clone());
+            let mut verdict = reader.group_verdict(file, &group, &found)?;
+            let left = verdict.left[group.position(index).as_usize()].take();
+            self.left = Some(left.unwrap_or_else(|| DamageMap::new(*map.geometry())));
+        }
+        Ok(())
+    }
+
+    /// Returns what is bad of it: what was found where it was looked at, else what is known.
+    fn map(&self) -> DamageMap {
+        let damage = if self.found.is_empty() {
+            &self.known
+        } else {
+            &self.found
+        };
+        map_of(self.geometry(), damage)
     }
 
     pub(super) const fn id(&self) -> BlockId {
@@ -119,12 +158,8 @@ impl DamagedBlockWork {
 
     /// Returns exactly the bytes of the file that cannot be decoded, by what is known, or was found where it was looked at.
     pub(super) fn lost_ranges(&self) -> Vec<ByteRange> {
-        let damage = if self.found.is_empty() {
-            &self.known
-        } else {
-            &self.found
-        };
-        match map_of(self.geometry(), damage).verdict() {
+        let left = self.left.clone().unwrap_or_else(|| self.map());
+        match left.verdict() {
             BlockVerdict::Intact | BlockVerdict::Degraded { .. } => Vec::new(),
             BlockVerdict::Lost { ranges, .. } => ranges,
         }
@@ -139,7 +174,10 @@ impl DamagedBlockWork {
             let map = map_of(self.geometry(), &self.found);
             let only_frames = self.found.iter().filter(|damage| damage.columns.is_empty());
             let bad_frames: BTreeSet<ShardIndex> = only_frames.map(|damage| damage.shard).collect();
-            RepairPlan::of(&map, &bad_frames).rewrite
+            match &self.left {
+                Some(left) => RepairPlan::in_group(&map, Some(left), &bad_frames).rewrite,
+                None => RepairPlan::of(&map, &bad_frames).rewrite,
+            }
         };
         shards
             .into_iter()
@@ -313,7 +351,26 @@ pub(super) fn examine(
             batch[index].add_parity(&check, now);
         }
     }
+    judge_groups(&shared.catalog.read()?, batch)?;
     Ok(refused.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Finds out for each block what the others of its group can do for it, by what was found of all of them.
+fn judge_groups(reader: &CatalogReader, batch: &mut [DamagedBlockWork]) -> Result<(), CatalogError> {
+    let mut found: BTreeMap<FileId, BTreeMap<BlockIndex, DamageMap>> = BTreeMap::new();
+    for work in batch.iter().filter(|work| work.subject.group().is_some()) {
+        let map = map_of(work.geometry(), &work.found);
+        found
+            .entry(work.file())
+            .or_default()
+            .insert(work.subject.record.index, map);
+    }
+    for work in batch {
+        if let Some(found) = found.get(&work.file()) {
+            work.judge_across(reader, found)?;
+        }
+    }
+    Ok(())
 }
 
 const fn is_wrong_parity(damage: &DamageRecord) -> bool {

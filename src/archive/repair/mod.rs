@@ -6,6 +6,7 @@
 //! Never in place: a crash anywhere leaves the old frame or a valid new one. Where the old one was nobody looks any more; its
 //! bytes are dead. A repair that finds nothing to do changes nothing, so it can be done again at any time.
 
+mod across;
 mod anew;
 mod donor;
 mod examine;
@@ -13,6 +14,7 @@ mod moving;
 mod publish;
 mod rebuild;
 mod room;
+mod shared_groups;
 mod subject;
 mod table_column;
 
@@ -31,6 +33,7 @@ use self::{
     publish::{note_findings, note_what_was_met},
     rebuild::BlockRebuild,
     room::{RepairRoom, Wanted},
+    shared_groups::SharedGroups,
 };
 use super::{called::Called, inspect::FileDamage, observer::Observer, shared::Shared};
 use crate::{
@@ -42,8 +45,9 @@ use crate::{
 /// Damaged blocks that are looked up at a time.
 const PAGE_LEN: usize = 256;
 
-/// Bytes of frames that are written before they are published.
-const BATCH_LEN_BYTES: u64 = 256 << 20;
+/// Bytes of frames that are written before they are published: about as much as a group may lose in whole blocks, so that its other
+/// blocks are read once for all of them.
+const BATCH_LEN_BYTES: u64 = 640 << 20;
 
 /// Times that a block is repaired because more of it turned out to be damaged.
 const ATTEMPTS: u32 = 4;
@@ -270,6 +274,7 @@ impl Pass<'_> {
         };
         let (shared, donor) = (self.shared, self.donor.as_ref());
         let make = |room: &RepairRoom| -> Vec<BlockRebuild> {
+            let mut groups = SharedGroups::default();
             let mut frames = room.frames();
             let blocks = batch.iter().zip(&plans).map(|(work, shards)| {
                 // Never one frame more than there are shards: the rest is for the blocks behind.
@@ -278,6 +283,7 @@ impl Pass<'_> {
                 let subject = &work.subject;
                 BlockRebuild::new(
                     (subject.reader(shared), subject.owner, subject.identity()),
+                    groups.of(shared, subject),
                     donor.and_then(|donor| work.original_in(donor)),
                     frames.into_iter(),
                     &work.mistrusted(),

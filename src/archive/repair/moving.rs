@@ -12,6 +12,7 @@ use super::{
     anew::{Tally, store_anew},
     rebuild::BlockRebuild,
     room::{RepairRoom, Wanted},
+    shared_groups::SharedGroups,
     subject::Subject,
 };
 use crate::{
@@ -323,6 +324,7 @@ impl<'a> Mover<'a> {
         }
         let shared = self.shared;
         let make = |room: &RepairRoom| {
+            let mut groups = SharedGroups::default();
             let mut frames = room.frames();
             let blocks = batch.iter().map(|block| {
                 let shards = block.shards.iter().map(|(shard, _)| *shard);
@@ -330,6 +332,7 @@ impl<'a> Mover<'a> {
                 let subject = &block.subject;
                 BlockRebuild::new(
                     (subject.reader(shared), subject.owner, subject.identity()),
+                    groups.of(shared, subject),
                     None,
                     frames.into_iter(),
                     &BTreeMap::new(),

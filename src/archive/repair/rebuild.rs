@@ -16,7 +16,7 @@ use super::donor::DonorFile;
 use crate::{
     archive::{
         commit::{BlockIdentity, FrameTarget, strip_range},
-        read::{BlockReader, hash_leaf_of},
+        read::{BlockReader, Groups, hash_leaf_of},
         shared::Shared,
         team::Member,
     },
@@ -37,6 +37,7 @@ pub(super) struct BlockRebuild {
     pub(super) reader: Arc<BlockReader>,
     pub(super) owner: ShardOwner,
     pub(super) identity: BlockIdentity,
+    pub(super) groups: Option<Arc<Groups>>,
     pub(super) donor: Option<DonorFile>,
     pub(super) targets: Vec<Target>,
     strips_left: AtomicU64,
@@ -75,6 +76,7 @@ pub(super) struct Bench {
 impl BlockRebuild {
     pub(super) fn new(
         (reader, owner, identity): (Arc<BlockReader>, ShardOwner, BlockIdentity),
+        groups: Option<Arc<Groups>>,
         donor: Option<DonorFile>,
         frames: impl Iterator<Item = (ShardIndex, FrameTarget)>,
         mistrusted: &BTreeMap<ShardIndex, ColumnSet>,
@@ -95,6 +97,7 @@ impl BlockRebuild {
             reader,
             owner,
             identity,
+            groups,
             donor,
             targets: frames.map(target).collect(),
             strips_left: AtomicU64::new(strips),
@@ -266,7 +269,8 @@ impl BlockRebuild {
             })
             .collect();
         let (decoder, encoder) = bench.coders(&geometry);
-        let decoded = self.reader.decode_column(decoder, column, &present, &());
+        let mut decoded = self.reader.decode_column(decoder, column, &present, &());
+        self.decode_across(column, &present, &mut decoded);
         let is_proven = decoded.iter().all(|leaf| leaf.is_proven);
         let data = usize::from(geometry.shape().data());
         let data_leaves = present[..data].iter().zip(0..).map(|(leaf, shard)| {
@@ -445,16 +449,19 @@ pub(super) fn rebuild_all(
     is_over: &(dyn Fn() -> bool + Sync),
     written: &(dyn Fn(u64) + Sync),
 ) -> Result<(), CommitError> {
-    let work = blocks
+    let strips = blocks
         .iter()
         .flat_map(|block| block.strips().map(move |strip| (block, strip)));
+    let mut work: Vec<(&BlockRebuild, Strip)> = strips.collect();
+    // Blocks of a group side by side: what is decoded across it for one of them is kept for the others for a while.
+    work.sort_by_key(|(block, strip)| block.groups.as_ref().map(|_| strip.columns.start));
     let most = blocks
         .iter()
         .map(BlockRebuild::strip_len_bytes)
         .max()
         .unwrap_or(0);
     let count = blocks.iter().map(|block| block.strips().count()).sum();
-    let queue = Mutex::new(work);
+    let queue = Mutex::new(work.into_iter());
     let stopped = AtomicBool::new(false);
     let run = |member: &Member<'_>| -> Result<(), CommitError> {
         let mut bench = Bench::new();

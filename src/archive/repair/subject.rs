@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     archive::{called::Called, commit::BlockIdentity, describe::name_of, read::BlockReader, shared::Shared},
-    catalog::{BlockRecord, CatalogReader, ShardOwner, ShardRecord},
+    catalog::{BlockRecord, CatalogReader, FileRecord, ShardOwner, ShardRecord},
     error::CatalogError,
     format::FrameKind,
+    geometry::GroupGeometry,
     units::{CommitId, ExtentId, ShardIndex},
 };
 
@@ -17,6 +18,8 @@ pub(super) struct Subject {
     /// The commit that its frames name.
     commit: CommitId,
     pub(super) file_len_bytes: u64,
+    /// The file whose block it is; a descriptor is of none.
+    pub(super) file: Option<FileRecord>,
     pub(super) record: BlockRecord,
 }
 
@@ -32,15 +35,17 @@ impl Subject {
         let Some(record) = reader.block_by_owner(owner)? else {
             return Ok(None);
         };
-        let (called, commit, file_len_bytes) = match owner {
+        let (called, commit, file_len_bytes, file) = match owner {
             ShardOwner::Descriptor(commit) => {
-                (name_of(commit).into(), commit, record.geometry.data_len_bytes())
+                let len_bytes = record.geometry.data_len_bytes();
+                (name_of(commit).into(), commit, len_bytes, None)
             }
             ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => {
                 let Some(file) = reader.file(record.file)? else {
                     return Ok(None);
                 };
-                (Called::of(&file), file.commit, file.geometry.len_bytes())
+                let len_bytes = file.geometry.len_bytes();
+                (Called::of(&file), file.commit, len_bytes, Some(file))
             }
         };
         Ok(Some(Self {
@@ -48,6 +53,7 @@ impl Subject {
             called,
             commit,
             file_len_bytes,
+            file,
             record,
         }))
     }
@@ -81,6 +87,11 @@ impl Subject {
             block: self.record.id,
             index: self.record.index,
         }
+    }
+
+    /// Returns the group that the block is of.
+    pub(super) fn group(&self) -> Option<GroupGeometry> {
+        self.file.as_ref()?.geometry.group_of(self.record.index)
     }
 
     pub(super) fn reader(&self, shared: &Shared) -> Arc<BlockReader> {

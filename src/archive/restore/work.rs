@@ -8,7 +8,7 @@ use crate::{
         called::Called,
         met::{look_again, removed_meanwhile},
         observer::{Event, Observer},
-        read::{BlockReader, LostLeaf},
+        read::{BlockReader, Groups, LostLeaf},
         shared::{Shared, strip_len_bytes},
         team::Member,
     },
@@ -40,6 +40,7 @@ fn row_len(file: &FileRecord) -> usize {
 pub(super) struct Work<'a> {
     shared: &'a Arc<Shared>,
     file: &'a FileRecord,
+    groups: Groups,
     output: &'a RestoreFile,
     observer: &'a dyn Observer,
     losses: Losses,
@@ -64,6 +65,7 @@ impl<'a> Work<'a> {
         Self {
             shared,
             file,
+            groups: Groups::of(shared, file),
             output,
             observer,
             losses,
@@ -163,6 +165,7 @@ impl<'a> Work<'a> {
         } else {
             Vec::new()
         };
+        let lost = self.recover_across(block, strip, &mut rows, lost);
         self.lose(block, &lost)?;
         let mut bytes = 0;
         for (shard, row) in data.into_iter().zip(&rows) {
@@ -171,6 +174,24 @@ impl<'a> Work<'a> {
             bytes += to_u64(len);
         }
         Ok(bytes)
+    }
+
+    /// Brings back what is lost to a block from its group; returns what stays lost.
+    fn recover_across(
+        &self,
+        block: &BlockReader,
+        strip: &Strip,
+        rows: &mut [&mut [u8]],
+        lost: Vec<LostLeaf>,
+    ) -> Vec<LostLeaf> {
+        let mut is_lost = |lost: &LostLeaf| {
+            let leaf = strip.leaf_in_row(block.geometry(), lost.shard, lost.column);
+            let into = &mut rows[lost.shard.as_usize()][leaf];
+            !self
+                .groups
+                .recover(block.record().index, (lost.shard, lost.column), into)
+        };
+        lost.into_iter().filter(|lost| is_lost(lost)).collect()
     }
 
     /// Writes the leaves of one shard in a strip, all but the lost ones.
@@ -293,7 +314,11 @@ impl Cursor<'_> {
             {
                 return Some((Arc::clone(block), strip));
             }
-            let record = self.blocks.next()?.clone();
+            let record = self.blocks.next()?;
+            if record.geometry.is_outer_parity() {
+                continue;
+            }
+            let record = record.clone();
             let index: BlockIndex = record.index;
             let strip_len = strip_len_bytes(record.geometry.shape());
             let strips: Vec<Strip> = strips_of_block(index, &record.geometry, strip_len).collect();

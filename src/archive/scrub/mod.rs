@@ -273,7 +273,10 @@ impl Scrub<'_> {
     /// was found of these.
     fn tell(&mut self) -> Result<(), ScrubError> {
         let mut damage = std::mem::take(&mut self.total.damage);
-        damage.add_known(&self.shared.catalog.read()?, self.look())?;
+        let reader = self.shared.catalog.read()?;
+        damage.add_known(&reader, self.look())?;
+        damage.judge_groups(&reader)?;
+        drop(reader);
         let told = std::mem::take(&mut self.told);
         self.told = FileDamage::merged(told, damage.report(self.observer.0));
         Ok(())

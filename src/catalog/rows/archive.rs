@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ImpossibleField, ShapeRow, TimeRow, parse_leaf};
 use crate::catalog::records::{ArchiveRecord, KeptTotals, TierTotals, Totals};
 use crate::error::CatalogTable;
-use crate::geometry::{Policy, PolicyParts};
+use crate::geometry::{Grouping, Policy, PolicyParts};
 use crate::units::ArchiveId;
 
 /// `meta`, key `archive`.
@@ -28,6 +28,11 @@ struct PolicyRow {
     segmented_segment_len_bytes: u64,
     blocked_shape: ShapeRow,
     blocked_segment_max_len_bytes: u64,
+    blocked_below_bytes: u64,
+    grouped_shape: ShapeRow,
+    grouped_segment_max_len_bytes: u64,
+    outer_parity: u16,
+    group_blocks_min: u16,
     survive_volumes: u16,
 }
 
@@ -48,6 +53,11 @@ impl ArchiveRow {
                 segmented_segment_len_bytes: policy.segmented_segment_len_bytes,
                 blocked_shape: ShapeRow::new(policy.blocked_shape),
                 blocked_segment_max_len_bytes: policy.blocked_segment_max_len_bytes,
+                blocked_below_bytes: policy.blocked_below_bytes,
+                grouped_shape: ShapeRow::new(policy.grouped.shape),
+                grouped_segment_max_len_bytes: policy.grouped.segment_max_len_bytes,
+                outer_parity: policy.grouped.parity,
+                group_blocks_min: policy.grouped.blocks_min,
                 survive_volumes: policy.survive_volumes,
             },
         }
@@ -63,6 +73,13 @@ impl ArchiveRow {
             segmented_segment_len_bytes: self.policy.segmented_segment_len_bytes,
             blocked_shape: self.policy.blocked_shape.parse()?,
             blocked_segment_max_len_bytes: self.policy.blocked_segment_max_len_bytes,
+            blocked_below_bytes: self.policy.blocked_below_bytes,
+            grouped: Grouping {
+                shape: self.policy.grouped_shape.parse()?,
+                segment_max_len_bytes: self.policy.grouped_segment_max_len_bytes,
+                parity: self.policy.outer_parity,
+                blocks_min: self.policy.group_blocks_min,
+            },
             survive_volumes: self.policy.survive_volumes,
         };
         Ok(ArchiveRecord {
@@ -164,7 +181,7 @@ pub(in crate::catalog) struct TotalsRow {
     blocks: u64,
     directories: u64,
     symbolic_links: u64,
-    tiers: [TierTotalsRow; 3],
+    tiers: [TierTotalsRow; 4],
     kept: KeptTotalsRow,
 }
 

@@ -22,7 +22,7 @@ pub(in crate::catalog) struct BlockRow {
     reference_count: u32,
     shape: ShapeRow,
     leaf_log2: u8,
-    /// 1: a whole file of one leaf; 2: any other.
+    /// 1: a whole file of one leaf; 2: any other of a file; 3: outer parity.
     file_leaves: u8,
     base_offset: u64,
     data_len_bytes: u64,
@@ -40,6 +40,7 @@ impl BlockRow {
             file_leaves: match block.geometry.file_leaves() {
                 FileLeaves::One => 1,
                 FileLeaves::Many => 2,
+                FileLeaves::OuterParity => 3,
             },
             base_offset: block.geometry.base_offset(),
             data_len_bytes: block.geometry.data_len_bytes(),
@@ -54,6 +55,7 @@ impl BlockRow {
             file_leaves: match self.file_leaves {
                 1 => FileLeaves::One,
                 2 => FileLeaves::Many,
+                3 => FileLeaves::OuterParity,
                 _ => return Err(ImpossibleField("leaf count of the file")),
             },
             base_offset: self.base_offset,

@@ -15,7 +15,7 @@ use crate::units::{BlockId, BlockIndex, FileId, FileName, to_u64};
 /// Bytes of an entry beside its name, its target, their counts and its blocks.
 const FIXED_LEN_BYTES: u64 = 8 + 1 + 4 + 2 * 12 + 4 + 8 + GEOMETRY_LEN_BYTES + 32 + 8;
 
-const GEOMETRY_LEN_BYTES: u64 = 8 + 1 + 4 + 1 + 8 + 8 + 4 + 4;
+const GEOMETRY_LEN_BYTES: u64 = 8 + 1 + 4 + 1 + 8 + 8 + 4 + 4 + 8 + 2;
 
 /// Bytes of a block beside the list of its shards.
 const BLOCK_LEN_BYTES: u64 = 8 + 4;
@@ -64,13 +64,17 @@ struct FixedGeometry {
     parity: u16,
     leaf_log2: u8,
     #[serde(with = "postcard::fixint::le")]
-    block_count: u64,
+    data_blocks: u64,
     #[serde(with = "postcard::fixint::le")]
     long_blocks: u64,
     #[serde(with = "postcard::fixint::le")]
     long_columns: u32,
     #[serde(with = "postcard::fixint::le")]
     short_columns: u32,
+    #[serde(with = "postcard::fixint::le")]
+    group_count: u64,
+    #[serde(with = "postcard::fixint::le")]
+    outer_parity: u16,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -121,7 +125,7 @@ impl EntryRow {
 
     pub(in crate::catalog) fn parse(self) -> Result<(FileRecord, Vec<BlockRecord>), ImpossibleField> {
         let id = FileId::new(self.id);
-        if to_u64(self.blocks.len()) != self.geometry.block_count {
+        if Some(to_u64(self.blocks.len())) != self.geometry.block_count() {
             return Err(ImpossibleField("count of blocks"));
         }
         let mut blocks = self.blocks;
@@ -196,11 +200,19 @@ impl FixedGeometry {
             data: row.shape.data,
             parity: row.shape.parity,
             leaf_log2: row.leaf_log2,
-            block_count: row.block_count,
+            data_blocks: row.data_blocks,
             long_blocks: row.long_blocks,
             long_columns: row.long_columns,
             short_columns: row.short_columns,
+            group_count: row.group_count,
+            outer_parity: row.outer_parity,
         }
+    }
+
+    /// Returns how many blocks are stored, outer parity among them, or `None` where that is no number.
+    fn block_count(&self) -> Option<u64> {
+        let outer = self.group_count.checked_mul(u64::from(self.outer_parity))?;
+        self.data_blocks.checked_add(outer)
     }
 
     const fn into_row(self) -> FileGeometryRow {
@@ -212,10 +224,12 @@ impl FixedGeometry {
                 parity: self.parity,
             },
             leaf_log2: self.leaf_log2,
-            block_count: self.block_count,
+            data_blocks: self.data_blocks,
             long_blocks: self.long_blocks,
             long_columns: self.long_columns,
             short_columns: self.short_columns,
+            group_count: self.group_count,
+            outer_parity: self.outer_parity,
         }
     }
 }

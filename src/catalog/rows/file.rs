@@ -47,10 +47,12 @@ pub(super) struct FileGeometryRow {
     pub(super) tier: u8,
     pub(super) shape: ShapeRow,
     pub(super) leaf_log2: u8,
-    pub(super) block_count: u64,
+    pub(super) data_blocks: u64,
     pub(super) long_blocks: u64,
     pub(super) long_columns: u32,
     pub(super) short_columns: u32,
+    pub(super) group_count: u64,
+    pub(super) outer_parity: u16,
 }
 
 impl FileGeometryRow {
@@ -61,10 +63,12 @@ impl FileGeometryRow {
             tier: geometry.tier.number(),
             shape: ShapeRow::new(geometry.shape),
             leaf_log2: geometry.leaf.log2(),
-            block_count: geometry.block_count,
+            data_blocks: geometry.data_blocks,
             long_blocks: geometry.long_blocks,
             long_columns: geometry.long_columns,
             short_columns: geometry.short_columns,
+            group_count: geometry.group_count,
+            outer_parity: geometry.outer_parity,
         }
     }
 
@@ -74,10 +78,12 @@ impl FileGeometryRow {
             tier: Tier::from_number(self.tier).ok_or(ImpossibleField("tier"))?,
             shape: self.shape.parse()?,
             leaf: parse_leaf(self.leaf_log2)?,
-            block_count: self.block_count,
+            data_blocks: self.data_blocks,
             long_blocks: self.long_blocks,
             long_columns: self.long_columns,
             short_columns: self.short_columns,
+            group_count: self.group_count,
+            outer_parity: self.outer_parity,
         };
         FileGeometry::from_parts(geometry).map_err(|_error| ImpossibleField("file geometry"))
     }

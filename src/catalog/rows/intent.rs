@@ -246,13 +246,10 @@ fn parse_progress(
         return Err(wrong);
     }
     let parse = |progress: ProgressRow| {
-        let end = match progress.blocks.checked_sub(1) {
-            None => 0,
-            Some(last) if last < geometry.block_count() => {
-                geometry.block(BlockIndex::new(last)).range().end()
-            }
-            Some(_) => return Err(wrong),
-        };
+        if progress.blocks > geometry.block_count() {
+            return Err(wrong);
+        }
+        let end = geometry.bytes_before(BlockIndex::new(progress.blocks));
         if progress.leaf_count != geometry.leaf().count_for(end) {
             return Err(wrong);
         }

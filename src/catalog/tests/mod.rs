@@ -41,7 +41,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::*;
-use crate::geometry::{FileGeometry, Policy, PolicyParts};
+use crate::geometry::{FileGeometry, Grouping, Policy, PolicyParts};
 use crate::merkle::{RootHash, ShardDigest};
 use crate::storage::{HostStorage, Storage};
 use crate::units::{
@@ -61,6 +61,11 @@ fn policy() -> Policy {
         segmented_segment_len_bytes: 2048,
         blocked_shape: shape(3, 2),
         blocked_segment_max_len_bytes: 2048,
+        blocked_below_bytes: 10_000_000_000,
+        grouped: Grouping {
+            shape: shape(3, 2),
+            ..Grouping::DEFAULT
+        },
         survive_volumes: 0,
     })
     .expect("valid policy")

@@ -13,7 +13,7 @@ use bfdb::{
 };
 use bfdb_fault_injection::damage;
 
-use crate::support::{Store, name, small_policy};
+use crate::support::{Store, name};
 
 /// Where the first frame of an extent begins, and what every frame begins at a multiple of.
 const EXTENT_HEADER_SECTOR: usize = 4096;
@@ -87,7 +87,7 @@ pub fn frames_of(store: &Store, contents: &BTreeMap<String, Vec<u8>>) -> Vec<Fra
     let snapshot = store.archive.snapshot().unwrap();
     let mut frames = Vec::new();
     for (file, content) in contents {
-        let geometry = FileGeometry::new(content.len() as u64, &small_policy());
+        let geometry = FileGeometry::new(content.len() as u64, store.archive.policy());
         let places = snapshot.places(&name(file)).unwrap();
         assert_eq!(places.len() as u64, geometry.block_count());
         for (index, places) in (0..).zip(places) {

@@ -2,6 +2,7 @@
 
 pub mod chart;
 mod frames;
+mod groups;
 pub mod hurt;
 pub mod oracle;
 mod partial;

@@ -12,8 +12,9 @@ use std::{
 };
 
 use bfdb::{
-    archive::{DamagePart, FileDamage, Finding, RestoreOptions},
+    archive::{DamagePart, FileDamage, Finding, Resources, RestoreOptions},
     error::{ReadError, RestoreError},
+    geometry::Policy,
     host::{Durability, RestoreTarget},
     units::ColumnIndex,
 };
@@ -48,7 +49,11 @@ pub struct Bench {
 impl Bench {
     /// An archive with one file for each length, named by its position.
     pub fn new(lengths: &[u64]) -> Self {
-        let store = Store::new();
+        Self::with_policy(small_policy(), lengths)
+    }
+
+    pub fn with_policy(policy: Policy, lengths: &[u64]) -> Self {
+        let store = Store::in_memory(policy, Resources::default());
         let mut contents = BTreeMap::new();
         for (index, &len) in lengths.iter().enumerate() {
             let (file, content) = (format!("f{index}"), painted(len, index as u64 + 1));
@@ -262,6 +267,7 @@ impl Bench {
             now[frame.extent.as_path()].get(range.clone()) == Some(&self.extents[&frame.extent][range])
         };
         let mut expected = Expected::default();
+        let mut across = self.lost_across_groups(is_whole);
         let mut blocks: BTreeMap<(String, u64), Vec<&Frame>> = BTreeMap::new();
         for frame in self.all_frames() {
             blocks
@@ -269,13 +275,16 @@ impl Bench {
                 .or_default()
                 .push(frame);
         }
-        for ((file, _), frames) in blocks {
+        for ((file, block), frames) in blocks {
             let shards: Vec<ShardState> = frames
                 .iter()
                 .map(|frame| ShardState::of(frame, |range| is_whole(frame, range)))
                 .collect();
             let known = known_tables(&frames, &shards);
-            let lost = lost_bytes(&frames, &shards, &known);
+            let lost = match across.remove(&(file.clone(), block)) {
+                Some(lost) => lost,
+                None => lost_bytes(&frames, &shards, &known),
+            };
             let damaged = findings_of(&frames, &shards, &known);
             if damaged.is_empty() {
                 assert!(lost.is_empty());

@@ -20,7 +20,7 @@ fn losses(expected: &Expected) -> BTreeMap<String, Vec<std::ops::Range<u64>>> {
 }
 
 /// Scrubs, repairs and looks again: at what is there now, as an archive that was never anything else.
-fn repaired(bench: Bench, story: &str) -> (Bench, RepairReport, Expected) {
+pub fn repaired(bench: Bench, story: &str) -> (Bench, RepairReport, Expected) {
     let before = bench.expected();
     drop(bench.store.archive.scrub(&()).unwrap());
     let report = bench

@@ -5,6 +5,7 @@
 
 mod choices;
 mod damaged;
+mod grouped;
 mod interrupted;
 mod killed;
 mod old_catalogs;
@@ -185,7 +186,11 @@ impl Observer for StopAfter {
     fn event(&self, event: Event<'_>) {
         if let Event::Progress { bytes } = event {
             self.bytes.fetch_add(bytes, Ordering::SeqCst);
-            self.events_left.fetch_sub(1, Ordering::SeqCst);
+            // Several blocks may come to their ends at once.
+            let less = |left: u64| Some(left.saturating_sub(1));
+            self.events_left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+                .unwrap();
         }
     }
 

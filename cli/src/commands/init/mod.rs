@@ -6,16 +6,21 @@ use std::path::PathBuf;
 
 use bfdb::{
     archive::Archive,
-    geometry::{Policy, PolicyParts, SurvivalError, Tier},
+    geometry::{Grouping, Policy, PolicyParts, SurvivalError, Tier},
     units::CodeShape,
 };
 use serde::Serialize;
 
 use self::promise::TierPromise;
-pub(super) use self::promise::{TIERS, places, survived};
+pub(super) use self::promise::{places, survived};
 use super::disks::warn_of_disks;
 use crate::{
-    arguments::volumes::shape, context::Context, exit, failure::Failure, output::Output, text,
+    arguments::volumes::{GroupedCode, grouped_code, shape},
+    context::Context,
+    exit,
+    failure::Failure,
+    output::Output,
+    text,
     volumes::Volumes,
 };
 
@@ -40,9 +45,12 @@ pub(crate) struct Arguments {
     /// Code of files of 10 MB and more, below 1 GB
     #[arg(long, value_name = "K+M", value_parser = shape)]
     tier2: Option<CodeShape>,
-    /// Code of files of 1 GB and more
+    /// Code of files of 1 GB and more, below 10 GB
     #[arg(long, value_name = "K+M", value_parser = shape)]
     tier3: Option<CodeShape>,
+    /// Code of files of 10 GB and more: of each block, and P parity blocks (1 to 10) for each group of blocks, any P of which may be lost
+    #[arg(long, value_name = "K+M/P", value_parser = grouped_code)]
+    tier4: Option<GroupedCode>,
     /// Change nothing, say what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -87,9 +95,9 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8, Failur
 /// Tells what is made: on which volumes, with which codes, and what may be lost of it.
 fn tell(policy: &Policy, (id, volumes): (Option<String>, &[PathBuf]), context: &Context) {
     let count = u16::try_from(volumes.len()).unwrap_or(u16::MAX);
-    let tiers: Vec<TierPromise> = TIERS
-        .iter()
-        .map(|&tier| TierPromise::of(tier, policy, count))
+    let tiers: Vec<TierPromise> = policy
+        .tiers()
+        .map(|tier| TierPromise::of(tier, policy, count))
         .collect();
     let output: &Output = context.output;
     for (number, volume) in volumes.iter().enumerate() {
@@ -116,13 +124,27 @@ impl Arguments {
             (Tier::Tiny, self.tier1),
             (Tier::Segmented, self.tier2),
             (Tier::Blocked, self.tier3),
+            (Tier::Grouped, self.tier4.map(|code| code.shape)),
         ];
         let survive = self.survive_volumes.unwrap_or(0);
         let volumes = u16::try_from(context.volumes().len().max(1)).unwrap_or(u16::MAX);
+        let grouped = match self.tier4 {
+            Some(code) => Grouping::choose(
+                code.shape,
+                code.outer_parity,
+                (defaults.leaf, defaults.blocked_below_bytes),
+            )
+            .map_err(|error| {
+                let way_out = context.command("init --tier4 30+3/3", &[]);
+                Failure::new(exit::FAILED, format!("tier 4: {error}")).suggest(way_out)
+            })?,
+            None => defaults.grouped,
+        };
         let parts = PolicyParts {
             tiny_shape: self.tier1.unwrap_or(defaults.tiny_shape),
             segmented_shape: self.tier2.unwrap_or(defaults.segmented_shape),
             blocked_shape: self.tier3.unwrap_or(defaults.blocked_shape),
+            grouped,
             survive_volumes: survive,
             ..defaults
         };
@@ -141,7 +163,7 @@ impl Arguments {
     /// Says once more what the numbers say, where several volumes may seem to promise more.
     fn note_what_is_not_survived(&self, policy: &Policy, volumes: usize, context: &Context) {
         let count = u16::try_from(volumes).unwrap_or(u16::MAX);
-        let fragile = TIERS.iter().find(|&&tier| survived(tier, policy, count) == 0);
+        let fragile = policy.tiers().find(|&tier| survived(tier, policy, count) == 0);
         if let (None, Some(tier)) = (self.survive_volumes, fragile)
             && count > 1
         {

@@ -10,9 +10,6 @@ use serde::Serialize;
 
 use crate::context::Context;
 
-/// All tiers, the one of the shortest files first.
-pub(in crate::commands) const TIERS: [Tier; 3] = [Tier::Tiny, Tier::Segmented, Tier::Blocked];
-
 /// The code of a tier, and what may be lost with it.
 #[derive(Debug, Serialize)]
 pub(super) struct TierPromise {
@@ -23,6 +20,12 @@ pub(super) struct TierPromise {
     overhead: f64,
     /// Shards of each block that may be lost.
     shards: u16,
+    /// Blocks of each group that may be lost whole, where blocks are grouped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outer_parity: Option<u16>,
+    /// Fewest blocks of the file in a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group_blocks: Option<u16>,
     /// Volumes that may be lost, whichever they are.
     volumes: u16,
 }
@@ -30,12 +33,18 @@ pub(super) struct TierPromise {
 impl TierPromise {
     pub(super) fn of(tier: Tier, policy: &Policy, volumes: u16) -> Self {
         let shape = policy.shape(tier);
+        let grouped = policy.parts().grouped;
+        let grouped = (tier == Tier::Grouped).then_some((grouped.parity, grouped.blocks_min));
+        let inner = f64::from(shape.parity()) / f64::from(shape.data());
+        let outer = grouped.map(|(parity, blocks)| f64::from(parity) / f64::from(blocks));
         Self {
             tier: tier.number(),
             data_shards: shape.data(),
             parity_shards: shape.parity(),
-            overhead: f64::from(shape.parity()) / f64::from(shape.data()),
+            overhead: outer.map_or(inner, |outer| inner + (1.0 + inner) * outer),
             shards: shape.parity(),
+            outer_parity: grouped.map(|(parity, _)| parity),
+            group_blocks: grouped.map(|(_, blocks)| blocks),
             volumes: survived(tier, policy, volumes),
         }
     }
@@ -44,12 +53,19 @@ impl TierPromise {
     pub(super) fn in_words(&self, volumes: u16) -> String {
         let (data, parity) = (self.data_shards, self.parity_shards);
         let (total, overhead) = (data + parity, self.overhead * 100.0);
-        format!(
-            "tier {}    RS({data},{parity}), {overhead:.0} % overhead; any {parity} of the {total} shards of a block may be lost, \
-             {}",
-            self.tier,
-            volumes_in_words(self.volumes, volumes)
-        )
+        let lost = volumes_in_words(self.volumes, volumes);
+        match self.outer_parity.zip(self.group_blocks) {
+            None => format!(
+                "tier {}    RS({data},{parity}), {overhead:.0} % overhead; any {parity} of the {total} shards of a block may be \
+                 lost, {lost}",
+                self.tier
+            ),
+            Some((outer, blocks)) => format!(
+                "tier {}    RS({data},{parity}) in groups of {blocks} blocks and {outer} of parity, at most {overhead:.0} % overhead; \
+                 any {parity} of the {total} shards of each block and any {outer} blocks of each group may be lost, {lost}",
+                self.tier
+            ),
+        }
     }
 }
 

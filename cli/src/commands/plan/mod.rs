@@ -27,7 +27,6 @@ use super::{
     commit::reason::{of_host, of_skipped_root},
     disks::warn_of_sources,
     entry::Counts,
-    init::TIERS,
 };
 use crate::{
     arguments::values::{self, Age},
@@ -212,8 +211,8 @@ impl<'a> Found<'a> {
         let mut found = Self {
             context,
             policy,
-            tiers: (TIERS.iter())
-                .map(|&tier| TierSums::new(tier, policy.shape(tier)))
+            tiers: (policy.tiers())
+                .map(|tier| TierSums::new(tier, policy.shape(tier)))
                 .collect(),
             counts: Counts::default(),
             skipped: 0,

@@ -10,10 +10,7 @@ use bfdb::{
 
 use super::room::Room;
 use crate::{
-    commands::{
-        disks::warn_of_disks,
-        init::{TIERS, places},
-    },
+    commands::{disks::warn_of_disks, init::places},
     context::Context,
     failure::{Failure, commit_error, read_error},
     text,
@@ -87,7 +84,7 @@ impl Target {
             policy,
             own: ExcludedDirectories::default(),
             volumes,
-            tolerances: TIERS.map(of_tier).to_vec(),
+            tolerances: policy.tiers().map(of_tier).collect(),
             room: Room::of_places(&places),
             places,
         })

@@ -5,10 +5,7 @@ use serde::Serialize;
 
 use super::Addition;
 use crate::{
-    commands::{
-        disks::warn_of_disks,
-        init::{TIERS, survived},
-    },
+    commands::{disks::warn_of_disks, init::survived},
     context::Context,
     exit,
     failure::{Failure, of_volumes},
@@ -90,7 +87,7 @@ fn gain(
         survived(tier, archive.policy(), count)
     };
     let gains = |tier: Tier| totals.tier(tier).bytes > 0 && survived(tier, after) > survived(tier, before);
-    let spread = TIERS.into_iter().any(gains);
+    let spread = archive.policy().tiers().any(gains);
     Ok(spread
         .then(|| context.command("volume spread", &[]))
         .into_iter()

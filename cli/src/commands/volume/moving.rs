@@ -14,7 +14,7 @@ use super::{
     outcome::{Moving, Place},
 };
 use crate::{
-    commands::init::{TIERS, survived},
+    commands::init::survived,
     context::Context,
     failure::{Failure, of_moving, of_volumes},
     volumes::Volumes,
@@ -111,7 +111,7 @@ fn warn_of_less(archive: &Archive, volume: &VolumeInfo, volumes: &Volumes, conte
     let policy = archive.policy();
     let left = u16::try_from(others(volume, volumes).count()).unwrap_or(u16::MAX);
     let promised = policy.survive_volumes();
-    for tier in TIERS {
+    for tier in policy.tiers() {
         let survived = survived(tier, policy, left);
         if survived < promised {
             let message = format!(

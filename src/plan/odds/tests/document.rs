@@ -79,6 +79,7 @@ fn odds_by_volumes_of_the_document_are_those_of_the_code() {
 fn columns(len_bytes: u64, blocked_shape: CodeShape) -> u64 {
     let policy = Policy::new(PolicyParts {
         blocked_shape,
+        blocked_below_bytes: u64::MAX,
         ..PolicyParts::default()
     })
     .expect("valid policy");

@@ -1,0 +1,135 @@
+//! The groups of one file, for whoever meets what a block alone cannot decode.
+
+use core::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{BlockReader, LostLeaf, group::GroupReader};
+use crate::{
+    archive::{called::Called, met::look_again, observer::Observer, shared::Shared},
+    catalog::{BlockRecord, FileRecord},
+    merkle::LeafTable,
+    units::{BlockIndex, ColumnIndex, ShardIndex, to_usize},
+};
+
+/// Times that a group is looked up because its shards lie elsewhere by now.
+const ATTEMPTS: u32 = 3;
+
+/// The groups of a file, one at a time.
+pub(in crate::archive) struct Groups {
+    shared: Arc<Shared>,
+    file: FileRecord,
+    /// The group that was needed last.
+    current: Mutex<Option<Arc<GroupReader>>>,
+}
+
+impl Groups {
+    pub(in crate::archive) fn of(shared: &Arc<Shared>, file: &FileRecord) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            file: file.clone(),
+            current: Mutex::default(),
+        }
+    }
+
+    /// Reads a run of leaves of one data shard, whose bytes fill `into`: decoded around damage inside its block, and where that is
+    /// not enough across its group.
+    pub(in crate::archive) fn read_run(
+        &self,
+        block: &BlockReader,
+        (shard, columns): (ShardIndex, Range<u32>),
+        into: &mut [u8],
+        observer: &dyn Observer,
+    ) -> Result<(), LostLeaf> {
+        if self.file.geometry.group_count() == 0 {
+            return block.read_run(shard, columns, into, observer);
+        }
+        let leaf_len = to_usize(block.geometry().leaf().bytes());
+        for lost in block.read_what_is_left(shard, columns.clone(), into, observer) {
+            let start = to_usize(u64::from(lost.column.get() - columns.start)) * leaf_len;
+            let end = (start + leaf_len).min(into.len());
+            let place = (lost.shard, lost.column);
+            if !self.recover(block.record().index, place, &mut into[start..end]) {
+                return Err(lost);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings back a leaf that is lost to its block; says whether it could be. Damage that is met on the way is noted.
+    pub(in crate::archive) fn recover(
+        &self,
+        block: BlockIndex,
+        place: (ShardIndex, ColumnIndex),
+        into: &mut [u8],
+    ) -> bool {
+        self.with_group(block, |group| group.recover(block, place, into).then_some(()))
+            .is_some()
+    }
+
+    /// Decodes a leaf of outer parity whose table is gone: nothing proves it but the digest of its whole shard.
+    pub(in crate::archive) fn recover_unproven(
+        &self,
+        block: BlockIndex,
+        place: (ShardIndex, ColumnIndex),
+        into: &mut [u8],
+    ) -> bool {
+        self.with_group(block, |group| {
+            group.recover_unproven(block, place, into).then_some(())
+        })
+        .is_some()
+    }
+
+    /// Returns the leaf table of a data shard that its block has lost.
+    pub(in crate::archive) fn table(&self, block: BlockIndex, shard: ShardIndex) -> Option<LeafTable> {
+        self.with_group(block, |group| group.table(block, shard))
+    }
+
+    /// Asks the group of a block; once more where that gives nothing and its shards have moved meanwhile.
+    fn with_group<T>(&self, block: BlockIndex, mut ask: impl FnMut(&GroupReader) -> Option<T>) -> Option<T> {
+        for _ in 0..ATTEMPTS {
+            let group = self.group_of(block)?;
+            let answer = ask(&group);
+            let mut has_moved = false;
+            for block in group.blocks() {
+                has_moved |= look_again(&self.shared, &self.file, block, &()).is_some();
+            }
+            if answer.is_some() || !has_moved {
+                return answer;
+            }
+            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            if current.as_ref().is_some_and(|known| Arc::ptr_eq(known, &group)) {
+                *current = None;
+            }
+        }
+        None
+    }
+
+    /// Returns the group of a block as the catalog has it; `None` where blocks are not grouped, or the file is gone.
+    fn group_of(&self, block: BlockIndex) -> Option<Arc<GroupReader>> {
+        let geometry = &self.file.geometry;
+        let group = geometry.group_of(block)?;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = current.as_ref().filter(|known| *known.group() == group) {
+            return Some(Arc::clone(known));
+        }
+        let reader = self.shared.catalog.read().ok()?;
+        let records = group.blocks().map(|index| reader.block(&self.file, index));
+        let records: Vec<BlockRecord> = records.collect::<Result<_, _>>().ok()?;
+        drop(reader);
+        let volumes = self.shared.volumes();
+        let blocks = records
+            .into_iter()
+            .map(|record| BlockReader::new(Arc::clone(&volumes), Called::of(&self.file), record));
+        let made = Arc::new(GroupReader::new(group, blocks.collect()));
+        *current = Some(Arc::clone(&made));
+        Some(made)
+    }
+}
+
+impl core::fmt::Debug for Groups {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Groups")
+            .field("file", &self.file.name)
+            .finish_non_exhaustive()
+    }
+}
