@@ -83,6 +83,7 @@ pub mod conformance;
 pub mod crashes;
 pub mod damage;
 pub mod decay;
+pub mod discarding;
 pub mod faulty;
 pub mod killing;
 pub mod resting;
