@@ -8,7 +8,8 @@
 //! the budget lacks it gets beside it. So an operation goes on at once however many others there are, and what all of them
 //! hold together is the budget and one buffer for each.
 //!
-//! Invariants: no member waits while it holds memory; a member that waits is sent home when the first of its team comes home,
+//! Invariants: no member waits while it holds memory, but for work that others of its team have taken up before it and hold the memory for
+//! (outer parity waits for the blocks that it is of); a member that waits is sent home when the first of its team comes home,
 //! since nothing is left to be taken up then.
 
 mod member;

@@ -5,10 +5,10 @@ use crate::units::{ByteRange, CodeShape, ColumnIndex, LeafLen, ShardIndex};
 use super::policy::MAX_COLUMNS;
 
 /// Reed-Solomon works on groups of this many bytes, so every slice it sees is a multiple.
-const CODEC_GROUP_LEN_BYTES: u64 = 64;
+pub(super) const CODEC_GROUP_LEN_BYTES: u64 = 64;
 
 /// Bytes of one hash in a leaf table.
-const HASH_LEN_BYTES: u64 = 32;
+pub(super) const HASH_LEN_BYTES: u64 = 32;
 
 /// Where every byte of one block lies; follows from shape, leaf length, base offset and length alone.
 ///

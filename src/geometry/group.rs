@@ -2,14 +2,11 @@
 
 use core::ops::Range;
 
-use super::{FileGeometryParts, Tier};
+use super::{
+    FileGeometryParts, Tier,
+    block::{CODEC_GROUP_LEN_BYTES, HASH_LEN_BYTES},
+};
 use crate::units::{BlockIndex, CodeShape, LeafLen, ShardIndex};
-
-/// Bytes of one hash in a leaf table.
-const HASH_LEN_BYTES: u64 = 32;
-
-/// Reed-Solomon works on groups of this many bytes, so every slice it sees is a multiple.
-const CODEC_GROUP_LEN_BYTES: u64 = 64;
 
 /// One group: blocks of the file that follow each other, and the outer parity blocks behind them.
 ///

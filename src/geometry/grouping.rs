@@ -1,6 +1,6 @@
 //! How tier 4 cuts its files: segments short enough for the sums of outer parity, groups wide enough for what they may cost.
 
-use super::{FileGeometry, Policy, PolicyError, PolicyParts, Tier};
+use super::{FileGeometry, Policy, PolicyError, PolicyParts, Tier, block::HASH_LEN_BYTES};
 use crate::units::{BlockIndex, CodeShape, LeafLen, MAX_SHARDS};
 
 /// Most outer parity blocks of a group.
@@ -29,8 +29,6 @@ const OUTER_COST_LIMIT_PERMILLE: u64 = 45;
 /// What a frame takes beside its payload and its two leaf tables, in bytes, at most: header and footer, each filled up to a
 /// sector.
 pub const FRAME_MAX_EXTRA_LEN_BYTES: u64 = 2 * 4096 + 512;
-
-const HASH_LEN_BYTES: u64 = 32;
 
 /// How files of tier 4 are cut into blocks and groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

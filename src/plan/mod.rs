@@ -5,6 +5,7 @@
 //! every layout of a small volume can be enumerated in a test.
 
 mod budget;
+mod columns;
 mod damage;
 #[cfg(test)]
 mod every_map;
@@ -19,7 +20,8 @@ mod strips;
 mod verified;
 
 pub use budget::{Budget, BudgetLeft, RateLimit};
-pub use damage::{BlockVerdict, ColumnSet, DamageMap};
+pub use columns::ColumnSet;
+pub use damage::{BlockVerdict, DamageMap};
 pub use finding::{DamageKind, DamagePart};
 pub use group::{GroupDamage, GroupStep, GroupVerdict};
 pub use layout::{ExtentUse, LaneLayout, LanePosition, Placement, UNNUMBERED};

@@ -68,11 +68,11 @@ impl RepairPlan {
     ///
     /// # Panics
     /// As [`Self::of`].
-    pub fn in_group(map: &DamageMap, left: Option<&DamageMap>, bad_frames: &BTreeSet<ShardIndex>) -> Self {
+    pub fn in_group(map: &DamageMap, left: &DamageMap, bad_frames: &BTreeSet<ShardIndex>) -> Self {
         for shard in bad_frames {
             assert!(map.geometry().is_present(*shard), "shard {shard} has no frame");
         }
-        let is_had = |shard: &ShardIndex| left.is_none_or(|left| left.bad_columns(*shard).is_empty());
+        let is_had = |shard: &ShardIndex| left.bad_columns(*shard).is_empty();
         let damaged = |shard: &ShardIndex| !map.bad_columns(*shard).is_empty() || bad_frames.contains(shard);
         let (rewrite, unrepairable): (Vec<_>, Vec<_>) =
             map.geometry().shards().filter(damaged).partition(is_had);

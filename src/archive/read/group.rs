@@ -34,6 +34,17 @@ pub(in crate::archive) struct GroupReader {
     lost_before: Mutex<BTreeSet<u16>>,
     /// Held while tables are looked for.
     tables: Mutex<Tables>,
+    /// Columns whose damage somebody was told of.
+    told: Mutex<BTreeSet<ColumnIndex>>,
+}
+
+/// What proves a leaf that was brought back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::archive) enum Proof {
+    /// It matches its hash.
+    Leaf,
+    /// It is of outer parity whose table is gone: the digest of its whole shard alone can tell.
+    DigestAlone,
 }
 
 /// One column of all blocks.
@@ -72,6 +83,7 @@ impl GroupReader {
             blocks,
             columns: Mutex::default(),
             lost_before: Mutex::default(),
+            told: Mutex::default(),
             tables: Mutex::new(Tables {
                 columns: group.table_columns(leaf).map(|_| Column::default()).collect(),
                 ..Tables::default()
@@ -87,46 +99,33 @@ impl GroupReader {
         &self.blocks
     }
 
-    /// Brings back the leaf of a data shard; says whether it could be.
+    /// Brings back the leaf of a data shard; says whether it could be, and is proven.
     pub(super) fn recover(
         &self,
         block: BlockIndex,
         (shard, column): (ShardIndex, ColumnIndex),
         into: &mut [u8],
-    ) -> bool {
+    ) -> Option<Proof> {
         let position = self.group.position(block).as_usize();
         self.find_table(position, shard);
         let kept = self.column(column);
         let mut kept = locked(&kept);
-        let is_there = |kept: &Column| kept.restored.contains_key(&(position, shard));
-        if !is_there(&kept) && kept.tried.insert(shard) {
+        let place = (position, shard);
+        if !kept.restored.contains_key(&place) && kept.tried.insert(shard) {
             self.across((shard, column), &mut kept);
         }
-        if !is_there(&kept) && !kept.is_settled {
+        if !kept.restored.contains_key(&place) && !kept.is_settled {
             self.settle(column, &mut kept);
         }
-        let Some(bytes) = kept.restored.get(&(position, shard)) else {
-            return false;
-        };
+        let proven = kept.restored.get(&place).map(|bytes| (bytes, Proof::Leaf));
+        let (bytes, proof) = proven.or_else(|| Some((kept.unproven.get(&place)?, Proof::DigestAlone)))?;
         into.copy_from_slice(bytes);
-        true
+        Some(proof)
     }
 
-    /// Does the same with a leaf of outer parity that has no table, from right leaves alone.
-    pub(super) fn recover_unproven(
-        &self,
-        block: BlockIndex,
-        (shard, column): (ShardIndex, ColumnIndex),
-        into: &mut [u8],
-    ) -> bool {
-        let position = self.group.position(block).as_usize();
-        let kept = self.column(column);
-        let kept = locked(&kept);
-        let Some(bytes) = kept.unproven.get(&(position, shard)) else {
-            return false;
-        };
-        into.copy_from_slice(bytes);
-        true
+    /// Says whether nobody was told of the damage in a column yet; from now on somebody was.
+    pub(super) fn is_news(&self, column: ColumnIndex) -> bool {
+        locked(&self.told).insert(column)
     }
 
     /// Returns the leaf table of a data shard, also where only outer parity has it.
@@ -244,12 +243,13 @@ impl GroupReader {
             let positions: Vec<u16> = lost.iter().copied().collect();
             let mut decoder = OuterDecoder::new(code, &positions).ok()?;
             decoder.begin(slice_len);
-            for position in 0..code.total() {
+            // Also outer parity that is not needed now: where it is gone, whoever asks wants it back.
+            for position in (0..code.total()).filter(|position| !positions.contains(position)) {
+                let Some(bytes) = slice(usize::from(position)) else {
+                    lost.insert(position);
+                    continue 'again;
+                };
                 if decoder.is_needed(position) {
-                    let Some(bytes) = slice(usize::from(position)) else {
-                        lost.insert(position);
-                        continue 'again;
-                    };
                     decoder.add(position, &bytes);
                 }
             }

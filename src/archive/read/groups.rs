@@ -3,7 +3,10 @@
 use core::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{BlockReader, LostLeaf, group::GroupReader};
+use super::{
+    BlockReader, LostLeaf,
+    group::{GroupReader, Proof},
+};
 use crate::{
     archive::{called::Called, met::look_again, observer::Observer, shared::Shared},
     catalog::{BlockRecord, FileRecord},
@@ -55,40 +58,47 @@ impl Groups {
         Ok(())
     }
 
-    /// Brings back a leaf that is lost to its block; says whether it could be. Damage that is met on the way is noted.
+    /// Brings back a leaf that is lost to its block; says whether it could be, and is proven by its hash. Damage that is met on the way
+    /// is noted.
     pub(in crate::archive) fn recover(
         &self,
         block: BlockIndex,
         place: (ShardIndex, ColumnIndex),
         into: &mut [u8],
     ) -> bool {
-        self.with_group(block, |group| group.recover(block, place, into).then_some(()))
-            .is_some()
+        self.recover_with(block, place, into) == Some(Proof::Leaf)
     }
 
-    /// Decodes a leaf of outer parity whose table is gone: nothing proves it but the digest of its whole shard.
-    pub(in crate::archive) fn recover_unproven(
+    /// Does the same, also with what only the digest of its whole shard can prove.
+    pub(in crate::archive) fn recover_with(
         &self,
         block: BlockIndex,
         place: (ShardIndex, ColumnIndex),
         into: &mut [u8],
-    ) -> bool {
-        self.with_group(block, |group| {
-            group.recover_unproven(block, place, into).then_some(())
-        })
-        .is_some()
+    ) -> Option<Proof> {
+        self.with_group(block, Some(place.1), |group| group.recover(block, place, into))
     }
 
     /// Returns the leaf table of a data shard that its block has lost.
     pub(in crate::archive) fn table(&self, block: BlockIndex, shard: ShardIndex) -> Option<LeafTable> {
-        self.with_group(block, |group| group.table(block, shard))
+        self.with_group(block, None, |group| group.table(block, shard))
     }
 
-    /// Asks the group of a block; once more where that gives nothing and its shards have moved meanwhile.
-    fn with_group<T>(&self, block: BlockIndex, mut ask: impl FnMut(&GroupReader) -> Option<T>) -> Option<T> {
+    /// Asks the group of a block; once more where that gives nothing and its shards have moved meanwhile. Damage is looked up again
+    /// once for each column: every leaf of it meets the same.
+    fn with_group<T>(
+        &self,
+        block: BlockIndex,
+        column: Option<ColumnIndex>,
+        mut ask: impl FnMut(&GroupReader) -> Option<T>,
+    ) -> Option<T> {
         for _ in 0..ATTEMPTS {
             let group = self.group_of(block)?;
             let answer = ask(&group);
+            let is_news = column.is_none_or(|column| group.is_news(column));
+            if answer.is_some() && !is_news {
+                return answer;
+            }
             let mut has_moved = false;
             for block in group.blocks() {
                 has_moved |= look_again(&self.shared, &self.file, block, &()).is_some();

@@ -19,6 +19,7 @@ use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
 pub(super) use block::{BlockReader, Met, hash_leaf_of, kind_of};
 pub(super) use columns::LostLeaf;
 pub(super) use decoding::DecodedLeaf;
+pub(super) use group::Proof;
 pub(super) use groups::Groups;
 pub(super) use root::check_root;
 

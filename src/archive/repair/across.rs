@@ -2,7 +2,7 @@
 
 use super::rebuild::BlockRebuild;
 use crate::{
-    archive::read::DecodedLeaf,
+    archive::read::{DecodedLeaf, Proof},
     units::{ColumnIndex, ShardIndex, to_usize},
 };
 
@@ -29,12 +29,11 @@ impl BlockRebuild {
                 .leaf_range(shard, column)
                 .map_or(0, |range| to_usize(range.len()));
             let mut bytes = vec![0; len];
-            let is_proven = groups.recover(block, (shard, column), &mut bytes);
-            if is_proven || groups.recover_unproven(block, (shard, column), &mut bytes) {
+            if let Some(proof) = groups.recover_with(block, (shard, column), &mut bytes) {
                 decoded.push(DecodedLeaf {
                     shard,
                     bytes,
-                    is_proven,
+                    is_proven: proof == Proof::Leaf,
                 });
             }
         }

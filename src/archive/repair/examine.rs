@@ -175,7 +175,7 @@ impl DamagedBlockWork {
             let only_frames = self.found.iter().filter(|damage| damage.columns.is_empty());
             let bad_frames: BTreeSet<ShardIndex> = only_frames.map(|damage| damage.shard).collect();
             match &self.left {
-                Some(left) => RepairPlan::in_group(&map, Some(left), &bad_frames).rewrite,
+                Some(left) => RepairPlan::in_group(&map, left, &bad_frames).rewrite,
                 None => RepairPlan::of(&map, &bad_frames).rewrite,
             }
         };

@@ -331,6 +331,29 @@ fn any_eleven_lost_segments_of_a_group_are_survived_wherever_they_are() {
     }
 }
 
+/// What was missing at one place is no hint of what is at the next: outer parity that no decoding needs was not looked at, and stayed damaged.
+#[test]
+fn outer_parity_that_is_not_needed_for_a_lost_block_is_repaired_beside_it() {
+    for outer in [3, 4] {
+        let bench = three_groups();
+        bench.spoil_blocks(&[0]);
+        let too_many = 2..3 + PARITY;
+        for frame in &bench.frames {
+            if frame.block == outer && too_many.contains(&frame.shard) {
+                spoil(frame);
+            }
+        }
+        let story = format!("outer parity block {outer}");
+        let (_, report, _) = repaired(bench, &story);
+        let frames = u64::from(DATA + PARITY + PARITY + 1);
+        assert_eq!(
+            (report.shards_repaired, report.files_repaired),
+            (frames, 1),
+            "{story}"
+        );
+    }
+}
+
 #[test]
 fn random_damage_of_grouped_files_is_repaired_as_far_as_can_be() {
     for seed in 8000..8012 {

@@ -202,3 +202,33 @@ fn of_four_volumes_any_three_may_be_deleted() {
         assert_eq!(summary[4]["reduced"], 3);
     }
 }
+
+#[test]
+fn a_tier_4_that_cannot_be_had_is_refused_with_the_numbers() {
+    let place = Place::new();
+    for (code, problem) in [
+        (
+            "30+3/11",
+            "error: tier 4: a group has 1 to 10 outer parity blocks, not 11\n",
+        ),
+        (
+            "200+8/10",
+            "error: tier 4: 10 outer parity blocks over RS(200,8) in segments of 1048576 bytes take 2097152000 bytes of memory while a \
+             file is stored; at most 503316480 are allowed\n",
+        ),
+        (
+            "1+3/3",
+            "error: tier 4: the blocks of tier 4 are coded, not copied: RS(1,3) has one data shard\n",
+        ),
+    ] {
+        let answer = place.run(["init", "--tier4", code]).expect_code(1);
+        assert!(answer.stderr.starts_with(problem), "{code}: {}", answer.stderr);
+        assert!(!place.path("archive.bfdb").exists(), "{code}");
+    }
+    let answer = place.run(["init", "--json", "--tier4", "30+3/10"]).expect_code(0);
+    let tier = &answer.json()[0]["tiers"][3];
+    assert_eq!(
+        (&tier["outer_parity"], &tier["group_blocks"]),
+        (&10.into(), &289.into())
+    );
+}
