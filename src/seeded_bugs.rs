@@ -77,6 +77,10 @@ pub enum SeededBug {
     AllParityWrong,
     /// The first parity shard of each block is wrong in the table column, and hashed like that.
     TableColumnWrong,
+    /// The first outer parity block of each group is wrong in one leaf, hashed like that, and has inner parity of that.
+    OneSumWrong,
+    /// All outer parity blocks of each group are.
+    AllSumsWrong,
 }
 
 #[cfg(feature = "seeded-bugs")]

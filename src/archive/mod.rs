@@ -82,7 +82,7 @@ pub use rename::{RenameConflict, RenameReceipt};
 pub use repair::{MoveOptions, MoveReport, RepairMode, RepairOptions, RepairReport};
 pub use restore::{Losses, RestoreOptions, RestoreReceipt};
 pub use scrub::{RefusedExtent, ScrubDepth, ScrubOptions, ScrubReport, ScrubSelection};
-pub use snapshot::{BlockPlaces, FileInfo, Files, Snapshot, VolumeInfo};
+pub use snapshot::{BlockPlaces, FileGroups, FileInfo, Files, Snapshot, VolumeInfo};
 pub use space::VolumeSpace;
 pub use tolerance::TierTolerance;
 pub use volumes::VolumeCondition;

@@ -17,7 +17,7 @@ use crate::{
         BlockRecord, CatalogReader, EntryKind, FileRecord, Totals, VolumeCounters, VolumeRecord, VolumeState,
     },
     error::{CatalogError, ReadError, RestoreError, ScrubError},
-    geometry::Tier,
+    geometry::{FileGeometry, Tier},
     host::RestoreTarget,
     merkle::RootHash,
     units::{BlockIndex, CodeShape, Epoch, ExtentId, FileId, FileName, Timestamp, VolumeId},
@@ -54,8 +54,10 @@ pub struct FileInfo {
     pub tier: Tier,
     /// The code of each of its blocks.
     pub shape: CodeShape,
-    /// How many blocks it has; an empty file has none.
+    /// How many blocks it has, those of outer parity among them; an empty file has none.
     pub block_count: u64,
+    /// How its blocks help each other, where they do.
+    pub groups: Option<FileGroups>,
     /// BLAKE3 of the content, what `b3sum` prints.
     pub root: RootHash,
     /// Bytes that it takes on the volumes.
@@ -66,6 +68,34 @@ pub struct FileInfo {
     pub modified_at: Timestamp,
     /// When it was committed.
     pub committed_at: Timestamp,
+}
+
+/// The groups of a file, whose blocks share outer parity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileGroups {
+    /// How many there are.
+    pub count: u64,
+    /// Blocks of the file in the narrowest and in the widest of them.
+    pub data_blocks: (u16, u16),
+    /// Blocks of outer parity in each: so many blocks of a group may be lost, whichever they are.
+    pub parity_blocks: u16,
+    /// Shards of a group that may be lost, wherever they are.
+    pub shards: u32,
+}
+
+impl FileGroups {
+    fn of(geometry: &FileGeometry) -> Option<Self> {
+        // The groups with the most blocks come first.
+        let count = geometry.group_count();
+        let last = geometry.group(count.checked_sub(1)?).code();
+        let one_more = |parity: u16| u32::from(parity) + 1;
+        Some(Self {
+            count,
+            data_blocks: (last.data(), geometry.group(0).code().data()),
+            parity_blocks: last.parity(),
+            shards: one_more(geometry.shape().parity()) * one_more(last.parity()) - 1,
+        })
+    }
 }
 
 /// Where the shards of a block lie, in shard order; `None` for data shards behind the end of the file.
@@ -378,6 +408,7 @@ impl From<FileRecord> for FileInfo {
             tier: record.geometry.tier(),
             shape: record.geometry.shape(),
             block_count: record.geometry.block_count(),
+            groups: FileGroups::of(&record.geometry),
             root: record.root,
             stored_bytes: record.stored_bytes,
             mode: record.mode,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     called::Called,
-    encoding::first_parity,
+    encoding::{Encoding, first_parity},
     inspect::{Feed, Look, Task, inspect},
     name_pages::NamePages,
     observer::{Event, Observer},
@@ -15,7 +15,6 @@ use super::{
 use crate::{
     catalog::{EntryKind, FileRecord, ShardOwner},
     error::{ReadError, ScrubError},
-    plan::DamageKind,
     units::{BlockIndex, FileName, ShardIndex},
 };
 
@@ -163,25 +162,24 @@ fn block_tasks(
     } else {
         ShardOwner::Block(block.record().id)
     };
-    // A hash says yes to it: only encoding it again tells whether it is wrong still.
-    let known = reader.damage_of_block(block.record().id)?;
-    let has_wrong_parity = known.iter().any(|damage| damage.kind == DamageKind::Encoding);
     let first_parity = first_parity(block.geometry());
     let present: Vec<ShardIndex> = block
         .geometry()
         .shards()
         .filter(|shard| block.geometry().is_present(*shard))
         .collect();
-    let tasks: Vec<Task> = present
-        .into_iter()
-        .map(|shard| Task {
+    let task = |shard: ShardIndex| -> Result<Task, ScrubError> {
+        // A hash says yes to it: only encoding it again tells whether it is wrong still.
+        let about = (block.as_ref(), shard, shard == first_parity);
+        Ok(Task {
             descriptor: None,
             owner,
             block: Arc::clone(&block),
             called: Called::of(file),
             shard,
-            checks_parity: shard == first_parity && has_wrong_parity,
+            encoding: Encoding::of_known(shared, &reader, about)?,
         })
-        .collect();
+    };
+    let tasks = present.into_iter().map(task).collect::<Result<Vec<Task>, _>>()?;
     Ok(tasks.into_iter())
 }

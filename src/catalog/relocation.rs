@@ -96,8 +96,9 @@ impl CatalogWriter {
         if record.address() != relocation.from {
             return Err(elsewhere(relocation));
         }
-        let is_parity = !block.geometry.shape().is_replication() && !block.geometry.is_data(relocation.shard);
-        if relocation.digest.is_some() && !is_parity {
+        let is_data = block.geometry.is_data(relocation.shard) && !block.geometry.is_outer_parity();
+        let is_encoded = !block.geometry.shape().is_replication() && !is_data;
+        if relocation.digest.is_some() && !is_encoded {
             return Err(CatalogError::DigestOfData {
                 shard: relocation.shard,
                 extent: relocation.from.extent,

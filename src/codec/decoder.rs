@@ -23,8 +23,8 @@ const MAX_SOLVED: usize = 16;
 /// Restores the missing shards of one column slice after another.
 ///
 /// Few losses, which is what happens, are solved for: the survivors are encoded, the difference to the parity that is
-/// there depends on the missing shards alone, and as many equations as unknowns give them. Holds `k` slices of working
-/// space for the encoder, one for each parity shard and one for each missing data shard.
+/// there depends on the missing shards alone, and as many equations as unknowns give them. Holds one slice for each parity
+/// shard and one for each missing data shard.
 pub struct ColumnDecoder {
     shape: CodeShape,
     method: Method,
@@ -254,17 +254,16 @@ impl Solver {
             parity: sums,
             ..
         } = self;
-        encoder.encode_each(
-            slice_len,
-            data.iter().map(|bytes| bytes.unwrap_or(&[])),
-            |row, bytes| {
-                let sum = &mut sums[row * slice_len..][..slice_len];
-                sum.copy_from_slice(bytes);
-                if rows.contains(&row) {
-                    add(sum, parity[row].unwrap_or(&[]));
-                }
-            },
-        );
+        let survivor = |position: usize| data[position].unwrap_or(&[]);
+        encoder.encode_each(slice_len, survivor, |row, start, bytes| {
+            let sum = &mut sums[row * slice_len + start..][..bytes.len()];
+            sum.copy_from_slice(bytes);
+            if rows.contains(&row) {
+                let stored = parity[row].unwrap_or(&[]);
+                let end = stored.len().min(start + bytes.len());
+                add(sum, &stored[start.min(end)..end]);
+            }
+        });
     }
 
     /// Solves for the missing data: every one is a sum of multiples of the differences in `rows`.
@@ -346,14 +345,18 @@ impl Solver {
             encoder,
             data: restored,
             parity: sums,
+            lost,
             ..
         } = self;
-        let mut restored = restored.chunks_exact(slice_len);
-        let whole = data.iter().map(|bytes| {
-            bytes.unwrap_or_else(|| restored.next().expect("every missing data shard was restored"))
-        });
-        encoder.encode_each(slice_len, whole, |row, bytes| {
-            sums[row * slice_len..][..slice_len].copy_from_slice(bytes);
+        let whole = |position: usize| {
+            data[position].unwrap_or_else(|| {
+                let at = lost.binary_search(&position);
+                let at = at.expect("every missing data shard was restored, in order");
+                &restored[at * slice_len..][..slice_len]
+            })
+        };
+        encoder.encode_each(slice_len, whole, |row, start, bytes| {
+            sums[row * slice_len + start..][..bytes.len()].copy_from_slice(bytes);
         });
     }
 }

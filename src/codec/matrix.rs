@@ -88,11 +88,15 @@ impl ParityMatrix {
                 unit
             })
             .collect();
+        let units: Vec<&[u8]> = units.iter().map(Vec::as_slice).collect();
+        let mut parity = vec![vec![0; slice_len]; m];
+        let mut rows: Vec<&mut [u8]> = parity.iter_mut().map(Vec::as_mut_slice).collect();
+        ColumnEncoder::new(shape).encode(slice_len, &units, &mut rows);
         let mut elements = Vec::with_capacity(m * k);
-        ColumnEncoder::new(shape).encode_each(slice_len, units.iter().map(Vec::as_slice), |_, parity| {
+        for parity in parity {
             let element = |j| [parity[position(j)], parity[position(j) + ELEMENTS_PER_GROUP]];
             elements.extend((0..k).map(|j| Element(u16::from_le_bytes(element(j)))));
-        });
+        }
         assert!(
             !elements.contains(&Element::ZERO),
             "every data shard counts in every parity shard"

@@ -19,6 +19,7 @@ mod decoder;
 mod encoder;
 mod matrix;
 mod outer;
+mod transform;
 
 #[cfg(test)]
 mod tests;

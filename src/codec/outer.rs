@@ -3,16 +3,12 @@
 //! A group has more blocks than are ever at hand, so neither type holds a slice of each: a slice is added and forgotten.
 
 use super::{
-    GROUP_LEN_BYTES, add, assert_slice_len, copy_padded,
-    matrix::{Element, Multiplier, PIECE_LEN_BYTES, ParityMatrix, steps},
+    GROUP_LEN_BYTES, add, assert_slice_len,
+    matrix::{Element, Multiplier, ParityMatrix, steps},
+    transform::Transform,
 };
 use crate::{error::DecodeError, units::CodeShape};
 use core::{fmt, iter::zip, ops::Range};
-use reed_solomon_simd::engine::{DefaultEngine, Engine as _, ShardsRefMut};
-
-/// How many multiplications of the transforms are worth one with an element of the matrix: where there are twice as many,
-/// the transforms make up for it with the sums that they touch once for all blocks.
-const TRANSFORMS_PER_PRODUCT: usize = 2;
 
 /// Adds the slices of one block after another to the parity of its group, in any order.
 ///
@@ -47,7 +43,7 @@ impl OuterEncoder {
             shape,
             multiplier: Multiplier::new(),
             steps,
-            transform: Transform::new(rows),
+            transform: Transform::new(shape),
         }
     }
 
@@ -84,8 +80,12 @@ impl OuterEncoder {
     /// When one of them is no data block, or counts or lengths are not as described.
     pub fn add_many(&mut self, first: u16, blocks: &[&[u8]], sums: &mut [&mut [u8]]) {
         let positions = self.checked(first, blocks, sums);
-        if blocks.len() > 1 && self.transform.is_faster(&positions, sums.len()) {
-            self.transform.add(positions, blocks, sums);
+        if blocks.len() > 1 && self.transform.is_faster(&positions) {
+            let block = |position: usize| blocks[position - usize::from(first)];
+            self.transform
+                .each_piece(positions, block, longest(blocks), |row, start, bytes| {
+                    add(&mut sums[row][start..], bytes);
+                });
         } else {
             for (position, bytes) in (first..).zip(blocks) {
                 self.add(position, bytes, sums);
@@ -126,100 +126,6 @@ impl fmt::Debug for OuterEncoder {
 
 fn longest(blocks: &[&[u8]]) -> usize {
     blocks.iter().map(|bytes| bytes.len()).max().unwrap_or(0)
-}
-
-/// The transforms of the high-rate code, a piece of a few blocks at a time.
-///
-/// The code cuts the data shards into chunks of `next_pow2(m)`; its parity is a transform of the sum of the inverse
-/// transforms of all chunks. Both are linear, so some blocks' share is what comes out with zeros in place of all others.
-struct Transform {
-    engine: DefaultEngine,
-    /// Shards in a chunk.
-    chunk: usize,
-    /// Sum of the inverse transforms, a piece of each shard.
-    sum: Vec<[u8; GROUP_LEN_BYTES]>,
-    /// The chunk that is transformed.
-    work: Vec<[u8; GROUP_LEN_BYTES]>,
-}
-
-impl Transform {
-    fn new(parity: usize) -> Self {
-        Self {
-            engine: DefaultEngine::new(),
-            chunk: parity.next_power_of_two(),
-            sum: Vec::new(),
-            work: Vec::new(),
-        }
-    }
-
-    /// Returns the beginnings of the chunks that `positions` lie in.
-    fn chunks(&self, positions: &Range<usize>) -> impl Iterator<Item = usize> + use<> {
-        let chunk = self.chunk;
-        (positions.start / chunk * chunk..positions.end).step_by(chunk)
-    }
-
-    /// Says whether transforming `positions`, of which there is one, takes less time than multiplying each `parity` times.
-    fn is_faster(&self, positions: &Range<usize>, parity: usize) -> bool {
-        let each = self.chunk / 2 * usize::try_from(self.chunk.ilog2()).expect("32 bits");
-        let transforms = (self.chunks(positions).count() + 1) * each;
-        transforms <= TRANSFORMS_PER_PRODUCT * positions.len() * parity
-    }
-
-    /// Adds the share of the blocks at `positions`, of which there is one, to the sums.
-    fn add(&mut self, positions: Range<usize>, blocks: &[&[u8]], sums: &mut [&mut [u8]]) {
-        let whole = self.chunk * PIECE_LEN_BYTES / GROUP_LEN_BYTES;
-        self.sum.resize(whole, [0; GROUP_LEN_BYTES]);
-        self.work.resize(whole, [0; GROUP_LEN_BYTES]);
-        let longest = longest(blocks);
-        for start in (0..longest).step_by(PIECE_LEN_BYTES) {
-            let piece = start..longest.min(start + PIECE_LEN_BYTES);
-            let groups = piece.len().div_ceil(GROUP_LEN_BYTES);
-            self.sum_up(&positions, blocks, &piece);
-            let shards = &mut self.sum[..self.chunk * groups];
-            self.engine.fft(
-                &mut ShardsRefMut::new(self.chunk, groups, shards),
-                0,
-                self.chunk,
-                sums.len(),
-                0,
-            );
-            for (sum, parity) in zip(&mut *sums, shards.chunks_exact(groups)) {
-                add(&mut sum[start..], parity.as_flattened());
-            }
-        }
-    }
-
-    /// Fills `sum`: the inverse transforms of all chunks, of a piece of every block.
-    fn sum_up(&mut self, positions: &Range<usize>, blocks: &[&[u8]], piece: &Range<usize>) {
-        let groups = piece.len().div_ceil(GROUP_LEN_BYTES);
-        for (nth, chunk_start) in self.chunks(positions).enumerate() {
-            let shards = if nth == 0 { &mut self.sum } else { &mut self.work };
-            let shards = &mut shards[..self.chunk * groups];
-            for (position, shard) in (chunk_start..).zip(shards.chunks_exact_mut(groups)) {
-                let block = position
-                    .checked_sub(positions.start)
-                    .and_then(|at| blocks.get(at));
-                let bytes = block.map_or(&[][..], |block| {
-                    &block[piece.start.min(block.len())..piece.end.min(block.len())]
-                });
-                copy_padded(shard.as_flattened_mut(), bytes);
-            }
-            let used = self.chunk.min(positions.end - chunk_start);
-            self.engine.ifft(
-                &mut ShardsRefMut::new(self.chunk, groups, shards),
-                0,
-                self.chunk,
-                used,
-                chunk_start + self.chunk,
-            );
-            if nth > 0 {
-                add(
-                    self.sum.as_flattened_mut(),
-                    self.work[..self.chunk * groups].as_flattened(),
-                );
-            }
-        }
-    }
 }
 
 /// Restores the missing blocks of a group, one slice after another, from slices that pass one after another.

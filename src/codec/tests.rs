@@ -163,11 +163,18 @@ fn one_parity_shard_is_the_sum_of_the_data() {
 
 #[test]
 fn parity_is_that_of_the_naive_engine_and_decodes_with_the_plain_high_rate_decoder() {
-    for (k, m) in [(2, 1), (2, 3), (4, 2), (5, 4), (30, 3), (31, 5), (70, 10)] {
+    let shapes = [(2, 1), (2, 3), (4, 2), (5, 4), (30, 3), (31, 5), (70, 10)];
+    // A group or two, and more than a piece of what is worked on at a time.
+    let lengths = [128, 2 * matrix::PIECE_LEN_BYTES + 192];
+    for ((k, m), slice_len) in shapes
+        .into_iter()
+        .flat_map(|shape| lengths.map(|len| (shape, len)))
+    {
         let shape = shape(k, m);
         let (k, m) = (usize::from(k), usize::from(m));
-        let shards = codeword(shape, 128);
-        let mut encoder = HighRateEncoder::new(k, m, 128, Naive::new(), None).expect("a supported shape");
+        let shards = codeword(shape, slice_len);
+        let mut encoder =
+            HighRateEncoder::new(k, m, slice_len, Naive::new(), None).expect("a supported shape");
         shards[..k]
             .iter()
             .for_each(|shard| encoder.add_original_shard(shard).expect("k shards"));
@@ -181,12 +188,26 @@ fn parity_is_that_of_the_naive_engine_and_decodes_with_the_plain_high_rate_decod
         );
 
         let lost_count = k.min(m);
-        let mut decoder = HighRateDecoder::new(k, m, 128, Naive::new(), None).expect("a supported shape");
+        let mut decoder =
+            HighRateDecoder::new(k, m, slice_len, Naive::new(), None).expect("a supported shape");
         (lost_count..k).for_each(|i| decoder.add_original_shard(i, &shards[i]).expect("once"));
         (0..m).for_each(|i| decoder.add_recovery_shard(i, &shards[k + i]).expect("once"));
         let decoded = decoder.decode().expect("enough shards");
         assert!(
             (0..lost_count).all(|i| decoded.restored_original(i) == Some(&shards[i])),
+            "{shape}"
+        );
+
+        // Bytes of a shard that end anywhere in a piece.
+        let lost: Vec<usize> = (0..lost_count).collect();
+        assert_restored(&mut ColumnDecoder::new(shape), slice_len, &shards, &lost);
+        let mut ragged = shards[..k].to_vec();
+        ragged[k - 1].truncate(slice_len / 2 + 13);
+        let mut whole = ragged.clone();
+        whole[k - 1].resize(slice_len, 0);
+        assert_eq!(
+            encode(shape, slice_len, &slices(&ragged)),
+            encode(shape, slice_len, &slices(&whole)),
             "{shape}"
         );
     }
@@ -507,6 +528,6 @@ fn everything_public_can_be_sent_and_printed_for_debugging() {
     check::<(ColumnEncoder, ColumnDecoder, ParityAccumulator)>();
     assert_eq!(
         format!("{:?}", ColumnEncoder::new(shape(4, 2))),
-        "ColumnEncoder { shape: CodeShape { data: 4, parity: 2 }, slice_len: 64, .. }"
+        "ColumnEncoder { shape: CodeShape { data: 4, parity: 2 }, .. }"
     );
 }

@@ -30,7 +30,7 @@ pub use odds::{
     loss_together,
 };
 pub use repair::RepairPlan;
-pub use sample::is_in_sample;
+pub use sample::{is_in_sample, is_shard_in_sample};
 pub use scrub_order::{ScrubExtent, ScrubPlan, ScrubRange, scrub_order};
 pub use strips::{Strip, strips_of_block};
 pub use verified::{VerifiedInterval, VerifiedSet};

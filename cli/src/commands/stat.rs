@@ -1,7 +1,7 @@
 //! `stat`: everything that is known about one file.
 
 use bfdb::{
-    archive::{Archive, BlockPlaces, FileHealth, FileInfo, HealthClass, HealthState},
+    archive::{Archive, BlockPlaces, FileGroups, FileHealth, FileInfo, HealthClass, HealthState},
     catalog::{Access, EntryKind},
     geometry::Tolerance,
     units::FileName,
@@ -57,11 +57,22 @@ struct Details {
     blocks: u64,
     data_shards: u16,
     parity_shards: u16,
+    /// How its blocks help each other; null where each stands alone.
+    groups: Option<GroupFields>,
     /// What may be lost of it where it lies; null for what has no bytes.
     tolerance: Option<ToleranceFields>,
     /// What is known about how it is; not there for directories and links.
     #[serde(flatten)]
     health: Option<HealthFields>,
+}
+
+/// Groups of blocks: what may be lost in each of them, besides the tolerance of each block.
+#[derive(Debug, Serialize)]
+struct GroupFields {
+    groups: u64,
+    data_blocks: [u16; 2],
+    parity_blocks: u16,
+    shards: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -165,6 +176,12 @@ impl Details {
             blocks: file.block_count,
             data_shards: file.shape.data(),
             parity_shards: file.shape.parity(),
+            groups: file.groups.map(|groups| GroupFields {
+                groups: groups.count,
+                data_blocks: groups.data_blocks.into(),
+                parity_blocks: groups.parity_blocks,
+                shards: groups.shards,
+            }),
             tolerance: tolerance.map(ToleranceFields::from),
             health: health.map(|health| HealthFields {
                 unverified: health.is_unverified,
@@ -259,7 +276,7 @@ fn state_text(health: &FileHealth) -> String {
 }
 
 /// What only a file has.
-fn content_lines(file: &FileInfo, tolerance: Option<Tolerance>) -> [String; 6] {
+fn content_lines(file: &FileInfo, tolerance: Option<Tolerance>) -> Vec<String> {
     let exact = |bytes: u64| format!("{} ({bytes} bytes)", text::size(bytes));
     let (data, parity) = (file.shape.data(), file.shape.parity());
     let code = if file.shape.is_replication() {
@@ -271,14 +288,34 @@ fn content_lines(file: &FileInfo, tolerance: Option<Tolerance>) -> [String; 6] {
         || "it has no bytes to lose".to_owned(),
         |tolerance| tolerance::in_words(file.shape, tolerance),
     );
-    [
+    let mut lines = vec![
         row("length", &exact(file.len_bytes)),
         row("stored", &exact(file.stored_bytes)),
         row("tier", &format!("{}, {code}", file.tier)),
         row("blocks", &file.block_count.to_string()),
-        row("tolerance", &tolerance),
-        row("root", &file.root.to_string()),
-    ]
+    ];
+    lines.extend(file.groups.map(|groups| row("groups", &groups_in_words(groups))));
+    lines.extend([row("tolerance", &tolerance), row("root", &file.root.to_string())]);
+    lines
+}
+
+/// How blocks help each other, and what may be lost for that.
+fn groups_in_words(groups: FileGroups) -> String {
+    let FileGroups {
+        count,
+        data_blocks: (narrowest, widest),
+        parity_blocks,
+        shards,
+    } = groups;
+    let blocks = if narrowest == widest {
+        widest.to_string()
+    } else {
+        format!("{narrowest} or {widest}")
+    };
+    format!(
+        "{count} of {blocks} blocks and {parity_blocks} of parity: of each also any {parity_blocks} blocks may be lost, \
+         or any {shards} shards wherever they are"
+    )
 }
 
 fn shard_lines(places: &BlockPlaces) -> impl Iterator<Item = String> {
@@ -293,4 +330,24 @@ fn shard_lines(places: &BlockPlaces) -> impl Iterator<Item = String> {
             ),
             None => format!("block {} shard {shard}: behind the end of the file", places.block),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_told_with_what_may_be_lost_of_each() {
+        let groups = |data_blocks| FileGroups {
+            count: 3,
+            data_blocks,
+            parity_blocks: 3,
+            shards: 15,
+        };
+        assert_eq!(
+            groups_in_words(groups((93, 93))),
+            "3 of 93 blocks and 3 of parity: of each also any 3 blocks may be lost, or any 15 shards wherever they are"
+        );
+        assert!(groups_in_words(groups((79, 80))).starts_with("3 of 79 or 80 blocks and 3 of parity:"));
+    }
 }

@@ -122,6 +122,7 @@ fn stat_shows_the_file_and_where_its_shards_are() {
         ("blocks", json!(3)),
         ("data_shards", json!(1)),
         ("parity_shards", json!(3)),
+        ("groups", json!(null)),
         ("tolerance", json!({"segments": 3, "extents": 3, "volumes": 0})),
     ] {
         assert_eq!(file[field], expected, "{field}");

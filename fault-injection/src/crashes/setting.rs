@@ -61,7 +61,7 @@ pub const fn resources() -> Resources {
     }
 }
 
-/// A policy whose tiers begin at a few KiB.
+/// A policy whose tiers begin at a few KiB, the last of them at 15: of groups of two blocks and more, with one of outer parity.
 ///
 /// # Panics
 /// Never: the numbers are a policy.
@@ -76,10 +76,12 @@ pub fn small_policy() -> Policy {
         segmented_segment_len_bytes: 4 << 10,
         blocked_shape: CodeShape::new(4, 2).expect("a code"),
         blocked_segment_max_len_bytes: 2 << 10,
-        blocked_below_bytes: u64::MAX,
+        blocked_below_bytes: 15 << 10,
         grouped: Grouping {
             shape: CodeShape::new(4, 2).expect("a code"),
-            ..Grouping::DEFAULT
+            segment_max_len_bytes: 2 << 10,
+            parity: 1,
+            blocks_min: 2,
         },
         survive_volumes: 0,
     })

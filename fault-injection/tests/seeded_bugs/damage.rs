@@ -104,7 +104,7 @@ pub(super) fn shards(disk: &SimulatedStorage) -> Vec<Shard> {
     shard.collect()
 }
 
-fn extent_path(extent: u64) -> PathBuf {
+pub(super) fn extent_path(extent: u64) -> PathBuf {
     Path::new(ROOT).join(format!("volumes/v0/extents/{extent:08}.bfx"))
 }
 

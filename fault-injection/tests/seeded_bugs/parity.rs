@@ -44,16 +44,20 @@ fn stored() -> SimulatedStorage {
     disk.settled()
 }
 
-fn open(disk: &SimulatedStorage) -> Archive {
+pub(super) fn open(disk: &SimulatedStorage) -> Archive {
     let (archive, _) = open_on(&disk.machine(SEED), Access::Write).expect("the disk works");
     archive
 }
 
-fn scrub(disk: &SimulatedStorage, depth: ScrubDepth) -> ScrubReport {
+pub(super) fn scrub(disk: &SimulatedStorage, depth: ScrubDepth) -> ScrubReport {
     scrub_what(disk, depth, ScrubSelection::All)
 }
 
-fn scrub_what(disk: &SimulatedStorage, depth: ScrubDepth, selection: ScrubSelection) -> ScrubReport {
+pub(super) fn scrub_what(
+    disk: &SimulatedStorage,
+    depth: ScrubDepth,
+    selection: ScrubSelection,
+) -> ScrubReport {
     let archive = open(disk);
     let options = ScrubOptions {
         depth,
@@ -65,7 +69,7 @@ fn scrub_what(disk: &SimulatedStorage, depth: ScrubDepth, selection: ScrubSelect
     report
 }
 
-fn verify(disk: &SimulatedStorage) -> ScrubReport {
+pub(super) fn verify(disk: &SimulatedStorage) -> ScrubReport {
     let archive = open(disk);
     let snapshot = archive.snapshot().expect("a catalog");
     let report = snapshot.verify(None, &()).expect("the disk works");
@@ -74,7 +78,7 @@ fn verify(disk: &SimulatedStorage) -> ScrubReport {
     report
 }
 
-fn repair(disk: &SimulatedStorage) -> RepairReport {
+pub(super) fn repair(disk: &SimulatedStorage) -> RepairReport {
     let archive = open(disk);
     let report = archive
         .repair(&RepairOptions::default(), &())
@@ -84,7 +88,7 @@ fn repair(disk: &SimulatedStorage) -> RepairReport {
 }
 
 /// How many more shards the file may lose, and how many bytes are lost.
-fn health(disk: &SimulatedStorage) -> (HealthState, u16, u64) {
+pub(super) fn health(disk: &SimulatedStorage) -> (HealthState, u16, u64) {
     let archive = open(disk);
     let snapshot = archive.snapshot().expect("a catalog");
     let health = snapshot.file_health(&name()).expect("a catalog").expect("stored");
@@ -168,7 +172,7 @@ fn parity_that_was_encoded_wrongly_is_found_by_a_deep_scrub_stays_known_and_is_e
 }
 
 /// Puts the catalog of a disk on another one.
-fn put_back_catalog(from: &SimulatedStorage, to: &SimulatedStorage) {
+pub(super) fn put_back_catalog(from: &SimulatedStorage, to: &SimulatedStorage) {
     let path = Path::new(ROOT).join("catalog.redb");
     let file = from.open(&path, FileAccess::Read).expect("a catalog");
     let mut bytes = vec![0; usize::try_from(file.info().expect("a file").len_bytes).expect("small")];

@@ -58,7 +58,7 @@ fn an_old_catalog_that_no_reader_is_told_of_is_caught() {
 #[test]
 fn a_commit_that_is_taken_up_without_a_look_into_the_journal_is_caught() {
     Search::crashes("killed-and-given-back-beside")
-        .with_seed(6)
+        .with_seed(22)
         .catches(SeededBug::ClaimWithoutJournal, Promise::Answers);
 }
 

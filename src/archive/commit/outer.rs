@@ -22,6 +22,7 @@ use crate::{
     error::BufferError,
     geometry::{FileGeometry, GroupGeometry},
     merkle::LeafHash,
+    seeded_bugs::{SeededBug, is_on},
     units::{BlockIndex, CodeShape, ColumnIndex, ShardIndex, to_u64, to_usize},
 };
 
@@ -202,6 +203,11 @@ impl OuterSums {
         // Tables of a group of shorter blocks are shorter.
         let len = self.geometry.block(block).leaf_range(ShardIndex::new(0), column);
         let len = to_usize(len.expect("outer parity has a leaf in each of its columns").len());
+        let is_spoilt = row == 0 && is_on(SeededBug::OneSumWrong) || is_on(SeededBug::AllSumsWrong);
+        if is_spoilt && column == ColumnIndex::new(0) {
+            let first = row * sums.len;
+            sums.buffer[first] ^= 1;
+        }
         for (shard, of_shard) in (0..).zip(sums.buffer.chunks_exact(sums.len * parity)) {
             leaf(ShardIndex::new(shard), &of_shard[row * sums.len + start..][..len]);
         }

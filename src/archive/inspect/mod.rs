@@ -17,7 +17,7 @@ use self::{
 };
 use super::{
     called::Called,
-    encoding::{ParityCheck, check_parity},
+    encoding::{Encoding, EncodingFound, ParityCheck},
     observer::{DamageKind, DamagePart, Event, Observer},
     read::{BlockReader, Met},
     shared::Shared,
@@ -37,8 +37,8 @@ pub(in crate::archive) struct Task {
     /// The commit, when the block is not of a file but what a commit has written about its files.
     pub(in crate::archive) descriptor: Option<CommitId>,
     pub(in crate::archive) shard: ShardIndex,
-    /// Whether the parity of the whole block is encoded again, too.
-    pub(in crate::archive) checks_parity: bool,
+    /// What is encoded again, too.
+    pub(in crate::archive) encoding: Encoding,
 }
 
 /// Where tasks come from; asked by one worker at a time.
@@ -120,8 +120,9 @@ pub(in crate::archive) fn inspect(
             };
             // An address is a hint: what was removed or moved meanwhile may be gone from there, and that is no damage.
             found.finding = found.finding.filter(|_| is_still_there(shared, &task));
-            let checks_parity = look == Look::AtEverything && task.checks_parity;
-            let parity = checks_parity.then(|| check_parity(&task.block));
+            let parity = (look == Look::AtEverything)
+                .then(|| task.encoding.check(&task.block, task.shard))
+                .flatten();
             observer.event(Event::Progress {
                 bytes: found.bytes_read,
             });
@@ -129,7 +130,7 @@ pub(in crate::archive) fn inspect(
             total.refused.extend(task.block.refused_extents());
             total.add(&task, found, shared.now());
             if let Some(parity) = parity {
-                total.add_parity(&task, parity, shared.now());
+                total.add_encoding(shared, &task, parity);
             }
         }
     };
@@ -175,8 +176,28 @@ impl Inspection {
         }
     }
 
+    fn add_encoding(&mut self, shared: &Shared, task: &Task, found: EncodingFound) {
+        let now = shared.now();
+        match found {
+            EncodingFound::Here(check) => {
+                self.parity.blocks += 1;
+                self.add_parity(task, check, now);
+            }
+            EncodingFound::OfGroup(group, checks) => {
+                for (outer, check) in group.outer_parity().iter().zip(checks) {
+                    let record = outer.record().clone();
+                    let task = Task {
+                        owner: ShardOwner::Block(record.id),
+                        block: Arc::new(BlockReader::new(shared.volumes(), task.called.clone(), record)),
+                        ..task.clone()
+                    };
+                    self.add_parity(&task, check, now);
+                }
+            }
+        }
+    }
+
     fn add_parity(&mut self, task: &Task, check: ParityCheck, now: Timestamp) {
-        self.parity.blocks += 1;
         let block = task.block.as_ref();
         for (shard, columns) in check.wrong {
             let wrong = Met {

@@ -33,6 +33,8 @@ pub(in crate::archive) struct BlockReader {
     volumes: Arc<Volumes>,
     called: Called,
     record: BlockRecord,
+    /// Tables that neither a frame nor the code of the block has are looked for in its group before payloads are hashed for them.
+    asks_its_group: bool,
     /// Leaf tables as they were first needed.
     pub(super) tables: Vec<TableSlot>,
     /// Shards that were reported as damaged, so that each is reported once.
@@ -57,6 +59,7 @@ impl BlockReader {
             volumes,
             called,
             record,
+            asks_its_group: false,
             tables: (0..total).map(|_| TableSlot::default()).collect(),
             reported: Mutex::new(vec![false; total]),
             refused: Mutex::default(),
@@ -66,6 +69,17 @@ impl BlockReader {
             lost_tables: OnceLock::new(),
             decoded: Mutex::default(),
         }
+    }
+
+    /// Leaves payloads alone where a table is missing: whoever asks knows the group of the block, which may have it, and reads far
+    /// less for it. What has no table is bad then, and not told of.
+    pub(in crate::archive) const fn asking_its_group(mut self) -> Self {
+        self.asks_its_group = true;
+        self
+    }
+
+    pub(super) const fn asks_its_group(&self) -> bool {
+        self.asks_its_group
     }
 
     pub(in crate::archive) const fn called(&self) -> &Called {
@@ -139,7 +153,9 @@ impl BlockReader {
         let all = columns.clone().map(ColumnIndex::new);
         let (Some(record), Some(table)) = (self.shard(shard), self.table(shard, observer)) else {
             all.for_each(|column| bad.insert(column));
-            self.report(shard, (DamagePart::Table, DamageKind::Missing), &bad, observer);
+            if !self.asks_its_group {
+                self.report(shard, (DamagePart::Table, DamageKind::Missing), &bad, observer);
+            }
             return bad;
         };
         let mut kind = DamageKind::Checksum;
@@ -358,6 +374,8 @@ pub(super) struct TableSlot {
     pub(super) found: OnceLock<LeafTable>,
     /// It was looked for in the block.
     pub(super) search: OnceLock<()>,
+    /// The payload was hashed for it.
+    pub(super) hashing: OnceLock<()>,
 }
 
 /// Damage of one shard that a read has met.

@@ -165,7 +165,7 @@ fn keep_proven(proven: &mut BTreeMap<ShardIndex, Vec<u8>>, leaves: Vec<DecodedLe
 }
 
 /// Returns every choice of `count` of `items`, those with the first items first.
-fn choices(items: &[usize], count: usize) -> impl Iterator<Item = Vec<usize>> + '_ {
+pub(super) fn choices(items: &[usize], count: usize) -> impl Iterator<Item = Vec<usize>> + '_ {
     let mut next: Option<Vec<usize>> = (count <= items.len()).then(|| (0..count).collect());
     std::iter::from_fn(move || {
         let positions = next.take()?;

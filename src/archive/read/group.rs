@@ -12,16 +12,21 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::BlockReader;
+use super::{BlockReader, decoding::choices, sums::Proving};
 use crate::{
+    archive::observer::{DamageKind, DamagePart},
     codec::OuterDecoder,
     geometry::GroupGeometry,
-    merkle::{HASH_LEN_BYTES, LeafTable},
+    merkle::LeafTable,
+    plan::ColumnSet,
     units::{BlockIndex, ColumnIndex, LeafLen, ShardIndex, to_u64, to_usize},
 };
 
 /// Bytes of leaves that are kept when whole blocks are lost, but for one column or more.
 const MOST_KEPT_LEN_BYTES: u64 = 64 << 20;
+
+/// Choices of outer parity that are left out, where some of it is wrong.
+const MOST_CHOICES: usize = 64;
 
 /// The blocks of one group.
 pub(in crate::archive) struct GroupReader {
@@ -33,9 +38,10 @@ pub(in crate::archive) struct GroupReader {
     /// Blocks that something was missing of last.
     lost_before: Mutex<BTreeSet<u16>>,
     /// Held while tables are looked for.
-    tables: Mutex<Tables>,
+    pub(super) tables: Mutex<Tables>,
     /// Columns whose damage somebody was told of.
     told: Mutex<BTreeSet<ColumnIndex>>,
+    pub(super) proving: Mutex<Proving>,
 }
 
 /// What proves a leaf that was brought back.
@@ -49,7 +55,7 @@ pub(in crate::archive) enum Proof {
 
 /// One column of all blocks.
 #[derive(Default)]
-struct Column {
+pub(super) struct Column {
     /// Leaves that were brought back, by position and shard.
     restored: BTreeMap<(usize, ShardIndex), Vec<u8>>,
     /// Leaves of outer parity that came out of right ones and have no table.
@@ -60,12 +66,24 @@ struct Column {
     is_settled: bool,
 }
 
+/// What decoding one place across the blocks has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Attempt {
+    /// Nothing was missing, or too much.
+    NotPossible,
+    /// What came out is known already, or cannot be proven.
+    Nothing,
+    News,
+    /// Leaves of the file do not match their hashes.
+    Contradiction,
+}
+
 #[derive(Default)]
-struct Tables {
-    tried: BTreeSet<ShardIndex>,
-    is_settled: bool,
+pub(super) struct Tables {
+    pub(super) tried: BTreeSet<ShardIndex>,
+    pub(super) is_settled: bool,
     /// The columns of outer parity that hold parity of tables.
-    columns: Vec<Column>,
+    pub(super) columns: Vec<Column>,
 }
 
 impl GroupReader {
@@ -84,6 +102,7 @@ impl GroupReader {
             columns: Mutex::default(),
             lost_before: Mutex::default(),
             told: Mutex::default(),
+            proving: Mutex::default(),
             tables: Mutex::new(Tables {
                 columns: group.table_columns(leaf).map(|_| Column::default()).collect(),
                 ..Tables::default()
@@ -91,8 +110,12 @@ impl GroupReader {
         }
     }
 
-    pub(super) const fn group(&self) -> &GroupGeometry {
+    pub(in crate::archive) const fn group(&self) -> &GroupGeometry {
         &self.group
+    }
+
+    pub(super) const fn leaf_len(&self) -> LeafLen {
+        self.leaf
     }
 
     pub(super) fn blocks(&self) -> &[BlockReader] {
@@ -101,6 +124,16 @@ impl GroupReader {
 
     /// Brings back the leaf of a data shard; says whether it could be, and is proven.
     pub(super) fn recover(
+        &self,
+        block: BlockIndex,
+        place: (ShardIndex, ColumnIndex),
+        into: &mut [u8],
+    ) -> Option<Proof> {
+        self.with_proof(|| self.recover_once(block, place, into))
+    }
+
+    /// Does the same without making tables of outer parity again.
+    pub(super) fn recover_once(
         &self,
         block: BlockIndex,
         (shard, column): (ShardIndex, ColumnIndex),
@@ -131,8 +164,18 @@ impl GroupReader {
     /// Returns the leaf table of a data shard, also where only outer parity has it.
     pub(super) fn table(&self, block: BlockIndex, shard: ShardIndex) -> Option<LeafTable> {
         let position = self.group.position(block).as_usize();
-        self.find_table(position, shard);
-        self.blocks[position].table(shard, &()).cloned()
+        self.with_proof(|| {
+            self.find_table(position, shard);
+            self.blocks[position].table(shard, &()).cloned()
+        })
+    }
+
+    /// Forgets that something could not be had: there are tables that were not there before.
+    pub(super) fn try_again(&self) {
+        locked(&self.columns).clear();
+        let mut tables = locked(&self.tables);
+        tables.tried.clear();
+        tables.is_settled = false;
     }
 
     fn column(&self, column: ColumnIndex) -> Arc<Mutex<Column>> {
@@ -156,7 +199,7 @@ impl GroupReader {
 
     /// Returns a leaf that is right: as it stands, from its own block, or as it was brought back. The empty slice for one that is
     /// absent.
-    fn leaf(
+    pub(super) fn leaf(
         &self,
         position: usize,
         (shard, column): (ShardIndex, ColumnIndex),
@@ -177,27 +220,51 @@ impl GroupReader {
         block.read_run(shard, run, &mut bytes, &()).ok().map(|()| bytes)
     }
 
-    /// Returns what a block of the file has where outer parity has parity of leaf tables: a part of a table, or nothing where there
-    /// is no shard.
-    fn table_part(&self, position: usize, (shard, column): (ShardIndex, ColumnIndex)) -> Option<Vec<u8>> {
-        let block = &self.blocks[position];
-        if !block.geometry().is_present(shard) {
-            return Some(Vec::new());
+    /// Decodes one place of all blocks from outer parity, and keeps what matches its hash.
+    ///
+    /// Leaves of the file that do not match theirs were decoded from outer parity that was summed up wrongly: then it is done without
+    /// one block of that, and another, until they do.
+    fn across(&self, place: (ShardIndex, ColumnIndex), kept: &mut Column) {
+        let (data, total) = (self.group.code().data(), self.group.code().total());
+        let parity: Vec<usize> = (usize::from(data)..usize::from(total)).collect();
+        let attempts = (0..=parity.len()).flat_map(|count| choices(&parity, count));
+        for left_out in attempts.take(MOST_CHOICES) {
+            match self.attempt(place, &left_out, kept) {
+                Attempt::Contradiction => {}
+                Attempt::NotPossible if !left_out.is_empty() => {}
+                Attempt::News => return self.blame(place, &left_out),
+                Attempt::Nothing | Attempt::NotPossible => return,
+            }
         }
-        let table = block.table(shard, &())?.to_bytes();
-        let leaf_len = to_usize(self.leaf.bytes());
-        let start = to_usize(u64::from(column.get() - self.group.columns())) * leaf_len;
-        Some(table[start.min(table.len())..(start + leaf_len).min(table.len())].to_vec())
     }
 
-    /// Decodes one place of all blocks from outer parity, and keeps what matches its hash. Says whether that is anything new.
-    fn across(&self, (shard, column): (ShardIndex, ColumnIndex), kept: &mut Column) -> bool {
-        let leaf = |position: usize| self.leaf(position, (shard, column), kept);
+    /// Tells that outer parity is wrong which others had to be decoded without.
+    fn blame(&self, (shard, column): (ShardIndex, ColumnIndex), wrong: &[usize]) {
+        let mut columns = ColumnSet::default();
+        columns.insert(column);
+        for position in wrong {
+            let fault = (DamagePart::Payload, DamageKind::Encoding);
+            self.blocks[*position].report(shard, fault, &columns, &());
+        }
+    }
+
+    /// Decodes one place of all blocks once, without some of outer parity.
+    fn attempt(
+        &self,
+        (shard, column): (ShardIndex, ColumnIndex),
+        left_out: &[usize],
+        kept: &mut Column,
+    ) -> Attempt {
+        let leaf = |position: usize| {
+            (!left_out.contains(&position))
+                .then(|| self.leaf(position, (shard, column), kept))
+                .flatten()
+        };
         let slice_len = to_usize(self.leaf.bytes());
         let Some(decoded) = self.decode_across(slice_len, leaf) else {
-            return false;
+            return Attempt::NotPossible;
         };
-        let mut has_news = false;
+        let mut attempt = Attempt::Nothing;
         for (position, mut bytes) in decoded {
             let block = &self.blocks[position];
             let Some(range) = block.geometry().leaf_range(shard, column) else {
@@ -206,22 +273,25 @@ impl GroupReader {
             bytes.truncate(to_usize(range.len()));
             match block.table(shard, &()) {
                 Some(table) if table.get(column) == Some(&block.hash(shard, column, &bytes)) => {
-                    has_news |= kept.restored.insert((position, shard), bytes).is_none();
+                    if kept.restored.insert((position, shard), bytes).is_none() {
+                        attempt = attempt.max(Attempt::News);
+                    }
                 }
                 None if block.geometry().is_outer_parity() => {
                     kept.unproven.insert((position, shard), bytes);
                 }
+                Some(_) if !block.geometry().is_outer_parity() => attempt = Attempt::Contradiction,
                 Some(_) | None => {}
             }
         }
-        has_news
+        attempt
     }
 
     /// Decodes what is missing of a code word across the group, one slice of each block; `None` when nothing is, or too much.
     ///
     /// Slices go by one after another: no more of them are held than are missing. Which those are has to be known before, so it begins
     /// with what was missing last, and begins again where that was not all; what was not missing at all is decoded for nothing.
-    fn decode_across(
+    pub(super) fn decode_across(
         &self,
         slice_len: usize,
         slice: impl Fn(usize) -> Option<Vec<u8>>,
@@ -268,7 +338,7 @@ impl GroupReader {
     }
 
     /// Decodes a column of every block once, then every place of it across; says whether that is anything new.
-    fn decode_once(&self, column: ColumnIndex, kept: &mut Column) -> bool {
+    pub(super) fn decode_once(&self, column: ColumnIndex, kept: &mut Column) -> bool {
         let before = kept.restored.len();
         for position in 0..self.blocks.len() {
             self.inside(position, column, kept);
@@ -279,7 +349,7 @@ impl GroupReader {
         kept.restored.len() > before
     }
 
-    fn data_shards(&self) -> Vec<ShardIndex> {
+    pub(super) fn data_shards(&self) -> Vec<ShardIndex> {
         let data = self.blocks[0].geometry().shape().data();
         (0..data).map(ShardIndex::new).collect()
     }
@@ -309,95 +379,9 @@ impl GroupReader {
             kept.restored.insert((position, leaf.shard), leaf.bytes);
         }
     }
-
-    /// Finds the leaf table of a data shard, if need be across the group.
-    fn find_table(&self, position: usize, shard: ShardIndex) {
-        if self.blocks[position].table(shard, &()).is_some() {
-            return;
-        }
-        let mut tables = locked(&self.tables);
-        if tables.is_settled || self.blocks[position].has_table(shard) {
-            return;
-        }
-        if tables.tried.insert(shard) {
-            self.tables_across(shard, &tables.columns);
-        }
-        drop(tables);
-        if !self.blocks[position].has_table(shard) {
-            self.settle_tables();
-        }
-    }
-
-    /// Finds all leaf tables that can be had.
-    fn settle_tables(&self) {
-        let mut tables = locked(&self.tables);
-        if std::mem::replace(&mut tables.is_settled, true) {
-            return;
-        }
-        let shards = self.data_shards();
-        loop {
-            let mut has_news = false;
-            for shard in &shards {
-                has_news |= self.tables_across(*shard, &tables.columns);
-            }
-            for block in &self.blocks {
-                for shard in &shards {
-                    let is_lacking = block.geometry().is_present(*shard) && !block.has_table(*shard);
-                    has_news |= is_lacking && block.decode_table_again(*shard);
-                }
-            }
-            for (column, kept) in (self.group.columns()..)
-                .map(ColumnIndex::new)
-                .zip(&mut tables.columns)
-            {
-                has_news |= self.decode_once(column, kept);
-            }
-            if !has_news {
-                return;
-            }
-        }
-    }
-
-    /// Decodes the leaf tables of all blocks at one shard from outer parity; says whether that is anything new.
-    fn tables_across(&self, shard: ShardIndex, columns: &[Column]) -> bool {
-        if !self.group.has_tables() {
-            return false;
-        }
-        let data = usize::from(self.group.code().data());
-        let leaf_len = to_usize(self.leaf.bytes());
-        let is_lacking = |position: &usize| {
-            let block = &self.blocks[*position];
-            block.geometry().is_present(shard) && block.table(shard, &()).is_none()
-        };
-        let lacking: Vec<usize> = (0..data).filter(is_lacking).collect();
-        if lacking.is_empty() || lacking.len() > usize::from(self.group.code().parity()) {
-            return false;
-        }
-        let mut found: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
-        for (column, kept) in (self.group.columns()..).map(ColumnIndex::new).zip(columns) {
-            let slice = |position: usize| self.leaf(position, (shard, column), kept);
-            let Some(decoded) = self.decode_across(leaf_len, slice) else {
-                return false;
-            };
-            for (position, bytes) in decoded {
-                found.entry(position).or_default().extend(bytes);
-            }
-        }
-        let mut has_news = false;
-        for position in lacking {
-            let block = &self.blocks[position];
-            let entries = to_usize(u64::from(block.geometry().leaf_count(shard)));
-            let table = found.get(&position).and_then(|bytes| {
-                let digest = block.shard(shard)?.digest;
-                LeafTable::parse_verified(bytes.get(..entries * HASH_LEN_BYTES)?, entries, &digest)
-            });
-            has_news |= table.is_some_and(|table| block.learn_table(shard, table));
-        }
-        has_news
-    }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

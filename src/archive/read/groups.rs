@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{
     BlockReader, LostLeaf,
     group::{GroupReader, Proof},
+    sums::SumsCheck,
 };
 use crate::{
     archive::{called::Called, met::look_again, observer::Observer, shared::Shared},
     catalog::{BlockRecord, FileRecord},
+    geometry::FileGeometry,
     merkle::LeafTable,
     units::{BlockIndex, ColumnIndex, ShardIndex, to_usize},
 };
@@ -45,6 +47,11 @@ impl Groups {
     ) -> Result<(), LostLeaf> {
         if self.file.geometry.group_count() == 0 {
             return block.read_run(shard, columns, into, observer);
+        }
+        if block.table(shard, observer).is_none()
+            && let Some(table) = self.table(block.record().index, shard)
+        {
+            block.learn_table(shard, table);
         }
         let leaf_len = to_usize(block.geometry().leaf().bytes());
         for lost in block.read_what_is_left(shard, columns.clone(), into, observer) {
@@ -84,6 +91,29 @@ impl Groups {
         self.with_group(block, None, |group| group.table(block, shard))
     }
 
+    pub(in crate::archive) const fn geometry(&self) -> &FileGeometry {
+        &self.file.geometry
+    }
+
+    /// Compares one data shard of an outer parity block with what its group sums up to, `block` in place of what the catalog has.
+    pub(in crate::archive) fn check_sums(&self, block: &BlockReader, shard: ShardIndex) -> SumsCheck {
+        let of_group = |group: &GroupReader| {
+            let row = group.row(block.record().index)?;
+            group.check_sums(shard, &[(row, block)]).pop()
+        };
+        self.with_group(block.record().index, None, of_group)
+            .unwrap_or_default()
+    }
+
+    /// Returns what an outer parity block has to have in one data leaf: the sum of what its group has there.
+    pub(in crate::archive) fn summed_leaf(
+        &self,
+        block: BlockIndex,
+        place: (ShardIndex, ColumnIndex),
+    ) -> Option<Vec<u8>> {
+        self.with_group(block, None, |group| group.summed_leaf(group.row(block)?, place))
+    }
+
     /// Asks the group of a block; once more where that gives nothing and its shards have moved meanwhile. Damage is looked up again
     /// once for each column: every leaf of it meets the same.
     fn with_group<T>(
@@ -115,7 +145,7 @@ impl Groups {
     }
 
     /// Returns the group of a block as the catalog has it; `None` where blocks are not grouped, or the file is gone.
-    fn group_of(&self, block: BlockIndex) -> Option<Arc<GroupReader>> {
+    pub(in crate::archive) fn group_of(&self, block: BlockIndex) -> Option<Arc<GroupReader>> {
         let geometry = &self.file.geometry;
         let group = geometry.group_of(block)?;
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,7 +159,8 @@ impl Groups {
         let volumes = self.shared.volumes();
         let blocks = records
             .into_iter()
-            .map(|record| BlockReader::new(Arc::clone(&volumes), Called::of(&self.file), record));
+            .map(|record| BlockReader::new(Arc::clone(&volumes), Called::of(&self.file), record))
+            .map(BlockReader::asking_its_group);
         let made = Arc::new(GroupReader::new(group, blocks.collect()));
         *current = Some(Arc::clone(&made));
         Some(made)

@@ -4,8 +4,10 @@ mod block;
 mod columns;
 mod decoding;
 mod group;
+mod group_tables;
 mod groups;
 mod root;
+mod sums;
 mod tables;
 
 use core::ops::Range;
@@ -19,15 +21,17 @@ use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
 pub(super) use block::{BlockReader, Met, hash_leaf_of, kind_of};
 pub(super) use columns::LostLeaf;
 pub(super) use decoding::DecodedLeaf;
-pub(super) use group::Proof;
+pub(super) use group::{GroupReader, Proof};
 pub(super) use groups::Groups;
 pub(super) use root::check_root;
+pub(super) use sums::SumsCheck;
 
 use super::{
     called::Called,
     met::{look_again, removed_meanwhile},
     observer::Observer,
     shared::Shared,
+    volumes::Volumes,
 };
 use crate::{
     catalog::{BlockRecord, FileRecord},
@@ -303,7 +307,7 @@ impl ReaderCore {
     fn look_again(&self, block: &BlockReader) -> Option<Arc<BlockReader>> {
         let moved = look_again(&self.shared, &self.file, block, self.observer.as_ref())?;
         let volumes = self.shared.volumes();
-        let moved = Arc::new(BlockReader::new(volumes, Called::of(&self.file), moved));
+        let moved = Arc::new(self.reader_of(volumes, moved));
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         *current = Some(Arc::clone(&moved));
         Some(moved)
@@ -335,13 +339,18 @@ impl ReaderCore {
             return Arc::clone(block);
         }
         let record = self.blocks[to_usize(index.get())].clone();
-        let block = Arc::new(BlockReader::new(
-            self.shared.volumes(),
-            Called::of(&self.file),
-            record,
-        ));
+        let block = Arc::new(self.reader_of(self.shared.volumes(), record));
         *current = Some(Arc::clone(&block));
         block
+    }
+
+    fn reader_of(&self, volumes: Arc<Volumes>, record: BlockRecord) -> BlockReader {
+        let reader = BlockReader::new(volumes, Called::of(&self.file), record);
+        if self.file.geometry.group_count() == 0 {
+            reader
+        } else {
+            reader.asking_its_group()
+        }
     }
 }
 

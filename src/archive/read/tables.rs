@@ -45,6 +45,11 @@ impl BlockReader {
         self.tables[shard.as_usize()].found.set(table).is_ok()
     }
 
+    /// Hashes the payload of a shard whose table nobody has, in its block or elsewhere; says whether that is news.
+    pub(super) fn hash_table(&self, shard: ShardIndex) -> bool {
+        !self.has_table(shard) && self.shard(shard).is_some() && self.recompute_table(shard).is_some()
+    }
+
     /// Decodes the table of a data shard with those that were learned meanwhile; says whether that is news.
     pub(super) fn decode_table_again(&self, shard: ShardIndex) -> bool {
         let table = self.decode_table(shard, &());
@@ -71,7 +76,7 @@ impl BlockReader {
             .geometry()
             .is_data(shard)
             .then(|| self.decode_table(shard, observer));
-        decoded.flatten().or_else(|| self.recompute_table(shard))
+        decoded.flatten().or_else(|| self.recompute_table_now(shard))
     }
 
     /// Says whether a copy of the table of a shard can be read from its frame; a shard of one leaf needs none.
@@ -148,7 +153,7 @@ impl BlockReader {
             // A shard that has lost both copies but no byte of its payload still tells what its table was.
             _ => self
                 .stored_table(other, observer)
-                .or_else(|| self.recompute_table(other))?,
+                .or_else(|| self.recompute_table_now(other))?,
         };
         if self.geometry().is_data(other) {
             return Some(table.to_bytes());
@@ -181,10 +186,24 @@ impl BlockReader {
         Some(self.encode_column(&mut self.encoder(), column, &tables))
     }
 
-    /// Hashes a whole shard; when the digest of the hashes is right, so is every leaf, whatever became of the tables.
+    /// Hashes a whole shard, unless its table may be had with less.
+    fn recompute_table_now(&self, shard: ShardIndex) -> Option<LeafTable> {
+        (!self.asks_its_group())
+            .then(|| self.recompute_table(shard))
+            .flatten()
+    }
+
+    /// Hashes a whole shard, once; when the digest of the hashes is right, so is every leaf, whatever became of the tables.
     fn recompute_table(&self, shard: ShardIndex) -> Option<LeafTable> {
-        let table = self.hash_payload(shard).ok()?;
-        (table.digest() == self.shard(shard)?.digest).then_some(table)
+        let slot = &self.tables[shard.as_usize()];
+        slot.hashing.get_or_init(|| {
+            let hashed = self.hash_payload(shard).ok();
+            let digest = self.shard(shard).map(|record| record.digest);
+            if let Some(table) = hashed.filter(|table| Some(table.digest()) == digest) {
+                slot.found.get_or_init(|| table);
+            }
+        });
+        slot.found.get().cloned()
     }
 
     /// Returns the hashes that the stored payload of a shard has, right or wrong.

@@ -12,10 +12,10 @@ use super::{
 use crate::{
     archive::{
         called::Called,
-        encoding::{ParityCheck, check_parity},
+        encoding::{Encoding, ParityCheck, check_parity, wrong_sums},
         inspect::{Task, inspect_shard},
         observer::Observer,
-        read::Met,
+        read::{BlockReader, Groups, Met},
         shared::Shared,
     },
     catalog::{CatalogReader, DamageRecord, DamagedBlock, ShardOwner, ShardPlace, ShardRecord},
@@ -264,6 +264,18 @@ impl DamagedBlockWork {
         }
     }
 
+    /// Encodes parity again; of outer parity also what it is known to be wrong in.
+    fn check_encoding(&self, shared: &Arc<Shared>, block: &BlockReader) -> ParityCheck {
+        let mut check = check_parity(block);
+        if let Some(file) = &self.subject.file {
+            let groups = Groups::of(shared, file);
+            for shard in wrong_sums(self.geometry(), &self.known) {
+                check.add_sums(self.geometry(), shard, &groups.check_sums(block, shard));
+            }
+        }
+        check
+    }
+
     /// Adds what has come of encoding parity again. What could not be compared stays as wrong as it was said to be.
     fn add_parity(&mut self, check: &ParityCheck, now: Timestamp) {
         let (right, still): (Vec<&DamageRecord>, Vec<&DamageRecord>) = (self.known.iter())
@@ -299,7 +311,7 @@ pub(super) fn examine(
     batch: &mut [DamagedBlockWork],
     observer: &dyn Observer,
 ) -> Result<BTreeMap<usize, VolumeError>, RepairError> {
-    let mut tasks: Vec<(usize, Task)> = Vec::new();
+    let mut tasks: Vec<(usize, Task, bool)> = Vec::new();
     for (index, work) in batch.iter_mut().enumerate() {
         (work.found, work.whole, work.right) = (Vec::new(), Vec::new(), Vec::new());
         let block = work.subject.reader(shared);
@@ -308,17 +320,19 @@ pub(super) fn examine(
         // Once for each block.
         let wrong = work.known.iter().position(is_wrong_parity);
         tasks.extend(work.known.iter().enumerate().map(|(position, damage)| {
+            let checks_encoding = wrong == Some(position);
             let task = Task {
                 block: Arc::clone(&block),
                 owner: work.owner(),
                 called: work.subject.called.clone(),
                 descriptor: work.descriptor(),
                 shard: damage.shard,
-                checks_parity: wrong == Some(position),
+                encoding: Encoding::Nothing,
             };
-            (index, task)
+            (index, task, checks_encoding)
         }));
     }
+    let batch_of_known: &[DamagedBlockWork] = batch;
     let (count, now) = (tasks.len(), shared.now());
     let queue = Mutex::new(tasks.into_iter());
     let refused = Mutex::new(BTreeMap::new());
@@ -326,9 +340,11 @@ pub(super) fn examine(
     shared.work_together(count, |_| {
         while !observer.is_cancelled() {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((index, task)) = next else { break };
+            let Some((index, task, checks_encoding)) = next else {
+                break;
+            };
             let one = inspect_shard(shared, &task).to_record(&task, now);
-            let parity = task.checks_parity.then(|| check_parity(&task.block));
+            let parity = checks_encoding.then(|| batch_of_known[index].check_encoding(shared, &task.block));
             if let Some(refusal) = task.block.refusal() {
                 let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
                 refused.insert(index, refusal);

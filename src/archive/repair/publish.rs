@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     archive::{
-        encoding::check_parity,
+        encoding::{Encoding, check_parity},
         inspect::{Task, inspect_shard},
         owned::OwnedExtents,
         publication,
@@ -119,8 +119,11 @@ fn read_frame_back(shared: &Arc<Shared>, block: &BlockRebuild, rebuilt: &Rebuilt
     };
     // From here on the caches hold what the medium has.
     let is_there = fetch().is_ok();
+    // What was encoded from other shards that are new as well is compared with those.
     let mut record = block.reader.record().clone();
-    record.shards[rebuilt.shard.as_usize()] = Some(rebuilt.record);
+    for all in block.rebuilt() {
+        record.shards[all.shard.as_usize()] = Some(all.record);
+    }
     let called = block.reader.called().clone();
     let task = Task {
         block: Arc::new(BlockReader::new(shared.volumes(), called.clone(), record)),
@@ -128,11 +131,11 @@ fn read_frame_back(shared: &Arc<Shared>, block: &BlockRebuild, rebuilt: &Rebuilt
         called: called.clone(),
         descriptor: None,
         shard: rebuilt.shard,
-        checks_parity: false,
+        encoding: Encoding::Nothing,
     };
     let is_whole = || inspect_shard(shared, &task).finding.is_none();
     // No digest that was known before says so of parity that was encoded again.
-    let is_right = || !rebuilt.has_new_digest || is_encoded_rightly(&task);
+    let is_right = || !rebuilt.has_new_digest || is_encoded_rightly(block, &task);
     if is_there && is_whole() && is_right() {
         return Ok(());
     }
@@ -143,9 +146,15 @@ fn read_frame_back(shared: &Arc<Shared>, block: &BlockRebuild, rebuilt: &Rebuilt
     })
 }
 
-fn is_encoded_rightly(task: &Task) -> bool {
-    let check = check_parity(&task.block);
-    !check.wrong.contains_key(&task.shard)
+fn is_encoded_rightly(block: &BlockRebuild, task: &Task) -> bool {
+    if !task.block.geometry().is_data(task.shard) {
+        return !check_parity(&task.block).wrong.contains_key(&task.shard);
+    }
+    let groups = block
+        .groups
+        .as_ref()
+        .expect("only outer parity is data and encoded");
+    groups.check_sums(&task.block, task.shard).wrong.is_empty()
 }
 
 /// Publishes new addresses, of each shard that still lies where it did; returns which those are.

@@ -270,6 +270,7 @@ impl BlockRebuild {
             .collect();
         let (decoder, encoder) = bench.coders(&geometry);
         let mut decoded = self.reader.decode_column(decoder, column, &present, &());
+        self.sum_up_again(column, &mut decoded);
         self.decode_across(column, &present, &mut decoded);
         let is_proven = decoded.iter().all(|leaf| leaf.is_proven);
         let data = usize::from(geometry.shape().data());
@@ -283,7 +284,10 @@ impl BlockRebuild {
         let is_bad = |target: &&Target| bad[target.shard.as_usize()].contains(column);
         for target in self.targets.iter().filter(is_bad) {
             let leaf = if geometry.is_data(target.shard) {
-                let mut leaves = decoded.iter();
+                // Where the digest is a new one it proves nothing.
+                let mut leaves = decoded
+                    .iter()
+                    .filter(|leaf| leaf.is_proven || !target.gets_a_new_digest());
                 let leaf = leaves.find(|leaf| leaf.shard == target.shard);
                 leaf.map(|leaf| leaf.bytes.clone())
             } else if let Some(leaves) = &data_leaves
@@ -392,6 +396,12 @@ impl BlockRebuild {
 
     fn target(&self, shard: ShardIndex) -> Option<&Target> {
         self.targets.iter().find(|target| target.shard == shard)
+    }
+
+    /// Says whether what a target has in a column is wrong, whatever its hash says.
+    pub(super) fn is_mistrusted(&self, shard: ShardIndex, column: ColumnIndex) -> bool {
+        self.target(shard)
+            .is_some_and(|target| target.mistrusted.contains(column))
     }
 
     fn note(&self, shard: ShardIndex, bad: &ColumnSet) {

@@ -7,7 +7,7 @@ use crate::{
     archive::{
         called::Called,
         describe::name_of,
-        encoding::first_parity,
+        encoding::Encoding,
         inspect::{Feed, Task},
         pace::Pace,
         read::BlockReader,
@@ -83,8 +83,7 @@ impl<'a, 'b> Chunk<'a, 'b> {
             .take_while(|place| place.offset < self.range.end())
         {
             let mut task = task(self.shared, &reader, place, &mut names)?;
-            let is_first = task.shard == first_parity(task.block.geometry());
-            task.checks_parity = is_first && self.which_parity.has(&task, &reader)?;
+            task.encoding = self.which_parity.of(self.shared, &task, &reader)?;
             let known = reader.damage_of_block(task.block.record().id)?;
             let known = known.into_iter().filter(|damage| damage.shard == place.shard);
             self.before.extend(known);
@@ -152,6 +151,6 @@ pub(super) fn task(
         called,
         descriptor,
         shard: place.shard,
-        checks_parity: false,
+        encoding: Encoding::Nothing,
     })
 }

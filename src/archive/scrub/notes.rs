@@ -76,6 +76,10 @@ impl Scrub<'_> {
             for note in &notes.chunks {
                 self.news += note.write_down(&mut writer)?;
             }
+            // Behind all that was found right: parity of outer parity that is wrong agrees with it.
+            for note in &notes.chunks {
+                self.news += writer.record_damage(&note.parity.wrong, Knowledge::Part)?;
+            }
             writer.commit()?;
             self.shared.met.forget();
         } else {
@@ -110,7 +114,7 @@ impl Note {
         to_u64(self.damage.len() + self.parity.wrong.len())
     }
 
-    /// Returns of how many shards the damage is news.
+    /// Writes down all but what is encoded wrongly; returns of how many shards the damage is news.
     fn write_down(&self, writer: &mut CatalogWriter) -> Result<u64, CatalogError> {
         let damage = self.damage.as_slice();
         let news = match &self.seen {
@@ -134,7 +138,7 @@ impl Note {
             Seen::Headers => writer.record_damage(damage, Knowledge::Part)?,
         };
         writer.clear_encoding_damage(&self.parity.right)?;
-        Ok(news + writer.record_damage(&self.parity.wrong, Knowledge::Part)?)
+        Ok(news)
     }
 }
 

@@ -1,13 +1,20 @@
 //! Of which blocks the parity is encoded again while they are read.
 
+use std::sync::Arc;
+
 use super::{Scrub, ScrubDepth};
 use crate::{
-    archive::{encoding, inspect::Task},
+    archive::{
+        encoding::{self, Encoding, first_parity},
+        inspect::Task,
+        read::BlockReader,
+        shared::Shared,
+    },
     catalog::CatalogReader,
     error::CatalogError,
     format::FRAME_HEADER_LEN_BYTES,
-    plan::{DamageKind, is_in_sample},
-    units::{Timestamp, to_u64},
+    plan::{is_in_sample, is_shard_in_sample},
+    units::{ShardIndex, Timestamp, to_u64},
 };
 
 /// Which blocks those are, for one scrub.
@@ -28,18 +35,64 @@ impl Scrub<'_> {
 }
 
 impl WhichParity {
-    /// Says whether the block of a task is one of them. Parity that is known to be wrong always is, since reading it does not show
-    /// that.
-    pub(super) fn has(self, task: &Task, reader: &CatalogReader) -> Result<bool, CatalogError> {
+    /// Returns what is encoded again with a frame: the parity of its block with the first shard of that, and outer parity with the
+    /// data shards of the first block of it. What is known to be wrong always is, since reading it does not show that.
+    pub(super) fn of(
+        self,
+        shared: &Arc<Shared>,
+        task: &Task,
+        reader: &CatalogReader,
+    ) -> Result<Encoding, CatalogError> {
         let block = task.block.as_ref();
-        if self.depth == ScrubDepth::Quick || !encoding::has_parity(block.geometry()) {
-            return Ok(false);
+        let is_first = task.shard == first_parity(block.geometry());
+        if is_first && self.is_chosen(block) {
+            let known = reader.damage_of_block(block.record().id)?;
+            return Ok(Encoding::of_block(block.geometry(), &known));
         }
-        if self.depth == ScrubDepth::Deep || is_in_sample(block.record().id, self.begun) {
-            return Ok(true);
+        let is_sum = block.geometry().is_outer_parity() && block.geometry().is_data(task.shard);
+        if is_sum && self.is_sum_chosen(block, task.shard) {
+            let sums = Encoding::sums(shared, reader, block)?;
+            if sums.is_of_first(block) {
+                return Ok(sums);
+            }
         }
-        let known = reader.damage_of_block(block.record().id)?;
-        Ok(known.iter().any(|damage| damage.kind == DamageKind::Encoding))
+        self.of_damaged(shared, (task, is_first), reader)
+    }
+
+    /// Returns what is encoded again with a frame because it is known to be wrong; the parity of its block, where it stands for that.
+    pub(super) fn of_damaged(
+        self,
+        shared: &Arc<Shared>,
+        (task, stands_for_block): (&Task, bool),
+        reader: &CatalogReader,
+    ) -> Result<Encoding, CatalogError> {
+        if self.depth == ScrubDepth::Quick {
+            return Ok(Encoding::Nothing);
+        }
+        let block = task.block.as_ref();
+        let known = Encoding::of_known(shared, reader, (block, task.shard, stands_for_block))?;
+        if matches!(known, Encoding::Nothing) && stands_for_block && self.is_chosen(block) {
+            return Ok(Encoding::Block);
+        }
+        Ok(known)
+    }
+
+    fn is_chosen(self, block: &BlockReader) -> bool {
+        let is_in_depth = match self.depth {
+            ScrubDepth::Quick => false,
+            ScrubDepth::Full => is_in_sample(block.record().id, self.begun),
+            ScrubDepth::Deep => true,
+        };
+        is_in_depth && encoding::has_parity(block.geometry())
+    }
+
+    /// A shard of each block of a group is some blocks.
+    fn is_sum_chosen(self, block: &BlockReader, shard: ShardIndex) -> bool {
+        match self.depth {
+            ScrubDepth::Quick => false,
+            ScrubDepth::Full => is_shard_in_sample(block.record().id, shard, self.begun),
+            ScrubDepth::Deep => true,
+        }
     }
 
     /// Returns how many bytes have to be read for a task.
@@ -48,10 +101,6 @@ impl WhichParity {
             ScrubDepth::Quick => to_u64(FRAME_HEADER_LEN_BYTES),
             ScrubDepth::Full | ScrubDepth::Deep => task.block.layout(task.shard).total_len_bytes(),
         };
-        if task.checks_parity {
-            frame + encoding::len_bytes(&task.block)
-        } else {
-            frame
-        }
+        frame + task.encoding.len_bytes(&task.block, task.shard)
     }
 }

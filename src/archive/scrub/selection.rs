@@ -8,7 +8,10 @@ use super::{
     notes::Seen,
 };
 use crate::{
-    archive::inspect::{Feed, Look, Task, inspect},
+    archive::{
+        encoding::Encoding,
+        inspect::{Feed, Look, Task, inspect},
+    },
     catalog::{DamageRecord, ShardPlace},
     error::ScrubError,
     plan::{ScrubExtent, ScrubPlan, ScrubRange, VerifiedSet, scrub_order},
@@ -121,8 +124,10 @@ fn scrub_frames(scrub: &mut Scrub<'_>, damage: &[DamageRecord]) -> Result<(), Sc
         let mut task = task(shared, &reader, place, &mut names)?;
         // Once for each block, whichever of its shards are damaged.
         let is_first = parity_checked != Some(task.block.record().id);
-        task.checks_parity = is_first && look == Look::AtEverything && which.has(&task, &reader)?;
-        if task.checks_parity {
+        if look == Look::AtEverything {
+            task.encoding = which.of_damaged(shared, (&task, is_first), &reader)?;
+        }
+        if matches!(task.encoding, Encoding::Block | Encoding::BlockOfWrongSums) {
             parity_checked = Some(task.block.record().id);
         }
         if scrub.pace.allows(which.cost_bytes(&task)) {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::codec::{
     ColumnDecoder,
+    matrix::PIECE_LEN_BYTES,
     tests::{codeword, encode, loss_sets, painted, painted_data, shape, slices, without},
 };
 use proptest::prelude::*;

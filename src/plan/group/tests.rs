@@ -412,11 +412,7 @@ proptest! {
     ) {
         let cut = cut % (u64::from(data) * columns / 2).max(1);
         let shape = Shape::new((data, parity), (blocks, outer), (columns, cut));
-        let mut random = seed;
-        let mut next = || {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            u32::try_from(random >> 33).expect("31 bits")
-        };
+        let mut next = numbers(seed);
         let leaves = shape.leaves();
         let bad: Vec<_> = leaves.into_iter().filter(|_| next() % 100 < percent).collect();
         let _verdict = shape.check(&shape.with_leaves(bad.into_iter()));
@@ -457,5 +453,42 @@ fn whole_blocks_and_as_many_segments_of_all_others_as_a_block_survives_can_be_de
         let verdict = shape.verdict(&shape.with_frames(one_more.filter(is_lost)));
         let lost = verdict.left.iter().flatten().count();
         assert_eq!(lost, usize::from(outer) + 1, "P = {outer}");
+    }
+}
+
+/// Losses that nobody has chosen: most of what no block alone survives the group does, until it suddenly does not.
+#[test]
+fn random_losses_of_segments_of_a_real_group_are_judged_as_code_words_say() {
+    let shape = real(3);
+    let mut beyond_blocks = 0;
+    let mut beyond_groups = 0;
+    for percent in [2, 5, 7, 10, 13, 16] {
+        for seed in 0..4 {
+            let mut next = numbers(seed << 8 | u64::from(percent));
+            let frames = shape.frames().into_iter();
+            let lost: Vec<_> = frames.filter(|_| next() % 100 < percent).collect();
+            let maps = shape.with_frames(lost.into_iter());
+            let alone = maps.iter().map(DamageMap::verdict);
+            let verdict = shape.check(&maps);
+            beyond_blocks += alone
+                .filter(|verdict| matches!(verdict, BlockVerdict::Lost { .. }))
+                .count();
+            beyond_groups += verdict.left.iter().flatten().count();
+        }
+    }
+    assert!(
+        beyond_groups > 0 && beyond_blocks > beyond_groups,
+        "{beyond_blocks} blocks, of which {beyond_groups} their groups could not help"
+    );
+}
+
+/// Numbers of 31 bits that follow from a seed.
+fn numbers(seed: u64) -> impl FnMut() -> u32 {
+    let mut random = seed;
+    move || {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from(random >> 33).expect("31 bits")
     }
 }

@@ -261,6 +261,34 @@ fn random_damage_of_grouped_files_is_served_around_or_named_exactly() {
 }
 
 #[test]
+fn random_losses_of_segments_are_served_around_or_named_exactly() {
+    let bench = Bench::with_policy(grouped_policy(), &[SEGMENTED_BELOW + 7 * BLOCK, THREE_GROUPS]);
+    let mut lost: BTreeMap<u64, u64> = BTreeMap::new();
+    for percent in [2, 5, 7, 30, 60] {
+        for seed in 0..4 {
+            let mut seeded = Seeded::new(9500 + 100 * percent + seed);
+            bench
+                .frames
+                .iter()
+                .filter(|_| seeded.below(100) < percent)
+                .for_each(spoil);
+            let story = format!("{percent} % of all segments, seed {seed}");
+            let expected = bench.check(&story);
+            let lost_bytes =
+                |file: &(_, Vec<Range<u64>>)| file.1.iter().map(|range| range.end - range.start).sum::<u64>();
+            *lost.entry(percent).or_default() += expected.files.values().map(lost_bytes).sum::<u64>();
+            match seed {
+                0 => bench.check_restore(&expected, &story),
+                1 => bench.check_partial_restore(&expected, &story),
+                _ => {}
+            }
+            bench.mend();
+        }
+    }
+    assert!(lost[&2] == 0 && lost[&60] > 0, "{lost:?}");
+}
+
+#[test]
 fn as_many_whole_blocks_as_a_group_has_parity_are_read_restored_and_repaired() {
     for blocks in [[0, 1], [1, 3], [2, 4], [3, 4]] {
         let bench = three_groups();

@@ -4,9 +4,15 @@
 //! matches its hash for ever, and is of no use on the day it is needed. So it is encoded again, from data that match theirs,
 //! and compared.
 
+mod task;
+
 use std::collections::BTreeMap;
 
-use super::{commit::strip_range, read::BlockReader};
+pub(super) use self::task::{Encoding, EncodingFound, wrong_sums};
+use super::{
+    commit::strip_range,
+    read::{BlockReader, SumsCheck},
+};
 use crate::{
     geometry::BlockGeometry,
     plan::{ColumnSet, Strip, strips_of_block},
@@ -64,6 +70,31 @@ pub(super) fn check_parity(block: &BlockReader) -> ParityCheck {
     ParityCheck {
         right: parity_of(&geometry).filter(is_right).collect(),
         wrong: check.wrong,
+    }
+}
+
+impl ParityCheck {
+    /// Takes in what was found of a data shard of outer parity. Where that is wrong the parity of its block is, too, which was encoded
+    /// from it, and agrees with it.
+    pub(super) fn add_sums(&mut self, geometry: &BlockGeometry, shard: ShardIndex, sums: &SumsCheck) {
+        if sums.is_right {
+            self.right.push(shard);
+            return;
+        }
+        self.right.retain(|right| geometry.is_data(*right));
+        if sums.wrong.is_empty() {
+            return;
+        }
+        self.wrong.entry(shard).or_default().union_with(&sums.wrong);
+        for parity in parity_of(geometry) {
+            let wrong = self.wrong.entry(parity).or_default();
+            wrong.union_with(&sums.wrong);
+            // The hash of a leaf is in the table of its shard.
+            geometry
+                .table_column()
+                .into_iter()
+                .for_each(|column| wrong.insert(column));
+        }
     }
 }
 
