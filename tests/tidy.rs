@@ -61,17 +61,17 @@ const MODULES: &[(&str, &[&str])] = &[
 const PLACES: &[(&[&str], &[&str], &str)] = &[
     (
         &["std::fs", "std::os::unix::fs", "rustix::fs"],
-        &["storage", "host", "cli", "fault-injection"],
+        &["storage", "host", "cli", "fault-injection", "compare"],
         "files are touched in few places",
     ),
     (
         &["std::thread"],
-        &["archive::team", "host::clock", "fault-injection"],
+        &["archive::team", "host::clock", "fault-injection", "compare"],
         "parallelism is rayon, in archive, and one team for each operation; to wait is for the clock",
     ),
     (
         &["std::time::Instant", "std::time::SystemTime"],
-        &["host::clock", "cli", "fault-injection"],
+        &["host::clock", "cli", "fault-injection", "compare"],
         "time comes in through a clock",
     ),
     (
@@ -81,7 +81,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["std::env", "std::process"],
-        &["host", "cli", "fault-injection"],
+        &["host", "cli", "fault-injection", "compare"],
         "a library asks its caller, not its surroundings",
     ),
     (
@@ -101,7 +101,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["blake3"],
-        &["merkle", "cli"],
+        &["merkle", "cli", "compare"],
         "hashing follows the tree of the file",
     ),
     (
@@ -117,7 +117,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["clap", "anyhow", "serde_json"],
-        &["cli"],
+        &["cli", "compare"],
         "the library knows no terminal",
     ),
 ];

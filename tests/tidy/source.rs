@@ -251,7 +251,7 @@ pub(crate) fn root() -> &'static Path {
 
 pub(crate) fn all_sources() -> Vec<Source> {
     let mut sources = Vec::new();
-    let mut folders = ["src", "cli/src", "fault-injection/src"]
+    let mut folders = ["src", "cli/src", "compare/src", "fault-injection/src"]
         .map(|folder| root().join(folder))
         .to_vec();
     while let Some(folder) = folders.pop() {
