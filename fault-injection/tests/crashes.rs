@@ -44,7 +44,7 @@ const CHECKPOINTS: Floor = Floor {
     errors: 100,
 };
 const LIVES: Floor = Floor {
-    images: 12_000,
+    images: 5000,
     errors: 1500,
 };
 const BELOW: Floor = Floor {
@@ -104,7 +104,11 @@ fn of_group(group: Group) -> Vec<Job> {
             Group::Lives | Group::Volumes | Group::Checkpoints => few.clone(),
         },
         // There are many of them; campaigns try all.
-        one_boundary_in: if workload.group == Group::Streams { 1 } else { 2 },
+        one_boundary_in: match workload.group {
+            Group::Streams => 1,
+            Group::Trees | Group::Volumes | Group::Checkpoints => 2,
+            Group::Lives => 4,
+        },
         scenario: Box::new(workload),
         seed: SEED,
     };

@@ -226,6 +226,10 @@ impl Explorer<'_> {
             let variants: Vec<CrashVariant> = timeline
                 .variants_at(point, &mut self.seeded, &self.effort.limits)
                 .collect();
+            // Where nothing is under way there may be nothing that the limits allow to go wrong.
+            if variants.is_empty() {
+                continue;
+            }
             let variant = variants[self.seeded.index(variants.len())];
             self.visit(&timeline, (point, variant), recovery.state.as_ref());
         }
