@@ -1,5 +1,6 @@
 //! Getting a stored file back onto the host, verified; where bytes are lost, what is left of it.
 
+mod cursor;
 mod work;
 
 use std::sync::Arc;

@@ -147,12 +147,16 @@ impl GroupReader {
         if !kept.restored.contains_key(&place) && kept.tried.insert(shard) {
             self.across((shard, column), &mut kept);
         }
-        if !kept.restored.contains_key(&place) && !kept.is_settled {
+        // Its block alone may have it, with tables that nobody but the group knows of.
+        let mut found = self.leaf(position, (shard, column), &kept);
+        if found.is_none() && !kept.is_settled {
             self.settle(column, &mut kept);
+            found = self.leaf(position, (shard, column), &kept);
         }
-        let proven = kept.restored.get(&place).map(|bytes| (bytes, Proof::Leaf));
-        let (bytes, proof) = proven.or_else(|| Some((kept.unproven.get(&place)?, Proof::DigestAlone)))?;
-        into.copy_from_slice(bytes);
+        let found = found.map(|bytes| (bytes, Proof::Leaf));
+        let unproven = || Some((kept.unproven.get(&place)?.clone(), Proof::DigestAlone));
+        let (bytes, proof) = found.or_else(unproven)?;
+        into.copy_from_slice(&bytes);
         Some(proof)
     }
 
@@ -172,10 +176,11 @@ impl GroupReader {
 
     /// Forgets that something could not be had: there are tables that were not there before.
     pub(super) fn try_again(&self) {
-        locked(&self.columns).clear();
+        // Under the lock of the tables, so that nobody settles a new column with what they were.
         let mut tables = locked(&self.tables);
         tables.tried.clear();
         tables.is_settled = false;
+        locked(&self.columns).clear();
     }
 
     fn column(&self, column: ColumnIndex) -> Arc<Mutex<Column>> {
@@ -333,17 +338,30 @@ impl GroupReader {
     /// Decodes a column inside and across in turn, until that gives nothing more.
     fn settle(&self, column: ColumnIndex, kept: &mut Column) {
         self.settle_tables();
-        while self.decode_once(column, kept) {}
+        // Those that were helped before, and those that are to be.
+        let mut beyond: BTreeSet<usize> = kept.restored.keys().map(|(position, _)| *position).collect();
+        let mut open: Vec<usize> = (0..self.blocks.len()).collect();
+        let mut has_news = self.decode_once(column, kept, &mut open);
+        beyond.extend(&open);
+        while has_news {
+            has_news = self.decode_once(column, kept, &mut open);
+        }
+        // What a block decodes alone nobody asks its group for.
+        kept.restored.retain(|(position, _), _| beyond.contains(position));
         kept.is_settled = true;
     }
 
-    /// Decodes a column of every block once, then every place of it across; says whether that is anything new.
-    pub(super) fn decode_once(&self, column: ColumnIndex, kept: &mut Column) -> bool {
+    /// Decodes a column of the `open` blocks once, then across every place at which something of them is lacking; leaves those open of
+    /// which something was. Says whether that is anything new.
+    pub(super) fn decode_once(&self, column: ColumnIndex, kept: &mut Column, open: &mut Vec<usize>) -> bool {
         let before = kept.restored.len();
-        for position in 0..self.blocks.len() {
-            self.inside(position, column, kept);
-        }
-        for shard in self.data_shards() {
+        let mut places = BTreeSet::new();
+        open.retain(|position| {
+            let lacking = self.inside(*position, column, kept);
+            places.extend(lacking.iter().copied());
+            !lacking.is_empty()
+        });
+        for shard in places {
             self.across((shard, column), kept);
         }
         kept.restored.len() > before
@@ -354,12 +372,12 @@ impl GroupReader {
         (0..data).map(ShardIndex::new).collect()
     }
 
-    /// Decodes a column of one block with the leaves that were brought back.
-    fn inside(&self, position: usize, column: ColumnIndex, kept: &mut Column) {
+    /// Decodes a column of one block with the leaves that were brought back; returns the data shards of which it is lacking still.
+    fn inside(&self, position: usize, column: ColumnIndex, kept: &mut Column) -> Vec<ShardIndex> {
         let block = &self.blocks[position];
         let geometry = block.geometry();
         if column.get() >= geometry.column_count() {
-            return;
+            return Vec::new();
         }
         let slices: Vec<Option<Vec<u8>>> = geometry
             .shards()
@@ -370,7 +388,7 @@ impl GroupReader {
             .collect();
         let present: Vec<Option<&[u8]>> = slices.iter().map(Option::as_deref).collect();
         if present.iter().all(Option::is_some) {
-            return;
+            return Vec::new();
         }
         let mut decoder = block.take_decoder();
         let restored = block.decode_column(&mut decoder, column, &present, &());
@@ -378,6 +396,10 @@ impl GroupReader {
         for leaf in restored.into_iter().filter(|leaf| leaf.is_proven) {
             kept.restored.insert((position, leaf.shard), leaf.bytes);
         }
+        let data = self.data_shards().into_iter().zip(&present);
+        data.filter(|(shard, leaf)| leaf.is_none() && !kept.restored.contains_key(&(position, *shard)))
+            .map(|(shard, _)| shard)
+            .collect()
     }
 }
 

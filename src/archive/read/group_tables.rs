@@ -60,7 +60,7 @@ impl GroupReader {
                 .map(ColumnIndex::new)
                 .zip(&mut tables.columns)
             {
-                has_news |= self.decode_once(column, kept);
+                has_news |= self.decode_once(column, kept, &mut (0..self.blocks().len()).collect());
             }
             // Last, since it reads most.
             if !has_news && !self.hash_tables() {

@@ -86,6 +86,33 @@ impl Groups {
         self.with_group(block, Some(place.1), |group| group.recover(block, place, into))
     }
 
+    /// Brings back leaves of one column of a group; hands out each, `None` for one that stays lost. Damage that is met on the way is
+    /// noted once.
+    pub(in crate::archive) fn recover_column<E>(
+        &self,
+        column: ColumnIndex,
+        lost: &[(BlockIndex, ShardIndex)],
+        mut found: impl FnMut(BlockIndex, ShardIndex, Option<&[u8]>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let group = lost.first().and_then(|(block, _)| self.group_of(*block));
+        let mut bytes = Vec::new();
+        for &(block, shard) in lost {
+            let len = self.file.geometry.block(block).leaf_range(shard, column);
+            bytes.resize(len.map_or(0, |range| to_usize(range.len())), 0);
+            let place = (shard, column);
+            // Others may ask for another group meanwhile; this one stays until its column is done.
+            let proof = group
+                .as_ref()
+                .and_then(|group| group.recover(block, place, &mut bytes));
+            let is_found = proof == Some(Proof::Leaf) || self.recover(block, place, &mut bytes);
+            found(block, shard, is_found.then_some(&bytes))?;
+        }
+        for block in group.iter().flat_map(|group| group.blocks()) {
+            drop(look_again(&self.shared, &self.file, block, &()));
+        }
+        Ok(())
+    }
+
     /// Returns the leaf table of a data shard that its block has lost.
     pub(in crate::archive) fn table(&self, block: BlockIndex, shard: ShardIndex) -> Option<LeafTable> {
         self.with_group(block, None, |group| group.table(block, shard))

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Losses;
+use super::{
+    Losses,
+    cursor::{Cursor, Piece},
+};
 use crate::{
     archive::{
         called::Called,
@@ -15,7 +18,7 @@ use crate::{
     catalog::{BlockRecord, FileRecord},
     error::{ReadError, RestoreError},
     host::RestoreFile,
-    plan::{ColumnSet, Strip, strips_of_block},
+    plan::{ColumnSet, Strip},
     units::{BlockIndex, ByteRange, ColumnIndex, ShardIndex, to_u64, to_usize},
 };
 
@@ -44,7 +47,8 @@ pub(super) struct Work<'a> {
     output: &'a RestoreFile,
     observer: &'a dyn Observer,
     losses: Losses,
-    cursor: Mutex<Cursor<'a>>,
+    blocks: &'a [BlockRecord],
+    cursor: Cursor<'a>,
     lost: Mutex<LostRanges>,
 }
 
@@ -55,13 +59,6 @@ impl<'a> Work<'a> {
         (output, losses): (&'a RestoreFile, Losses),
         observer: &'a dyn Observer,
     ) -> Self {
-        let cursor = Mutex::new(Cursor {
-            shared,
-            file,
-            blocks: blocks.iter(),
-            current: None,
-            is_stopped: false,
-        });
         Self {
             shared,
             file,
@@ -69,7 +66,8 @@ impl<'a> Work<'a> {
             output,
             observer,
             losses,
-            cursor,
+            blocks,
+            cursor: Cursor::new(shared, file, blocks),
             lost: Mutex::default(),
         }
     }
@@ -84,10 +82,7 @@ impl<'a> Work<'a> {
     pub(super) fn run(&self, member: &Member<'_>) -> Result<(), RestoreError> {
         let result = self.run_until_stopped(member);
         if result.is_err() {
-            self.cursor
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .is_stopped = true;
+            self.cursor.stop();
         }
         result
     }
@@ -105,14 +100,15 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Copies the next strip; returns how many bytes of the file that were, `None` when none is left.
+    /// Copies the next piece; returns how many bytes of the file that were, `None` when none is left.
     pub(super) fn copy_next(&self, buffer: &mut [u8]) -> Result<Option<u64>, RestoreError> {
         if self.observer.is_cancelled() {
             return Err(RestoreError::Cancelled);
         }
-        let next = self.cursor.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let Some((block, strip)) = next else {
-            return Ok(None);
+        let (block, strip) = match self.cursor.next() {
+            Some(Piece::Strip(block, strip)) => (block, strip),
+            Some(Piece::Column(column, lost)) => return self.copy_lost(column, &lost).map(Some),
+            None => return Ok(None),
         };
         let copied = if self.file.geometry.shape().is_replication() {
             self.copy_replica(&block, &strip, buffer)
@@ -165,33 +161,42 @@ impl<'a> Work<'a> {
         } else {
             Vec::new()
         };
-        let lost = self.recover_across(block, strip, &mut rows, lost);
-        self.lose(block, &lost)?;
+        // What its group may have comes when all strips of that are done.
+        if self.file.geometry.group_count() == 0 {
+            self.lose(block, &lost)?;
+        }
         let mut bytes = 0;
         for (shard, row) in data.into_iter().zip(&rows) {
             let len = block.run_len(shard, strip.columns.clone());
             self.write_row(block, strip, (shard, &row[..len]), &lost)?;
             bytes += to_u64(len);
         }
+        self.cursor.finish_strip(block.record().index, &lost);
         Ok(bytes)
     }
 
-    /// Brings back what is lost to a block from its group; returns what stays lost.
-    fn recover_across(
-        &self,
-        block: &BlockReader,
-        strip: &Strip,
-        rows: &mut [&mut [u8]],
-        lost: Vec<LostLeaf>,
-    ) -> Vec<LostLeaf> {
-        let mut is_lost = |lost: &LostLeaf| {
-            let leaf = strip.leaf_in_row(block.geometry(), lost.shard, lost.column);
-            let into = &mut rows[lost.shard.as_usize()][leaf];
-            !self
-                .groups
-                .recover(block.record().index, (lost.shard, lost.column), into)
-        };
-        lost.into_iter().filter(|lost| is_lost(lost)).collect()
+    /// Brings back what blocks of a group have lost of one column. Its bytes were counted with their strips.
+    fn copy_lost(&self, column: ColumnIndex, lost: &[(BlockIndex, ShardIndex)]) -> Result<u64, RestoreError> {
+        self.groups.recover_column(column, lost, |index, shard, bytes| {
+            let geometry = self.file.geometry.block(index);
+            let place = geometry
+                .leaf_range_in_file(shard, column)
+                .expect("a data leaf is lost");
+            if let Some(bytes) = bytes {
+                return Ok(self.output.write_at(place.start(), bytes)?);
+            }
+            let record = self.blocks[to_usize(index.get())].clone();
+            let block = BlockReader::new(self.shared.volumes(), Called::of(self.file), record);
+            let mut leaf = vec![0; to_usize(place.len())];
+            let columns = column.get()..column.get() + 1;
+            // Once more, for what is to be told of it.
+            let lost = block.read_what_is_left(shard, columns, &mut leaf, &());
+            if lost.is_empty() {
+                return Ok(self.output.write_at(place.start(), &leaf)?);
+            }
+            self.lose(&block, &lost)
+        })?;
+        Ok(0)
     }
 
     /// Writes the leaves of one shard in a strip, all but the lost ones.
@@ -291,40 +296,6 @@ impl LostRanges {
     fn into_ranges(mut self) -> Vec<ByteRange> {
         ByteRange::merge(&mut self.ranges);
         self.ranges
-    }
-}
-
-/// Deals the strips of a file in order.
-struct Cursor<'a> {
-    shared: &'a Arc<Shared>,
-    file: &'a FileRecord,
-    blocks: std::slice::Iter<'a, BlockRecord>,
-    current: Option<(Arc<BlockReader>, std::vec::IntoIter<Strip>)>,
-    is_stopped: bool,
-}
-
-impl Cursor<'_> {
-    fn next(&mut self) -> Option<(Arc<BlockReader>, Strip)> {
-        loop {
-            if self.is_stopped {
-                return None;
-            }
-            if let Some((block, strips)) = &mut self.current
-                && let Some(strip) = strips.next()
-            {
-                return Some((Arc::clone(block), strip));
-            }
-            let record = self.blocks.next()?;
-            if record.geometry.is_outer_parity() {
-                continue;
-            }
-            let record = record.clone();
-            let index: BlockIndex = record.index;
-            let strip_len = strip_len_bytes(record.geometry.shape());
-            let strips: Vec<Strip> = strips_of_block(index, &record.geometry, strip_len).collect();
-            let block = BlockReader::new(self.shared.volumes(), Called::of(self.file), record);
-            self.current = Some((Arc::new(block), strips.into_iter()));
-        }
     }
 }
 
