@@ -45,7 +45,8 @@ impl Encoding {
         (block, shard, stands_for_block): (&BlockReader, ShardIndex, bool),
     ) -> Result<Self, CatalogError> {
         let (geometry, id) = (block.geometry(), block.record().id);
-        if !has_parity(geometry) {
+        let is_sum = geometry.is_outer_parity() && geometry.is_data(shard);
+        if !has_parity(geometry) || !(is_sum || stands_for_block) {
             return Ok(Self::Nothing);
         }
         let known = reader.damage_of_block(id)?;

@@ -167,7 +167,7 @@ impl GroupReader {
 
     /// Cuts the columns of a shard into runs; a column that holds parity of leaf tables is one of its own.
     fn runs(&self, leaf_count: u32) -> impl Iterator<Item = Range<u32>> + use<> {
-        let leaf_len_bytes = self.outer_parity()[0].geometry().leaf().bytes();
+        let leaf_len_bytes = self.leaf_len().bytes();
         let each = u32::try_from((RUN_LEN_BYTES / leaf_len_bytes).max(1)).expect("at most 1024");
         let columns = self.group().columns().min(leaf_count);
         let of_leaves = (0..columns)
@@ -177,7 +177,7 @@ impl GroupReader {
     }
 
     fn start_in(&self, run: &Range<u32>, column: ColumnIndex) -> usize {
-        let leaf_len_bytes = self.outer_parity()[0].geometry().leaf().bytes();
+        let leaf_len_bytes = self.leaf_len().bytes();
         to_usize(u64::from(column.get() - run.start) * leaf_len_bytes)
     }
 
@@ -185,10 +185,10 @@ impl GroupReader {
         let len = self.start_in(&run, ColumnIndex::new(run.end));
         let code = self.group().code();
         let mut slices = vec![vec![0; len]; usize::from(code.parity())];
+        let mut sums: Vec<&mut [u8]> = slices.iter_mut().map(Vec::as_mut_slice).collect();
         let mut unknown = ColumnSet::default();
         for position in 0..code.data() {
             let bytes = self.summand(usize::from(position), shard, run.clone(), &mut unknown);
-            let mut sums: Vec<&mut [u8]> = slices.iter_mut().map(Vec::as_mut_slice).collect();
             encoder.add(position, &bytes, &mut sums);
         }
         Sums { slices, unknown }

@@ -94,6 +94,11 @@ impl<'a> Cursor<'a> {
         self.changed.notify_all();
     }
 
+    /// Returns what deals nothing more when a worker panics, as an observer may: others wait for its strip, and would for ever.
+    pub(super) fn stop_on_panic(&self) -> impl Drop + use<'_, 'a> {
+        StopOnPanic(self)
+    }
+
     /// Ends a strip, of which its block has lost something that its group may have.
     pub(super) fn finish_strip(&self, block: BlockIndex, lost: &[LostLeaf]) {
         let Some(group) = self.file.geometry.group_of(block) else {
@@ -158,6 +163,16 @@ impl<'a> Cursor<'a> {
 
     fn locked(&self) -> MutexGuard<'_, State<'a>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct StopOnPanic<'c, 'a>(&'c Cursor<'a>);
+
+impl Drop for StopOnPanic<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stop();
+        }
     }
 }
 

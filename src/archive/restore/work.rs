@@ -80,6 +80,7 @@ impl<'a> Work<'a> {
 
     /// Copies strips beside other members until none is left or one has failed, here or elsewhere.
     pub(super) fn run(&self, member: &Member<'_>) -> Result<(), RestoreError> {
+        let _guard = self.cursor.stop_on_panic();
         let result = self.run_until_stopped(member);
         if result.is_err() {
             self.cursor.stop();
