@@ -16,13 +16,15 @@ use bfdb::{
     error::{CatalogError, OpenError},
     geometry::Policy,
     host::{ArchiveLayout, Machine, SessionLife, glance_at_sessions},
+    storage::Medium,
     units::FileName,
     volume::IoMode,
 };
 
 use crate::{
     arguments::{
-        ARCHIVE_VARIABLE, Command, DEFAULT_ARCHIVE, Global, IoChoice, VOLUME_VARIABLE, volumes::split,
+        ARCHIVE_VARIABLE, Command, DEFAULT_ARCHIVE, DiskChoice, Global, IoChoice, VOLUME_VARIABLE,
+        volumes::split,
     },
     exit,
     failure::{Failure, Meaning, catalog_error, close_error, of_place, open_error},
@@ -58,6 +60,11 @@ impl<'a> Context<'a> {
             io: match global.io {
                 IoChoice::Auto => IoMode::Auto,
                 IoChoice::Buffered => IoMode::Buffered,
+            },
+            medium: match global.disk {
+                DiskChoice::Auto => None,
+                DiskChoice::Solid => Some(Medium::Solid),
+                DiskChoice::Rotating => Some(Medium::Rotating),
             },
             ..defaults
         };

@@ -36,6 +36,7 @@ mod new_volume;
 mod observer;
 mod old_catalog;
 mod options;
+mod order;
 mod own_session;
 mod owned;
 mod pace;

@@ -20,6 +20,7 @@ use crate::{
     catalog::{BlockRecord, EntryKind, FileRecord},
     error::{ReadError, RestoreError},
     host::{CompleteFile, Durability, RestoreTarget, Restored},
+    storage::Medium,
     units::{BlockIndex, FileName},
 };
 
@@ -141,7 +142,11 @@ impl TreeRestorer<'_> {
         small: Vec<(FileRecord, Option<BlockRecord>)>,
     ) -> Vec<(FileRecord, Result<Begun, RestoreError>)> {
         let next = AtomicUsize::new(0);
-        let longest = small.iter().map(|(file, _)| buffer_len(file)).max().unwrap_or(0);
+        let longest = small
+            .iter()
+            .map(|(file, _)| buffer_len(file, Medium::Solid))
+            .max()
+            .unwrap_or(0);
         let begun = self.shared.work_together(small.len(), |member| {
             let mut begun = Vec::new();
             loop {

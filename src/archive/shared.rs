@@ -12,6 +12,7 @@ use crate::{
     geometry::{FileGeometry, Policy, Tier},
     host::{ArchiveLayout, ExcludedDirectories, Machine, Session, SessionInfo},
     journal::Journal,
+    storage::Medium,
     units::{ArchiveId, SessionId, Timestamp, to_u64, to_usize},
 };
 
@@ -20,6 +21,7 @@ use super::{
     left_behind::LeftBehind,
     media::Media,
     met::MetLog,
+    order::Arms,
     own_session::OwnSession,
     team::{Member, work_together},
     volumes::Volumes,
@@ -59,6 +61,9 @@ pub(super) struct Shared {
     media: Media,
     /// Damage that reads have met.
     pub(super) met: MetLog,
+    /// What kind of disk everything is on; `None` where the system is asked.
+    pub(super) medium: Option<Medium>,
+    pub(super) arms: Arc<Arms>,
     /// Bytes of a file after which a commit notes how far it has come; shorter files are not resumed.
     pub(super) progress_bytes: u64,
     /// Memory of the teams.
@@ -112,6 +117,8 @@ impl Shared {
             access: parts.access,
             met: MetLog::new(parts.access),
             media: parts.media,
+            medium: parts.resources.medium,
+            arms: Arc::default(),
             progress_bytes: parts.resources.progress_bytes,
             pool: BufferPool::new(budget_bytes),
             staging: BufferPool::new(to_usize(STAGING_LEN_BYTES * STAGING_BUFFERS)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     called::Called,
     encoding::{Encoding, first_parity},
-    inspect::{Feed, Look, Task, inspect},
+    inspect::{Feed, Look, Task, Turns, inspect},
     name_pages::NamePages,
     observer::{Event, Observer},
     read::{BlockReader, check_root},
@@ -58,7 +58,7 @@ fn verify_files(
         files: files.to_vec().into(),
         current: None,
     };
-    let mut inspection = inspect(shared, feed, Look::AtEverything, observer)?;
+    let mut inspection = inspect(shared, (feed, Turns::Together), Look::AtEverything, observer)?;
     inspection.damage.judge_groups(&shared.catalog.read()?)?;
     shared.met.note(shared, &inspection.found);
     shared.met.note(shared, &inspection.parity.wrong);

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     error::{HostError, HostOperation, SourceChange},
+    storage::Medium,
     units::{Timestamp, to_u64},
 };
 
@@ -105,6 +106,11 @@ impl SourceFile {
     /// Returns what the file was when it was opened.
     pub fn identity(&self) -> SourceIdentity {
         self.identity
+    }
+
+    /// Returns what kind of disk it is on, as far as that is known.
+    pub fn medium(&self) -> Medium {
+        Medium::of_device(self.identity.device)
     }
 
     /// Returns the path that it was opened by, for messages: what it leads to may have changed.

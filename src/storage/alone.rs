@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{
-    EntryInfo, FileAccess, FileIdentity, Lock, LockHandle, LockRange, LockTable, Replace, Storage,
+    EntryInfo, FileAccess, FileIdentity, Lock, LockHandle, LockRange, LockTable, Medium, Replace, Storage,
     StorageFile,
 };
 
@@ -121,6 +121,10 @@ impl<G: Debug + Send + Sync + 'static> Storage for AloneStorage<G> {
 
     fn reserved_bytes(&self, path: &Path) -> io::Result<u64> {
         self.inner.reserved_bytes(path)
+    }
+
+    fn medium(&self, path: &Path) -> Medium {
+        self.inner.medium(path)
     }
 
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {

@@ -19,7 +19,7 @@ use rustix::{
     process::geteuid,
 };
 
-use super::{EntryInfo, FileAccess, FileIdentity, Lock, Replace, Storage, StorageFile};
+use super::{EntryInfo, FileAccess, FileIdentity, Lock, Medium, Replace, Storage, StorageFile};
 use crate::{
     error::FileKind,
     units::{to_u64, to_usize},
@@ -142,6 +142,10 @@ impl Storage for HostStorage {
         let found = statvfs(path)?;
         let kept = found.f_bfree.saturating_sub(found.f_bavail);
         Ok(kept.saturating_mul(found.f_frsize))
+    }
+
+    fn medium(&self, path: &Path) -> Medium {
+        Medium::of_file_system(path)
     }
 
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {

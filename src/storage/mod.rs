@@ -15,6 +15,7 @@ mod lock_table;
     reason = "storage is one of the places that touch the file system"
 )]
 mod machine;
+mod medium;
 
 use std::{ffi::OsString, fmt::Debug, fs::File, io, ops::Bound, path::Path, sync::Arc};
 
@@ -23,6 +24,7 @@ use rustix::io::Errno;
 pub use alone::AloneStorage;
 pub use lock_table::{LockHandle, LockRange, LockTable};
 pub use machine::HostStorage;
+pub use medium::Medium;
 
 use crate::error::FileKind;
 
@@ -103,6 +105,13 @@ pub trait Storage: Debug + Send + Sync {
     fn reserved_bytes(&self, path: &Path) -> io::Result<u64> {
         let _ = path;
         Ok(0)
+    }
+
+    /// Returns what kind of disk a path is on, as far as that is known: large files are written and read in another order where a
+    /// disk rotates.
+    fn medium(&self, path: &Path) -> Medium {
+        let _ = path;
+        Medium::Solid
     }
 
     /// Returns the path without links and dots, where the storage knows such; the path itself otherwise.

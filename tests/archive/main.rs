@@ -23,6 +23,7 @@ mod lost_session;
 mod machine;
 mod many_callers;
 mod old_catalog;
+mod orders;
 mod overtaken;
 mod passed_over;
 mod rebuilding;

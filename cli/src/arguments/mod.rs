@@ -95,7 +95,7 @@ pub(crate) struct Global {
         default_value = "auto"
     )]
     pub(crate) progress: ProgressChoice,
-    /// Threads that hash, encode and do I/O; 0 is one more than there are processors
+    /// Threads that hash, encode and do I/O, at most; 0 is four for each processor
     #[arg(
         long,
         global = true,
@@ -104,7 +104,7 @@ pub(crate) struct Global {
         default_value_t = 0
     )]
     pub(crate) threads: usize,
-    /// Memory for data in flight, in bytes or with a suffix K, M, G or T (powers of 1024); 64M unless given
+    /// Memory for data in flight, in bytes or with a suffix K, M, G or T (powers of 1024); 128M unless given
     #[arg(long, global = true, value_name = "BYTES", env = "BFDB_MEMORY", value_parser = values::memory)]
     pub(crate) memory: Option<usize>,
     /// How extents are written: auto goes past the page cache where the file system can
@@ -116,6 +116,15 @@ pub(crate) struct Global {
         default_value = "auto"
     )]
     pub(crate) io: IoChoice,
+    /// What kind of disk the archive is on: rotating stores and reads large files in long pieces; auto asks the system
+    #[arg(
+        long,
+        global = true,
+        value_name = "KIND",
+        env = "BFDB_DISK",
+        default_value = "auto"
+    )]
+    pub(crate) disk: DiskChoice,
 }
 
 /// When to use colors.
@@ -140,6 +149,14 @@ pub(crate) enum ProgressChoice {
 pub(crate) enum IoChoice {
     Auto,
     Buffered,
+}
+
+/// What kind of disk there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiskChoice {
+    Auto,
+    Solid,
+    Rotating,
 }
 
 /// What to do.

@@ -56,6 +56,7 @@ pub const fn resources() -> Resources {
         memory_bytes: 1 << 20,
         catalog_cache_bytes: 1 << 20,
         io: IoMode::Buffered,
+        medium: None,
         progress_bytes: 4 << 10,
         checkpoint_bytes: u64::MAX,
     }

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use bfdb::storage::{FileAccess, LockHandle, LockTable};
+use bfdb::storage::{FileAccess, LockHandle, LockTable, Medium};
 
 use super::{
     action::{Action, Form, Inode, Operation, Outcome},
@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) condition: Condition,
     /// Whether the file system cannot give back parts of a file.
     pub(super) has_no_holes: bool,
+    /// What kind of disk it says that it is.
+    pub(super) medium: Medium,
     /// How many waits for a lock were refused; `None` where they wait.
     pub(super) refused_waits: Option<u64>,
     /// The first operation that the first rule spoiled; of one without a number the last before it.
@@ -70,6 +72,7 @@ impl State {
             capacity_bytes,
             condition: Condition::Well,
             has_no_holes: false,
+            medium: Medium::Solid,
             refused_waits: None,
             first_rule_fired: None,
             open: BTreeMap::new(),

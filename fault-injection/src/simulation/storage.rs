@@ -9,7 +9,7 @@ use std::{
 
 use bfdb::{
     host::Machine,
-    storage::{EntryInfo, FileAccess, Replace, Storage, StorageFile},
+    storage::{EntryInfo, FileAccess, Medium, Replace, Storage, StorageFile},
 };
 
 use super::{
@@ -97,6 +97,12 @@ impl SimulatedStorage {
     /// Refuses to give back parts of files from now on, as some file systems do; a copy of the disk gives them back.
     pub fn refuse_holes(&self) {
         self.shared.state().has_no_holes = true;
+    }
+
+    /// Changes what kind of disk it says that it is; a copy of the disk is solid. Nothing takes longer for that, but files are stored
+    /// in another order.
+    pub fn set_medium(&self, medium: Medium) {
+        self.shared.state().medium = medium;
     }
 
     /// Refuses to wait for locks from now on (EDEADLK): right where one thread plays all parts, and would wait for itself.
@@ -319,6 +325,10 @@ impl Storage for SimulatedStorage {
         state.live.find(path)?;
         state.ask(OperationKind::FreeSpace, path, 0..0)?;
         Ok(state.free_bytes())
+    }
+
+    fn medium(&self, _: &Path) -> Medium {
+        self.shared.state().medium
     }
 
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     archive::shared::Shared,
-    catalog::BlockRecord,
+    catalog::{BlockRecord, ShardRecord},
     codec::ColumnEncoder,
     error::CommitError,
-    format::FrameKind,
+    format::{FrameKind, FrameLayout},
     geometry::{BlockGeometry, FileLeaves},
     merkle::{DataLeaves, LeafHash, LeafTable, hash_data_leaf, hash_parity_leaf},
     plan::Strip,
@@ -44,6 +44,8 @@ pub(super) struct BlockInFlight {
     frames: Vec<Option<FrameTarget>>,
     /// Leaf hashes, one list per shard that has hashes of its own: the first only, for replicas.
     hashes: Mutex<Vec<Vec<LeafHash>>>,
+    /// What is known of frames that were written whole.
+    closed: Mutex<Vec<Option<ShardRecord>>>,
     strips_left: AtomicU64,
 }
 
@@ -81,6 +83,7 @@ impl BlockInFlight {
         Self {
             identity,
             geometry,
+            closed: Mutex::new(vec![None; frames.len()]),
             frames,
             hashes: Mutex::new(hashes),
             strips_left: AtomicU64::new(strips),
@@ -119,6 +122,36 @@ impl BlockInFlight {
         }
     }
 
+    /// Writes the frame of a shard in one go, whose leaves were hashed: `frame` begins with room for what stands before the payload
+    /// and goes on with that; the rest of it is room for what stands behind.
+    pub(super) fn write_whole(
+        &self,
+        shared: &Shared,
+        shard: ShardIndex,
+        frame: &mut [u8],
+    ) -> Result<(), CommitError> {
+        let holder = if self.geometry.shape().is_replication() {
+            0
+        } else {
+            shard.as_usize()
+        };
+        let hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = LeafTable::new(hashes[holder].clone());
+        drop(hashes);
+        let target = self.frame(shard);
+        let frame = &mut frame[..to_usize(target.layout.total_len_bytes())];
+        let of = (&self.identity, &self.geometry, shard);
+        let record = target.write_whole(shared, of, (&table, frame))?;
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed[shard.as_usize()] = Some(record);
+        Ok(())
+    }
+
+    /// Returns where the parts of the frame of a shard are.
+    pub(super) fn layout(&self, shard: ShardIndex) -> &FrameLayout {
+        &self.frame(shard).layout
+    }
+
     /// Notes that a strip is written; true for the last one.
     pub(super) fn finish_strip(&self) -> bool {
         let before = self.strips_left.fetch_sub(1, Ordering::AcqRel);
@@ -139,22 +172,29 @@ impl BlockInFlight {
         } else {
             hashes[..data_shards].concat()
         };
-        if let Some(table_column) = self.geometry.table_column() {
-            self.write_table_column(table_column, &mut hashes, encoder)?;
+        let mut shards = std::mem::take(&mut *self.closed.lock().unwrap_or_else(PoisonError::into_inner));
+        let is_open = |shard: ShardIndex| shards[shard.as_usize()].is_none();
+        if let Some(column) = self.geometry.table_column()
+            && is_open(ShardIndex::new(self.geometry.shape().data()))
+        {
+            for (shard, slice) in self.encode_table_column(column, &mut hashes, encoder) {
+                self.write(shard, self.start_of(shard, column), &slice)?;
+            }
         }
         let tables: Vec<LeafTable> = hashes.into_iter().map(LeafTable::new).collect();
-        let mut shards = Vec::with_capacity(self.frames.len());
         for shard in self.geometry.shards() {
+            let record = &mut shards[shard.as_usize()];
+            if record.is_some() {
+                continue;
+            }
             let table = if self.geometry.shape().is_replication() {
                 &tables[0]
             } else {
                 &tables[shard.as_usize()]
             };
-            let record = match &self.frames[shard.as_usize()] {
-                Some(frame) => Some(frame.close(shared, (&self.identity, &self.geometry, shard), table)?),
-                None => None,
-            };
-            shards.push(record);
+            if let Some(frame) = &self.frames[shard.as_usize()] {
+                *record = Some(frame.close(shared, (&self.identity, &self.geometry, shard), table)?);
+            }
         }
         let record = BlockRecord {
             id: self.identity.block,
@@ -167,13 +207,23 @@ impl BlockInFlight {
         Ok(WrittenBlock { record, leaves })
     }
 
-    /// Encodes the leaf tables of the data shards like any other column, and stores the parity with the parity shards.
-    fn write_table_column(
+    /// Encodes the leaf tables of the data shards, all of which were hashed, and notes the hashes of the parity; returns that, which
+    /// stands at the end of the parity shards.
+    pub(super) fn table_column(&self, encoder: &mut ColumnEncoder) -> Vec<(ShardIndex, Vec<u8>)> {
+        let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        let column = self.geometry.table_column();
+        column.map_or_else(Vec::new, |column| {
+            self.encode_table_column(column, &mut hashes, encoder)
+        })
+    }
+
+    /// Encodes the leaf tables of the data shards like any other column.
+    fn encode_table_column(
         &self,
         column: ColumnIndex,
         hashes: &mut [Vec<LeafHash>],
         encoder: &mut ColumnEncoder,
-    ) -> Result<(), CommitError> {
+    ) -> Vec<(ShardIndex, Vec<u8>)> {
         let (data, parity) = (self.geometry.shape().data(), self.geometry.shape().parity());
         let slice_len = to_usize(self.geometry.slice_len_bytes(column));
         let tables: Vec<Vec<u8>> = hashes[..usize::from(data)]
@@ -187,15 +237,16 @@ impl BlockInFlight {
         if is_on(SeededBug::TableColumnWrong) {
             outputs[0][0] ^= 1;
         }
-        for (shard, slice) in (data..).map(ShardIndex::new).zip(&slices) {
-            let range = self
-                .geometry
-                .leaf_range(shard, column)
-                .expect("parity has a slice in the table column");
-            self.write(shard, range.start(), slice)?;
+        let slices: Vec<(ShardIndex, Vec<u8>)> = (data..).map(ShardIndex::new).zip(slices).collect();
+        for (shard, slice) in &slices {
             hashes[shard.as_usize()][column.as_usize()] = hash_parity_leaf(slice);
         }
-        Ok(())
+        slices
+    }
+
+    fn start_of(&self, shard: ShardIndex, column: ColumnIndex) -> u64 {
+        let range = self.geometry.leaf_range(shard, column);
+        range.expect("parity has a slice in the table column").start()
     }
 
     fn frame(&self, shard: ShardIndex) -> &FrameTarget {

@@ -15,11 +15,13 @@ use super::{
     outer::{Going, OuterSums},
     progress::ProgressLog,
     reservation::Reservation,
+    shards::write_by_shards,
     strip::{Origin, StripBench, data_range},
 };
 use crate::{
     archive::{
         observer::{Event, Observer},
+        order::Order,
         shared::{Shared, blocks_together, strip_count, strip_len_bytes_of},
         team::Member,
     },
@@ -62,6 +64,20 @@ pub(super) struct WrittenFile {
 
 /// Writes every block of the file that is not done yet. With a `log`, notes how far it has come, also when it is cancelled.
 pub(super) fn write_file(
+    shared: &Shared,
+    (reservation, done): (&Reservation, Done),
+    file: &SourceFile,
+    log: Option<&ProgressLog<'_>>,
+    observer: &dyn Observer,
+) -> Result<WrittenFile, CommitError> {
+    let write = match shared.order_of_commit(file.medium()) {
+        Order::Columns => write_by_columns,
+        Order::Shards => write_by_shards,
+    };
+    write(shared, (reservation, done), file, log, observer)
+}
+
+fn write_by_columns(
     shared: &Shared,
     (reservation, mut done): (&Reservation, Done),
     file: &SourceFile,

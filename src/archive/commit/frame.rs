@@ -73,8 +73,45 @@ impl FrameTarget {
         of: (&BlockIdentity, &BlockGeometry, ShardIndex),
         table: &LeafTable,
     ) -> Result<ShardRecord, CommitError> {
-        let digest = table.digest();
-        let header = self.header(shared, of, digest);
+        let (head, tail) = self.ends(shared, of, table);
+        self.sink.write_at(self.place.offset, &head)?;
+        let tail_offset = self.layout.payload().end();
+        self.sink.write_at(self.place.offset + tail_offset, &tail)?;
+        Ok(self.record(table))
+    }
+
+    /// Writes a frame in one go: `frame` has its length, and its payload in its place.
+    pub(in crate::archive) fn write_whole(
+        &self,
+        shared: &Shared,
+        of: (&BlockIdentity, &BlockGeometry, ShardIndex),
+        (table, frame): (&LeafTable, &mut [u8]),
+    ) -> Result<ShardRecord, CommitError> {
+        let (head, tail) = self.ends(shared, of, table);
+        put(frame, 0, &head);
+        put(frame, self.layout.payload().end(), &tail);
+        let write = || self.sink.write_at(self.place.offset, frame);
+        shared.arms.hold(self.sink.volume(), write)?;
+        Ok(self.record(table))
+    }
+
+    fn record(&self, table: &LeafTable) -> ShardRecord {
+        ShardRecord {
+            extent: self.place.extent,
+            offset: self.place.offset,
+            frame_len_bytes: self.layout.total_len_bytes(),
+            digest: table.digest(),
+        }
+    }
+
+    /// Makes what stands before and behind the payload.
+    fn ends(
+        &self,
+        shared: &Shared,
+        of: (&BlockIdentity, &BlockGeometry, ShardIndex),
+        table: &LeafTable,
+    ) -> (Vec<u8>, Vec<u8>) {
+        let header = self.header(shared, of, table.digest());
         let layout = &self.layout;
         let table_bytes = if table.len() > 1 {
             table.to_bytes()
@@ -86,8 +123,6 @@ impl FrameTarget {
         layout
             .table_a()
             .inspect(|range| put(&mut head, range.start(), &table_bytes));
-        self.sink.write_at(self.place.offset, &head)?;
-
         let tail_offset = layout.payload().end();
         let mut tail = vec![0; to_usize(layout.total_len_bytes() - tail_offset)];
         layout
@@ -98,13 +133,7 @@ impl FrameTarget {
             layout.footer().start() - tail_offset,
             &FrameFooter::of(&header).encode(),
         );
-        self.sink.write_at(self.place.offset + tail_offset, &tail)?;
-        Ok(ShardRecord {
-            extent: self.place.extent,
-            offset: self.place.offset,
-            frame_len_bytes: layout.total_len_bytes(),
-            digest,
-        })
+        (head, tail)
     }
 
     fn header(

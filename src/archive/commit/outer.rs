@@ -123,22 +123,27 @@ impl OuterSums {
         Going::On
     }
 
-    /// Adds leaves of one shard that follow each other, of a block that passes alone; it is counted by [`Self::finish_block`].
+    /// Adds leaves of one shard that follow each other, of a block that passes shard by shard; it is counted by [`Self::finish_block`].
     pub(super) fn add_leaves(
         &self,
         block: BlockIndex,
         (shard, first): (ShardIndex, ColumnIndex),
         bytes: &[u8],
-    ) {
+    ) -> Going {
         let group = self.group_of(block);
         let leaves = bytes.chunks(to_usize(self.geometry.leaf().bytes()));
+        let mut going = Going::On;
         self.with_encoder(group.code(), |encoder| {
             for (leaf, column) in leaves.zip(first.as_usize()..) {
-                let mut sums = self.columns[column].locked();
-                assert_eq!(sums.group, group.index(), "blocks pass one after another");
+                let is_open = |sums: &Sums| sums.group == group.index();
+                let Some(mut sums) = self.wait(&self.columns[column], is_open) else {
+                    going = Going::Stopped;
+                    return;
+                };
                 sums.add(encoder, (group.position(block), shard.as_usize()), &[leaf]);
             }
         });
+        going
     }
 
     /// Counts a block whose leaves were added one by one.

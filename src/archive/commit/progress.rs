@@ -7,15 +7,19 @@ use std::sync::{Mutex, PoisonError, TryLockError};
 
 use super::{columns::Completed, reservation::Reservation};
 use crate::{
-    archive::shared::Shared,
+    archive::{order::Order, shared::Shared},
     catalog::ProgressRecord,
     error::CommitError,
     seeded_bugs::{SeededBug, is_on},
+    storage::Medium,
     units::BlockIndex,
 };
 
 /// Seconds after which a point is noted, however slow the disk is.
 const INTERVAL_SECONDS: i64 = 10;
+
+/// How much further points are apart where disks rotate: each syncs as many extents as a block has shards, and the head goes to every one.
+const ROTATING_INTERVAL: u64 = 4;
 
 /// Points that are kept: one to go on from, and one to verify from.
 pub(super) const POINTS_KEPT: usize = 2;
@@ -42,7 +46,10 @@ impl<'a> ProgressLog<'a> {
         Self {
             shared,
             reservation,
-            interval_bytes: shared.progress_bytes,
+            interval_bytes: match shared.order_of_commit(Medium::Solid) {
+                Order::Columns => shared.progress_bytes,
+                Order::Shards => shared.progress_bytes.saturating_mul(ROTATING_INTERVAL),
+            },
             last: Mutex::new(Last {
                 blocks: reservation.leg.first_block.get(),
                 seconds: shared.now().seconds(),

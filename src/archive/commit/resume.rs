@@ -290,7 +290,8 @@ impl Ground<'_> {
                 }
                 let first = ColumnIndex::new(columns.start);
                 block.read_run(shard, columns, &mut leaves, &()).ok()?;
-                outer.add_leaves(record.index, (shard, first), &leaves);
+                let going = outer.add_leaves(record.index, (shard, first), &leaves);
+                assert_eq!(going, Going::On, "nobody else works on it yet");
             }
             Some(())
         };

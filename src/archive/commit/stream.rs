@@ -5,10 +5,9 @@
 //! the length of the stream. The stream is read on the caller's thread: one that is slow, or that reads from this very
 //! archive, keeps no worker waiting.
 
-use std::sync::{Mutex, PoisonError};
-
 use rayon::prelude::{
-    IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _, ParallelSlice as _,
+    IndexedParallelIterator as _, IntoParallelIterator as _, IntoParallelRefIterator as _,
+    ParallelIterator as _, ParallelSlice as _,
 };
 
 use super::{
@@ -18,6 +17,7 @@ use super::{
     input::{SeekableInput, StreamInput},
     outer::{Going, OuterSums},
     reservation::Reservation,
+    sliced_parity::SlicedParity,
     strip::{Origin, StripBench},
 };
 use crate::{
@@ -25,10 +25,10 @@ use crate::{
         observer::{Event, Observer},
         shared::{CODED_STRIP_LEN_BYTES, STAGING_LEN_BYTES, Shared},
     },
-    codec::{ColumnEncoder, ParityAccumulator},
+    codec::ColumnEncoder,
     error::CommitError,
     plan::{Strip, strips_of_block},
-    units::{BlockIndex, ColumnIndex, ShardIndex, to_u64, to_usize},
+    units::{BlockIndex, ShardIndex, to_u64, to_usize},
 };
 
 /// Writes every block of a stream.
@@ -53,7 +53,7 @@ pub(super) fn write_stream(
             completed.add(block.complete(shared, &mut encoder)?);
             continue;
         }
-        parity.clear(&block);
+        parity.clear(&block.geometry);
         for shard in (0..shape.data()).map(ShardIndex::new) {
             let len = block.geometry.shard_len_bytes(shard);
             let mut offset = 0;
@@ -62,14 +62,14 @@ pub(super) fn write_stream(
                 stream.read_next(piece, observer)?;
                 shared
                     .workers
-                    .install(|| parity.pass((&block, outer.as_ref()), shard, offset, piece))?;
+                    .install(|| pass(&parity, (&block, outer.as_ref()), (shard, offset), piece))?;
                 offset += to_u64(piece.len());
                 observer.event(Event::Progress {
                     bytes: to_u64(piece.len()),
                 });
             }
         }
-        shared.workers.install(|| parity.write(&block))?;
+        shared.workers.install(|| write_parity(&parity, &block))?;
         assert!(block.finish_strip(), "a block of a stream is one strip");
         let written = block.complete(shared, &mut encoder)?;
         if let Some(outer) = &outer {
@@ -106,92 +106,43 @@ fn write_outer_parity(
     })
 }
 
-/// Parity in the making, cut into slices so that several workers can add to it at once.
-#[derive(Default)]
-struct SlicedParity {
-    /// Length of every slice but the last, a multiple of the leaf.
-    slice_len: usize,
-    slices: Vec<Mutex<ParityAccumulator>>,
+/// Hashes, adds and writes a piece of a segment, slice by slice; `offset` is a multiple of the slice.
+fn pass(
+    parity: &SlicedParity,
+    (block, outer): (&BlockInFlight, Option<&OuterSums>),
+    (shard, offset): (ShardIndex, u64),
+    piece: &[u8],
+) -> Result<(), CommitError> {
+    let slice_len = parity.slice_len();
+    let first = to_usize(offset) / slice_len;
+    piece
+        .par_chunks(slice_len)
+        .zip(first..first + piece.len().div_ceil(slice_len))
+        .try_for_each(|(bytes, slice)| {
+            let (at, column) = (to_u64(slice * slice_len), parity.first_column(slice));
+            block.hash_leaves(shard, column, bytes);
+            if block.geometry.shape().is_replication() {
+                return block
+                    .geometry
+                    .shards()
+                    .try_for_each(|replica| block.write(replica, at, bytes));
+            }
+            parity.add(slice, shard, bytes);
+            if let Some(outer) = outer {
+                let going = outer.add_leaves(block.identity.index, (shard, column), bytes);
+                assert_eq!(going, Going::On, "nobody else works on a stream");
+            }
+            block.write(shard, at, bytes)
+        })
 }
 
-impl SlicedParity {
-    /// Makes room for the parity of a block; accumulators of the last one are used again.
-    fn clear(&mut self, block: &BlockInFlight) {
-        let geometry = &block.geometry;
-        self.slice_len = to_usize(CODED_STRIP_LEN_BYTES.max(geometry.leaf().bytes()));
-        let total: u64 = geometry
-            .columns()
-            .map(|column| geometry.slice_len_bytes(column))
-            .sum();
-        let total = to_usize(total);
-        // Replicas need no parity.
-        let count = if geometry.shape().is_replication() {
-            0
-        } else {
-            total.div_ceil(self.slice_len)
-        };
-        let len = |index: usize| self.slice_len.min(total - index * self.slice_len);
-        self.slices.truncate(count);
-        for (index, slot) in self.slices.iter_mut().enumerate() {
-            slot.get_mut()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clear(len(index));
-        }
-        let more = (self.slices.len()..count)
-            .map(|index| Mutex::new(ParityAccumulator::new(geometry.shape(), len(index))));
-        let more: Vec<_> = more.collect();
-        self.slices.extend(more);
-    }
-
-    /// Hashes, adds and writes a piece of a segment, slice by slice; `offset` is a multiple of the slice.
-    fn pass(
-        &self,
-        (block, outer): (&BlockInFlight, Option<&OuterSums>),
-        shard: ShardIndex,
-        offset: u64,
-        piece: &[u8],
-    ) -> Result<(), CommitError> {
-        let first = to_usize(offset) / self.slice_len;
-        piece
-            .par_chunks(self.slice_len)
-            .zip(first..first + piece.len().div_ceil(self.slice_len))
-            .try_for_each(|(bytes, slice)| {
-                let at = to_u64(slice * self.slice_len);
-                block.hash_leaves(shard, self.first_column(block, slice), bytes);
-                if block.geometry.shape().is_replication() {
-                    return block
-                        .geometry
-                        .shards()
-                        .try_for_each(|replica| block.write(replica, at, bytes));
-                }
-                self.slices[slice]
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .add(shard, 0, bytes);
-                if let Some(outer) = outer {
-                    let place = (shard, self.first_column(block, slice));
-                    outer.add_leaves(block.identity.index, place, bytes);
-                }
-                block.write(shard, at, bytes)
-            })
-    }
-
-    /// Hashes and writes the finished parity.
-    fn write(&self, block: &BlockInFlight) -> Result<(), CommitError> {
-        let data_shards = block.geometry.shape().data();
-        self.slices.par_iter().enumerate().try_for_each(|(index, slot)| {
-            let accumulator = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            let parity = accumulator.parity().map(|(_, bytes)| bytes);
-            for (row, bytes) in (data_shards..).map(ShardIndex::new).zip(parity) {
-                block.hash_leaves(row, self.first_column(block, index), bytes);
-                block.write(row, to_u64(index * self.slice_len), bytes)?;
-            }
-            Ok(())
+/// Hashes and writes the finished parity.
+fn write_parity(parity: &SlicedParity, block: &BlockInFlight) -> Result<(), CommitError> {
+    (0..parity.count()).into_par_iter().try_for_each(|slice| {
+        let offset = to_u64(slice * parity.slice_len());
+        parity.each_of_slice(slice, |row, bytes| {
+            block.hash_leaves(row, parity.first_column(slice), bytes);
+            block.write(row, offset, bytes)
         })
-    }
-
-    fn first_column(&self, block: &BlockInFlight, slice: usize) -> ColumnIndex {
-        let columns = self.slice_len / to_usize(block.geometry.leaf().bytes());
-        ColumnIndex::new(u32::try_from(slice * columns).expect("columns are 32 bits"))
-    }
+    })
 }

@@ -48,7 +48,11 @@ impl StripBench {
 
     /// Makes one for a single block.
     pub(super) fn of_block(geometry: &BlockGeometry) -> Self {
-        let row_len = strip_len_bytes(geometry.shape());
+        Self::of_block_with(geometry, strip_len_bytes(geometry.shape()))
+    }
+
+    /// Makes one for a single block, with so many bytes of each shard.
+    pub(super) fn of_block_with(geometry: &BlockGeometry, row_len: u64) -> Self {
         Self::of_shape(geometry.shape(), (geometry.leaf(), row_len), 1)
     }
 

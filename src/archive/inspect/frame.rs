@@ -1,5 +1,7 @@
 //! Looking at one frame: its header, both tables, the payload, the footer.
 
+use std::borrow::Cow;
+
 use super::Task;
 use crate::{
     archive::{
@@ -8,11 +10,15 @@ use crate::{
         shared::Shared,
     },
     catalog::DamageRecord,
-    format::{ClaimedFrame, FRAME_HEADER_LEN_BYTES, FrameFooter, FrameIdentity, FrameLayout},
+    error::VolumeError,
+    format::{ClaimedFrame, FRAME_HEADER_LEN_BYTES, FrameFooter, FrameIdentity},
     merkle::{HASH_LEN_BYTES, LeafTable},
     plan::ColumnSet,
     units::{ByteRange, ColumnIndex, Timestamp, to_u64, to_usize},
 };
+
+/// Longer frames are read in pieces: that is memory for each worker.
+const MAX_LOADED_LEN_BYTES: u64 = 16 << 20;
 
 /// What one shard turned out to be.
 pub(in crate::archive) struct ShardFound {
@@ -97,22 +103,60 @@ pub(super) fn glance_at_shard(shared: &Shared, task: &Task) -> ShardFound {
     }
 }
 
+/// What has come of reading a frame in one go.
+pub(super) enum Loaded<'a> {
+    Frame(&'a [u8]),
+    /// It is longer than is read at once, or nobody has tried.
+    NotTried,
+    /// It was not read, for that reason. Its parts may be.
+    Failed(DamageKind),
+}
+
+/// Reads a frame in one go, where it is of usual length.
+pub(super) fn load_frame<'a>(task: &Task, into: &'a mut Vec<u8>) -> Loaded<'a> {
+    let block = task.block.as_ref();
+    let len = block.layout(task.shard).content_len_bytes();
+    if len > MAX_LOADED_LEN_BYTES {
+        return Loaded::NotTried;
+    }
+    into.resize(to_usize(len), 0);
+    let record = block.shard(task.shard);
+    let record = record.expect("only shards that are present are inspected");
+    match block.read_at(record, 0, into) {
+        Ok(()) => Loaded::Frame(into),
+        Err(error) => Loaded::Failed(kind_of(&error)),
+    }
+}
+
 /// Reads one frame completely: header, both tables, payload, footer.
 pub(in crate::archive) fn inspect_shard(shared: &Shared, task: &Task) -> ShardFound {
+    inspect_frame(shared, task, &Loaded::NotTried)
+}
+
+/// Judges one frame, which was loaded or is read now.
+pub(super) fn inspect_frame(shared: &Shared, task: &Task, result: &Loaded<'_>) -> ShardFound {
     let block = task.block.as_ref();
+    let (loaded, failure) = match result {
+        Loaded::Frame(frame) => (Some(*frame), None),
+        Loaded::NotTried => (None, None),
+        Loaded::Failed(kind) => (None, Some(*kind)),
+    };
     let layout = block.layout(task.shard);
     let mut faults = Faults::default();
-    let tables = [
-        read_head(shared, task, &layout, &mut faults),
-        read_tail(task, &layout, &mut faults),
-    ];
-    let stored = tables.into_iter().flatten().next();
+    // In the order in which they lie on the disk, one behind the other.
+    let first_table = read_head(shared, task, loaded, &mut faults);
+    let hashed = match loaded {
+        Some(frame) => Ok(block.hash_loaded(task.shard, part(frame, layout.payload()))),
+        None => block.hash_payload(task.shard),
+    };
+    let second_table = read_tail(task, loaded, &mut faults);
+    let stored = first_table.or(second_table);
     let leaves = block.geometry().leaf_count(task.shard);
     let mut bad = ColumnSet::default();
     let mut lost_table = false;
     // One part that cannot be read hides the table beside it from the reads above, not from this one.
     let is_table_lost = || stored.is_none() && !block.has_stored_table(task.shard);
-    match block.hash_payload(task.shard) {
+    match hashed {
         Ok(found) => {
             faults.bytes_read += layout.payload().len();
             let digest = block
@@ -145,6 +189,12 @@ pub(in crate::archive) fn inspect_shard(shared: &Shared, task: &Task) -> ShardFo
             faults.add(DamagePart::Payload, kind_of(&error));
         }
     }
+    // A disk that has answered at the second try only is one to know of.
+    if let Some(kind) = failure
+        && faults.found.is_empty()
+    {
+        faults.add(DamagePart::Payload, kind);
+    }
     let finding = faults.worst().map(|(part, kind)| finding(task, part, kind, bad));
     ShardFound {
         bytes_read: faults.bytes_read,
@@ -154,14 +204,16 @@ pub(in crate::archive) fn inspect_shard(shared: &Shared, task: &Task) -> ShardFo
 }
 
 /// Reads what stands before the payload: the header, and the first copy of the table, which is returned when right.
-fn read_head(shared: &Shared, task: &Task, layout: &FrameLayout, faults: &mut Faults) -> Option<LeafTable> {
-    let block = task.block.as_ref();
-    let record = block.shard(task.shard)?;
-    let mut head = vec![0; to_usize(layout.payload().start())];
-    if let Err(error) = block.read_at(record, 0, &mut head) {
-        faults.add(DamagePart::Header, kind_of(&error));
-        return None;
-    }
+fn read_head(shared: &Shared, task: &Task, loaded: Option<&[u8]>, faults: &mut Faults) -> Option<LeafTable> {
+    let layout = task.block.layout(task.shard);
+    let range = ByteRange::new(0, layout.payload().start())?;
+    let head = match read_part(task, loaded, range) {
+        Ok(head) => head,
+        Err(error) => {
+            faults.add(DamagePart::Header, kind_of(&error));
+            return None;
+        }
+    };
     faults.bytes_read += to_u64(head.len());
     check_header(shared, task, &head, faults);
     stored_table(task, &head, layout.table_a().map(ByteRange::start), faults)
@@ -188,15 +240,18 @@ fn check_header(shared: &Shared, task: &Task, head: &[u8], faults: &mut Faults) 
 }
 
 /// Reads what stands behind the payload: the second copy of the table, and the footer.
-fn read_tail(task: &Task, layout: &FrameLayout, faults: &mut Faults) -> Option<LeafTable> {
+fn read_tail(task: &Task, loaded: Option<&[u8]>, faults: &mut Faults) -> Option<LeafTable> {
     let block = task.block.as_ref();
-    let record = block.shard(task.shard)?;
+    let layout = block.layout(task.shard);
     let start = layout.payload().end();
-    let mut tail = vec![0; to_usize(layout.content_len_bytes() - start)];
-    if let Err(error) = block.read_at(record, start, &mut tail) {
-        faults.add(DamagePart::Footer, kind_of(&error));
-        return None;
-    }
+    let range = ByteRange::new(start, layout.content_len_bytes())?;
+    let tail = match read_part(task, loaded, range) {
+        Ok(tail) => tail,
+        Err(error) => {
+            faults.add(DamagePart::Footer, kind_of(&error));
+            return None;
+        }
+    };
     // The padding behind counts with it: it belongs to the frame and says nothing.
     faults.bytes_read += layout.total_len_bytes() - start;
     let is_ours = |footer: &FrameFooter| {
@@ -214,6 +269,26 @@ fn read_tail(task: &Task, layout: &FrameLayout, faults: &mut Faults) -> Option<L
         layout.table_b().map(|range| range.start() - start),
         faults,
     )
+}
+
+/// Returns a part of the frame, from memory or from its extent.
+fn read_part<'a>(
+    task: &Task,
+    loaded: Option<&'a [u8]>,
+    range: ByteRange,
+) -> Result<Cow<'a, [u8]>, VolumeError> {
+    if let Some(frame) = loaded {
+        return Ok(Cow::Borrowed(part(frame, range)));
+    }
+    let record = task.block.shard(task.shard);
+    let record = record.expect("only shards that are present are inspected");
+    let mut bytes = vec![0; to_usize(range.len())];
+    task.block.read_at(record, range.start(), &mut bytes)?;
+    Ok(Cow::Owned(bytes))
+}
+
+fn part(frame: &[u8], range: ByteRange) -> &[u8] {
+    &frame[to_usize(range.start())..to_usize(range.end())]
 }
 
 /// Returns the table that `bytes` hold at `offset`, when it is right.

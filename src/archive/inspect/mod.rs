@@ -13,18 +13,20 @@ pub use damage::FileDamage;
 pub(super) use self::frame::inspect_shard;
 use self::{
     damage::Damage,
-    frame::{ShardFound, glance_at_shard},
+    frame::{Loaded, ShardFound, glance_at_shard, inspect_frame, load_frame},
 };
 use super::{
     called::Called,
     encoding::{Encoding, EncodingFound, ParityCheck},
     observer::{DamageKind, DamagePart, Event, Observer},
+    order::MAX_SHARD_THREADS,
     read::{BlockReader, Met},
     shared::Shared,
 };
 use crate::{
     catalog::{DamageRecord, ShardAddress, ShardOwner, ShardRecord},
     error::{ScrubError, VolumeError},
+    storage::Medium,
     units::{BlockIndex, CommitId, ExtentId, ShardIndex, Timestamp},
 };
 
@@ -51,6 +53,15 @@ impl<F: Feed> Feed for &mut F {
     fn next(&mut self) -> Result<Option<Task>, ScrubError> {
         (**self).next()
     }
+}
+
+/// How frames are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::archive) enum Turns {
+    /// One behind the other: that is how they lie on the disk.
+    InTurn,
+    /// As many at a time as there are workers, but for disks that rotate: they lie here and there.
+    Together,
 }
 
 /// How much of a frame is looked at.
@@ -89,13 +100,16 @@ pub(in crate::archive) struct ParityFound {
 /// megabytes, whether to go on.
 pub(in crate::archive) fn inspect(
     shared: &Shared,
-    feed: impl Feed,
+    (feed, turns): (impl Feed, Turns),
     look: Look,
     observer: &dyn Observer,
 ) -> Result<Inspection, ScrubError> {
+    let is_in_turn = look == Look::AtEverything
+        && (turns == Turns::InTurn || shared.medium_of_reads(Medium::Solid) == Medium::Rotating);
     let feed = Mutex::new(Some(feed));
     let total = Mutex::new(Inspection::default());
     let work = || -> Result<(), ScrubError> {
+        let mut buffer = Vec::new();
         loop {
             let mut slot = feed.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(source) = slot.as_mut() else {
@@ -113,10 +127,18 @@ pub(in crate::archive) fn inspect(
                     return end.map(drop);
                 }
             };
-            drop(slot);
+            // They are hashed beside each other in any case.
+            let loaded = if is_in_turn {
+                let loaded = load_frame(&task, &mut buffer);
+                drop(slot);
+                loaded
+            } else {
+                drop(slot);
+                Loaded::NotTried
+            };
             let mut found = match look {
                 Look::AtHeaders => glance_at_shard(shared, &task),
-                Look::AtEverything => inspect_shard(shared, &task),
+                Look::AtEverything => inspect_frame(shared, &task, &loaded),
             };
             // An address is a hint: what was removed or moved meanwhile may be gone from there, and that is no damage.
             found.finding = found.finding.filter(|_| is_still_there(shared, &task));
@@ -134,7 +156,8 @@ pub(in crate::archive) fn inspect(
             }
         }
     };
-    let results = shared.work_together(usize::MAX, |_| work());
+    let threads = if is_in_turn { MAX_SHARD_THREADS } else { usize::MAX };
+    let results = shared.work_together(threads, |_| work());
     let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
     match results.into_iter().collect::<Result<(), ScrubError>>() {
         Ok(()) => Ok(total),

@@ -12,6 +12,7 @@ use crate::{
         called::Called,
         commit::leaf_kind,
         observer::{DamageKind, DamagePart, Event, Finding, Observer},
+        order::Arms,
         volumes::Volumes,
     },
     catalog::{BlockRecord, DamageRecord, ShardOwner, ShardRecord},
@@ -33,6 +34,8 @@ pub(in crate::archive) struct BlockReader {
     volumes: Arc<Volumes>,
     called: Called,
     record: BlockRecord,
+    /// Where disks rotate: runs of each volume are read one after another.
+    arms: Option<Arc<Arms>>,
     /// Tables that neither a frame nor the code of the block has are looked for in its group before payloads are hashed for them.
     asks_its_group: bool,
     /// Leaf tables as they were first needed.
@@ -59,6 +62,7 @@ impl BlockReader {
             volumes,
             called,
             record,
+            arms: None,
             asks_its_group: false,
             tables: (0..total).map(|_| TableSlot::default()).collect(),
             reported: Mutex::new(vec![false; total]),
@@ -75,6 +79,12 @@ impl BlockReader {
     /// less for it. What has no table is bad then, and not told of.
     pub(in crate::archive) const fn asking_its_group(mut self) -> Self {
         self.asks_its_group = true;
+        self
+    }
+
+    /// Reads runs of a volume in turn with everybody else who does.
+    pub(in crate::archive) fn taking_turns(mut self, arms: Arc<Arms>) -> Self {
+        self.arms = Some(arms);
         self
     }
 
@@ -160,7 +170,13 @@ impl BlockReader {
         };
         let mut kind = DamageKind::Checksum;
         let base = to_usize(self.leaf_start(shard, columns.start));
-        match self.read_payload(record, shard, to_u64(base), into) {
+        let mut read = || self.read_payload(record, shard, to_u64(base), into);
+        // The read alone: whoever is told of damage may take its time.
+        let read = match &self.arms {
+            Some(arms) => arms.hold(self.volume_id(record), read),
+            None => read(),
+        };
+        match read {
             Ok(()) => {}
             Err(VolumeError::Missing { .. }) => {
                 kind = DamageKind::Missing;

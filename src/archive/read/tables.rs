@@ -4,6 +4,7 @@
 //! have the same one; data shards of a coded block have theirs in the table column as well; and a payload that is whole
 //! proves its own.
 
+use core::ops::Range;
 use std::collections::BTreeMap;
 
 use super::BlockReader;
@@ -13,7 +14,7 @@ use crate::{
     merkle::{HASH_LEN_BYTES, LeafHash, LeafTable, hash_parity_leaf},
     plan::ColumnSet,
     seeded_bugs::{SeededBug, is_on},
-    units::{ByteRange, ColumnIndex, ShardIndex, to_usize},
+    units::{ColumnIndex, ShardIndex, to_usize},
 };
 
 use super::block::kind_of;
@@ -33,6 +34,11 @@ impl BlockReader {
             });
         }
         slot.found.get()
+    }
+
+    /// Returns the leaf table of a shard where it was needed before.
+    pub(in crate::archive) fn known_table(&self, shard: ShardIndex) -> Option<&LeafTable> {
+        self.tables[shard.as_usize()].found.get()
     }
 
     /// Says whether the leaf table of a shard was found, or learned.
@@ -89,16 +95,19 @@ impl BlockReader {
         let record = self.shard(shard)?;
         let layout = self.layout(shard);
         let entries = to_usize(u64::from(self.geometry().leaf_count(shard)));
-        let mut bytes = vec![0; entries * HASH_LEN_BYTES];
-        for offset in [layout.table_a(), layout.table_b()]
-            .into_iter()
-            .flatten()
-            .map(ByteRange::start)
-        {
-            let read = self.read_at(record, offset, &mut bytes);
+        // With the zeros behind the first copy, in the same sector: who reads the payload next goes on where this ends.
+        let first = layout
+            .table_a()
+            .map(|table| (table.start(), layout.payload().start()));
+        let second = layout.table_b().map(|table| (table.start(), table.end()));
+        let mut bytes = Vec::new();
+        for (start, end) in [first, second].into_iter().flatten() {
+            bytes.resize(to_usize(end - start), 0);
+            let read = self.read_at(record, start, &mut bytes);
+            let bytes = &bytes[..entries * HASH_LEN_BYTES];
             let table = match &read {
-                Ok(()) if is_on(SeededBug::TableNotVerified) => Some(unverified(&bytes)),
-                Ok(()) => LeafTable::parse_verified(&bytes, entries, &record.digest),
+                Ok(()) if is_on(SeededBug::TableNotVerified) => Some(unverified(bytes)),
+                Ok(()) => LeafTable::parse_verified(bytes, entries, &record.digest),
                 Err(_) => None,
             };
             if table.is_some() {
@@ -222,14 +231,31 @@ impl BlockReader {
             bytes.resize(self.run_len(shard, run.clone()), 0);
             let base = self.leaf_start(shard, run.start);
             self.read_payload(record, shard, base, &mut bytes)?;
-            for column in run.clone().map(ColumnIndex::new) {
-                let range = geometry.leaf_range(shard, column).expect("below the leaf count");
-                let start = to_usize(range.start() - base);
-                hashes.push(self.hash(shard, column, &bytes[start..start + to_usize(range.len())]));
-            }
+            hashes.extend(self.hash_run(shard, run.clone(), &bytes));
             first = run.end;
         }
         Ok(LeafTable::new(hashes))
+    }
+
+    /// Returns the hashes of a payload that is in memory, right or wrong.
+    pub(in crate::archive) fn hash_loaded(&self, shard: ShardIndex, payload: &[u8]) -> LeafTable {
+        let all = 0..self.geometry().leaf_count(shard);
+        LeafTable::new(self.hash_run(shard, all, payload).collect())
+    }
+
+    fn hash_run<'a>(
+        &'a self,
+        shard: ShardIndex,
+        run: Range<u32>,
+        bytes: &'a [u8],
+    ) -> impl Iterator<Item = LeafHash> + 'a {
+        let base = self.leaf_start(shard, run.start);
+        run.map(ColumnIndex::new).map(move |column| {
+            let range = self.geometry().leaf_range(shard, column);
+            let range = range.expect("below the leaf count");
+            let start = to_usize(range.start() - base);
+            self.hash(shard, column, &bytes[start..start + to_usize(range.len())])
+        })
     }
 }
 

@@ -1,73 +1,98 @@
 //! In which order the pieces of a file are restored.
 //!
-//! Strips come in the order of the file. What their block alone has lost waits until all strips of its group are done, and comes out of
-//! the group a column at a time then: a column of a group is read once for all of its blocks, and not once for each.
+//! Pieces come in the order of the file: long runs of one shard after the other, so that disks read and write megabytes in one go. What
+//! a run has not found right waits until all runs of its block are done: what all of them lack of a column is decoded at once. What a
+//! block alone has lost waits until all pieces of its group are done, and comes out of the group a column at a time then: a column of a group is read
+//! once for all of its blocks, and not once for each.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
+use super::waiting::{OpenBlock, OpenGroup};
 use crate::{
     archive::{
         called::Called,
         read::{BlockReader, LostLeaf},
-        shared::{Shared, strip_len_bytes},
+        shared::{CODED_STRIP_LEN_BYTES, Shared},
     },
     catalog::{BlockRecord, FileRecord},
     geometry::BlockGeometry,
     plan::{ColumnSet, Strip, strips_of_block},
+    storage::Medium,
     units::{BlockIndex, ColumnIndex, ShardIndex, to_u64},
 };
 
+/// Bytes of one shard that are read at a time where shards follow each other.
+pub(super) const RUN_LEN_BYTES: u64 = 8 << 20;
+
+/// Bytes of each shard that are read at a time where a block is decoded and disks rotate.
+const ROTATING_STRIP_LEN_BYTES: u64 = 512 * 1024;
+
 /// What is done at a time.
 pub(super) enum Piece {
-    /// Columns of a block.
-    Strip(Arc<BlockReader>, Strip),
+    /// Columns of a block of one shard; of copies the first stands for all, and is decoded at once.
+    Run(Arc<BlockReader>, ShardIndex, Strip),
+    /// What runs have not found right in columns of their block.
+    Gaps(Arc<BlockReader>, Strip, Arc<Gaps>),
     /// What blocks of a group have lost of one column.
     Column(ColumnIndex, Vec<(BlockIndex, ShardIndex)>),
 }
+
+/// Leaves that were not right as they are stored.
+pub(super) type Gaps = BTreeMap<ShardIndex, ColumnSet>;
 
 /// Deals the pieces of a file.
 pub(super) struct Cursor<'a> {
     shared: &'a Arc<Shared>,
     file: &'a FileRecord,
+    medium: Medium,
     state: Mutex<State<'a>>,
     changed: Condvar,
 }
 
+/// A block, and the runs of it that are left.
+type Dealt = (Arc<BlockReader>, std::vec::IntoIter<(ShardIndex, Strip)>);
+
 struct State<'a> {
     blocks: std::slice::Iter<'a, BlockRecord>,
-    current: Option<(Arc<BlockReader>, std::vec::IntoIter<Strip>)>,
-    /// Groups of which strips are not done yet.
-    open: BTreeMap<u64, OpenGroup>,
-    columns: VecDeque<(ColumnIndex, Vec<(BlockIndex, ShardIndex)>)>,
+    current: Option<Dealt>,
+    /// Blocks of which pieces are not done yet.
+    open: BTreeMap<BlockIndex, OpenBlock>,
+    /// How many blocks were begun.
+    begun: u64,
+    /// Groups of which pieces are not done yet.
+    groups: BTreeMap<u64, OpenGroup>,
+    /// What waited for others and is due.
+    due: VecDeque<Piece>,
     is_stopped: bool,
 }
 
-/// A group whose blocks are being restored.
-struct OpenGroup {
-    strips_left: u64,
-    lost: BTreeMap<BlockIndex, BTreeMap<ShardIndex, ColumnSet>>,
-}
-
 impl<'a> Cursor<'a> {
-    pub(super) fn new(shared: &'a Arc<Shared>, file: &'a FileRecord, blocks: &'a [BlockRecord]) -> Self {
+    pub(super) fn new(
+        shared: &'a Arc<Shared>,
+        (file, blocks): (&'a FileRecord, &'a [BlockRecord]),
+        medium: Medium,
+    ) -> Self {
         Self {
             shared,
             file,
+            medium,
             state: Mutex::new(State {
                 blocks: blocks.iter(),
                 current: None,
                 open: BTreeMap::new(),
-                columns: VecDeque::new(),
+                begun: 0,
+                groups: BTreeMap::new(),
+                due: VecDeque::new(),
                 is_stopped: false,
             }),
             changed: Condvar::new(),
         }
     }
 
-    /// Returns the next piece; `None` when there is none and will be none. Where all strips are dealt it waits for those that are not
+    /// Returns the next piece; `None` when there is none and will be none. Where all pieces are dealt it waits for those that are not
     /// done: they may leave something.
     pub(super) fn next(&self) -> Option<Piece> {
         let mut state = self.locked();
@@ -75,13 +100,13 @@ impl<'a> Cursor<'a> {
             if state.is_stopped {
                 return None;
             }
-            if let Some((column, lost)) = state.columns.pop_front() {
-                return Some(Piece::Column(column, lost));
+            if let Some(piece) = state.due.pop_front() {
+                return Some(piece);
             }
-            if let Some((block, strip)) = self.next_strip(&mut state) {
-                return Some(Piece::Strip(block, strip));
+            if let Some(piece) = self.next_of_blocks(&mut state) {
+                return Some(piece);
             }
-            if state.open.is_empty() {
+            if state.open.is_empty() && state.groups.is_empty() {
                 return None;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -94,41 +119,94 @@ impl<'a> Cursor<'a> {
         self.changed.notify_all();
     }
 
-    /// Returns what deals nothing more when a worker panics, as an observer may: others wait for its strip, and would for ever.
+    /// Returns what deals nothing more when a worker panics, as an observer may: others wait for its piece, and would for ever.
     pub(super) fn stop_on_panic(&self) -> impl Drop + use<'_, 'a> {
         StopOnPanic(self)
     }
 
-    /// Ends a strip, of which its block has lost something that its group may have.
-    pub(super) fn finish_strip(&self, block: BlockIndex, lost: &[LostLeaf]) {
-        let Some(group) = self.file.geometry.group_of(block) else {
-            return;
-        };
+    /// Ends a run, of which columns were not right. Returns the place of its block in the file where that is done.
+    pub(super) fn finish_run(
+        &self,
+        block: &Arc<BlockReader>,
+        shard: ShardIndex,
+        bad: &ColumnSet,
+    ) -> Option<u64> {
+        let index = block.record().index;
+        let mut state = self.locked();
+        let open = state.open.get_mut(&index).expect("one of its runs was not done");
+        open.leave(shard, bad);
+        let mut done = None;
+        if open.finish_piece() {
+            let gaps = open.take_gaps();
+            let strips = gap_strips(block, &gaps, strip_len(self.medium));
+            open.add_pieces(strips.len());
+            if strips.is_empty() {
+                done = Some(open.ordinal());
+                state.open.remove(&index);
+            }
+            self.deal_gaps(&mut state, block, (strips, gaps));
+        }
+        self.finish_of_group(&mut state, index, &[]);
+        drop(state);
+        self.changed.notify_all();
+        done
+    }
+
+    /// Ends a strip, of which its block has lost something that its group may have. Returns the place of its block in the file where
+    /// that is done.
+    pub(super) fn finish_strip(&self, block: BlockIndex, lost: &[LostLeaf]) -> Option<u64> {
         let mut state = self.locked();
         let open = state
             .open
-            .get_mut(&group.index())
+            .get_mut(&block)
             .expect("one of its strips was not done");
-        for lost in lost {
-            let of_block = open.lost.entry(block).or_default();
-            of_block.entry(lost.shard).or_default().insert(lost.column);
+        let done = open.finish_piece().then(|| open.ordinal());
+        if done.is_some() {
+            state.open.remove(&block);
         }
-        open.strips_left -= 1;
-        if open.strips_left == 0 {
-            let done = state.open.remove(&group.index()).expect("it was open");
-            let columns = done.by_column();
-            state.columns.extend(columns);
-            drop(state);
-            self.changed.notify_all();
+        self.finish_of_group(&mut state, block, lost);
+        drop(state);
+        self.changed.notify_all();
+        done
+    }
+
+    fn deal_gaps(&self, state: &mut State<'a>, block: &Arc<BlockReader>, (strips, gaps): (Vec<Strip>, Gaps)) {
+        if let Some(group) = self.file.geometry.group_of(block.record().index) {
+            let open = state
+                .groups
+                .get_mut(&group.index())
+                .expect("a run of it is not done");
+            open.add_pieces(to_u64(strips.len()));
+        }
+        let gaps = Arc::new(gaps);
+        let pieces = strips.into_iter();
+        let pieces = pieces.map(|strip| Piece::Gaps(Arc::clone(block), strip, Arc::clone(&gaps)));
+        state.due.extend(pieces);
+    }
+
+    fn finish_of_group(&self, state: &mut State<'a>, block: BlockIndex, lost: &[LostLeaf]) {
+        let Some(group) = self.file.geometry.group_of(block) else {
+            return;
+        };
+        let open = state
+            .groups
+            .get_mut(&group.index())
+            .expect("one of its pieces was not done");
+        if open.finish_piece(block, lost) {
+            let done = state.groups.remove(&group.index()).expect("it was open");
+            let columns = done.into_columns().into_iter();
+            state
+                .due
+                .extend(columns.map(|(column, lost)| Piece::Column(column, lost)));
         }
     }
 
-    fn next_strip(&self, state: &mut State<'a>) -> Option<(Arc<BlockReader>, Strip)> {
+    fn next_of_blocks(&self, state: &mut State<'a>) -> Option<Piece> {
         loop {
-            if let Some((block, strips)) = &mut state.current
-                && let Some(strip) = strips.next()
+            if let Some((block, pieces)) = &mut state.current
+                && let Some((shard, strip)) = pieces.next()
             {
-                return Some((Arc::clone(block), strip));
+                return Some(Piece::Run(Arc::clone(block), shard, strip));
             }
             let record = state.blocks.next()?;
             if record.geometry.is_outer_parity() {
@@ -136,9 +214,15 @@ impl<'a> Cursor<'a> {
             }
             self.open_group(state, record.index);
             let record = record.clone();
-            let strips: Vec<Strip> = strips_of(record.index, &record.geometry).collect();
-            let block = BlockReader::new(self.shared.volumes(), Called::of(self.file), record);
-            state.current = Some((Arc::new(block), strips.into_iter()));
+            let pieces = runs_of(record.index, &record.geometry);
+            let open = OpenBlock::new(state.begun, pieces.len());
+            state.open.insert(record.index, open);
+            state.begun += 1;
+            let mut block = BlockReader::new(self.shared.volumes(), Called::of(self.file), record);
+            if self.medium == Medium::Rotating {
+                block = block.taking_turns(Arc::clone(&self.shared.arms));
+            }
+            state.current = Some((Arc::new(block), pieces.into_iter()));
         }
     }
 
@@ -148,16 +232,13 @@ impl<'a> Cursor<'a> {
         let Some(group) = geometry.group_of(block) else {
             return;
         };
-        let strips = |index: u64| {
+        let pieces = |index: u64| {
             let index = BlockIndex::new(index);
-            to_u64(strips_of(index, &geometry.block(index)).count())
+            to_u64(runs_of(index, &geometry.block(index)).len())
         };
         if group.data_blocks().start == block.get() {
-            let open = OpenGroup {
-                strips_left: group.data_blocks().map(strips).sum(),
-                lost: BTreeMap::new(),
-            };
-            state.open.insert(group.index(), open);
+            let pieces = group.data_blocks().map(pieces).sum();
+            state.groups.insert(group.index(), OpenGroup::new(pieces));
         }
     }
 
@@ -176,21 +257,41 @@ impl Drop for StopOnPanic<'_, '_> {
     }
 }
 
-impl OpenGroup {
-    /// Returns what is lost, column by column.
-    fn by_column(self) -> BTreeMap<ColumnIndex, Vec<(BlockIndex, ShardIndex)>> {
-        let mut columns: BTreeMap<ColumnIndex, Vec<(BlockIndex, ShardIndex)>> = BTreeMap::new();
-        for (block, shards) in self.lost {
-            for (shard, lost) in shards {
-                for column in lost.iter() {
-                    columns.entry(column).or_default().push((block, shard));
-                }
-            }
-        }
-        columns
+/// Returns how many bytes of each shard are read at a time where a block is decoded.
+pub(super) const fn strip_len(medium: Medium) -> u64 {
+    match medium {
+        Medium::Solid => CODED_STRIP_LEN_BYTES,
+        Medium::Rotating => ROTATING_STRIP_LEN_BYTES,
     }
 }
 
-fn strips_of(index: BlockIndex, geometry: &BlockGeometry) -> impl Iterator<Item = Strip> + use<> {
-    strips_of_block(index, geometry, strip_len_bytes(geometry.shape()))
+/// Returns the runs of the data of a block, in order.
+fn runs_of(index: BlockIndex, geometry: &BlockGeometry) -> Vec<(ShardIndex, Strip)> {
+    let data = (0..geometry.shape().data()).map(ShardIndex::new);
+    let runs_of = |shard: ShardIndex| {
+        let count = geometry.leaf_count(shard);
+        let runs = strips_of_block(index, geometry, RUN_LEN_BYTES);
+        let runs = runs.filter(move |run| run.columns.start < count);
+        runs.map(move |mut run| {
+            run.columns.end = run.columns.end.min(count);
+            (shard, run)
+        })
+    };
+    data.flat_map(runs_of).collect()
+}
+
+/// Cuts the columns that have gaps into strips.
+fn gap_strips(block: &BlockReader, gaps: &Gaps, strip_len: u64) -> Vec<Strip> {
+    let geometry = block.geometry();
+    let mut all = ColumnSet::default();
+    gaps.values().for_each(|columns| all.union_with(columns));
+    let strips = strips_of_block(block.record().index, geometry, strip_len);
+    strips
+        .filter_map(|mut strip| {
+            let first = strip.columns().find(|column| all.contains(*column))?;
+            let last = strip.columns().filter(|column| all.contains(*column)).last()?;
+            strip.columns = first.get()..last.get() + 1;
+            Some(strip)
+        })
+        .collect()
 }

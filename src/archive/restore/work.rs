@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
     Losses,
-    cursor::{Cursor, Piece},
+    cursor::{Cursor, Gaps, Piece, RUN_LEN_BYTES, strip_len},
+    proof::Proof,
 };
 use crate::{
     archive::{
@@ -12,37 +13,41 @@ use crate::{
         met::{look_again, removed_meanwhile},
         observer::{Event, Observer},
         read::{BlockReader, Groups, LostLeaf},
-        shared::{Shared, strip_len_bytes},
+        shared::Shared,
         team::Member,
     },
     catalog::{BlockRecord, FileRecord},
     error::{ReadError, RestoreError},
     host::RestoreFile,
+    merkle::RootHash,
     plan::{ColumnSet, Strip},
+    storage::Medium,
     units::{BlockIndex, ByteRange, ColumnIndex, ShardIndex, to_u64, to_usize},
 };
 
 /// How many lost ranges are collected before they are merged for the first time.
 const UNMERGED_COUNT: usize = 1024;
 
-/// Returns how many bytes of memory a strip of a file takes.
-pub(in crate::archive) fn buffer_len(file: &FileRecord) -> usize {
-    let shape = file.geometry.shape();
-    let rows = if shape.is_replication() {
-        1
+/// Returns how many bytes of memory a piece of a file takes.
+pub(in crate::archive) fn buffer_len(file: &FileRecord, medium: Medium) -> usize {
+    let (shape, leaf) = (file.geometry.shape(), file.geometry.leaf().bytes());
+    // A short file has one run, and no more than all of it.
+    let run = to_usize(RUN_LEN_BYTES.max(leaf).min(file.geometry.len_bytes()));
+    if shape.is_replication() {
+        run
     } else {
-        usize::from(shape.total())
-    };
-    row_len(file) * rows
+        run.max(row_len(file, medium) * usize::from(shape.total()))
+    }
 }
 
-fn row_len(file: &FileRecord) -> usize {
-    to_usize(strip_len_bytes(file.geometry.shape()).max(file.geometry.leaf().bytes()))
+fn row_len(file: &FileRecord, medium: Medium) -> usize {
+    to_usize(strip_len(medium).max(file.geometry.leaf().bytes()))
 }
 
 pub(super) struct Work<'a> {
     shared: &'a Arc<Shared>,
     file: &'a FileRecord,
+    medium: Medium,
     groups: Groups,
     output: &'a RestoreFile,
     observer: &'a dyn Observer,
@@ -50,6 +55,7 @@ pub(super) struct Work<'a> {
     blocks: &'a [BlockRecord],
     cursor: Cursor<'a>,
     lost: Mutex<LostRanges>,
+    proof: Proof,
 }
 
 impl<'a> Work<'a> {
@@ -57,25 +63,29 @@ impl<'a> Work<'a> {
         shared: &'a Arc<Shared>,
         (file, blocks): (&'a FileRecord, &'a [BlockRecord]),
         (output, losses): (&'a RestoreFile, Losses),
-        observer: &'a dyn Observer,
+        (medium, observer): (Medium, &'a dyn Observer),
     ) -> Self {
         Self {
             shared,
             file,
+            medium,
             groups: Groups::of(shared, file),
             output,
             observer,
             losses,
             blocks,
-            cursor: Cursor::new(shared, file, blocks),
+            cursor: Cursor::new(shared, (file, blocks), medium),
             lost: Mutex::default(),
+            proof: Proof::new(file),
         }
     }
 
-    /// Returns the bytes of the file that are lost, in order, once all of it was copied.
-    pub(super) fn into_lost(self) -> Vec<ByteRange> {
+    /// Returns the bytes of the file that are lost, in order, once all of it was copied; and its root, as far as what was read on the
+    /// way says it.
+    pub(super) fn into_result(self) -> (Vec<ByteRange>, Option<RootHash>) {
         let lost = self.lost.into_inner().unwrap_or_else(PoisonError::into_inner);
-        lost.into_ranges()
+        let root = self.proof.root(self.file.geometry.data_block_count());
+        (lost.into_ranges(), root)
     }
 
     /// Copies strips beside other members until none is left or one has failed, here or elsewhere.
@@ -89,7 +99,7 @@ impl<'a> Work<'a> {
     }
 
     fn run_until_stopped(&self, member: &Member<'_>) -> Result<(), RestoreError> {
-        let len = buffer_len(self.file);
+        let len = buffer_len(self.file, self.medium);
         while let Some(mut buffer) = member.buffer(len).map_err(ReadError::from)? {
             let Some(bytes) = self.copy_next(&mut buffer)? else {
                 return Ok(());
@@ -106,15 +116,16 @@ impl<'a> Work<'a> {
         if self.observer.is_cancelled() {
             return Err(RestoreError::Cancelled);
         }
-        let (block, strip) = match self.cursor.next() {
-            Some(Piece::Strip(block, strip)) => (block, strip),
-            Some(Piece::Column(column, lost)) => return self.copy_lost(column, &lost).map(Some),
-            None => return Ok(None),
+        let Some(piece) = self.cursor.next() else {
+            return Ok(None);
         };
-        let copied = if self.file.geometry.shape().is_replication() {
-            self.copy_replica(&block, &strip, buffer)
-        } else {
-            self.copy_columns(&block, &strip, buffer, row_len(self.file))
+        let (copied, block) = match piece {
+            Piece::Run(block, _, run) if self.file.geometry.shape().is_replication() => {
+                (self.copy_replica(&block, &run, buffer), block)
+            }
+            Piece::Run(block, shard, run) => (self.copy_run(&block, (shard, &run), buffer), block),
+            Piece::Gaps(block, strip, gaps) => (self.fill_gaps(&block, &strip, (buffer, &gaps)), block),
+            Piece::Column(column, lost) => return self.copy_lost(column, &lost).map(Some),
         };
         // The observer was told of damage when it was met; here it is noted, where it is still there.
         drop(look_again(self.shared, self.file, &block, &()));
@@ -123,7 +134,7 @@ impl<'a> Work<'a> {
 
     fn copy_replica(
         &self,
-        block: &BlockReader,
+        block: &Arc<BlockReader>,
         strip: &Strip,
         buffer: &mut [u8],
     ) -> Result<u64, RestoreError> {
@@ -131,17 +142,44 @@ impl<'a> Work<'a> {
         let len = block.run_len(first, strip.columns.clone());
         let lost = block.read_what_is_left(first, strip.columns.clone(), &mut buffer[..len], self.observer);
         self.lose(block, &lost)?;
-        self.write_row(block, strip, (first, &buffer[..len]), &lost)?;
+        let lost: Vec<ColumnIndex> = lost_of(&lost, first).collect();
+        self.write_row(block, strip, (first, &buffer[..len]), |column| {
+            !lost.contains(&column)
+        })?;
+        let nothing = ColumnSet::default();
+        self.end_of_block(block, self.cursor.finish_run(block, first, &nothing));
         Ok(to_u64(len))
     }
 
-    fn copy_columns(
+    fn end_of_block(&self, block: &BlockReader, ordinal: Option<u64>) {
+        if let Some(ordinal) = ordinal {
+            self.proof.add(ordinal, block);
+        }
+    }
+
+    /// Copies what is right of one shard, and leaves the rest to when all shards of its block were read.
+    fn copy_run(
+        &self,
+        block: &Arc<BlockReader>,
+        (shard, run): (ShardIndex, &Strip),
+        buffer: &mut [u8],
+    ) -> Result<u64, RestoreError> {
+        let len = block.run_len(shard, run.columns.clone());
+        let row = &mut buffer[..len];
+        let bad = block.read_verified(shard, run.columns.clone(), row, self.observer);
+        self.write_row(block, run, (shard, row), |column| !bad.contains(column))?;
+        self.end_of_block(block, self.cursor.finish_run(block, shard, &bad));
+        Ok(to_u64(len))
+    }
+
+    /// Decodes what runs have not found right of some columns. Its bytes were counted with the runs.
+    fn fill_gaps(
         &self,
         block: &BlockReader,
         strip: &Strip,
-        buffer: &mut [u8],
-        row_len: usize,
+        (buffer, gaps): (&mut [u8], &Gaps),
     ) -> Result<u64, RestoreError> {
+        let row_len = row_len(self.file, self.medium);
         let geometry = block.geometry();
         let data: Vec<ShardIndex> = (0..geometry.shape().data()).map(ShardIndex::new).collect();
         let mut rows: Vec<&mut [u8]> = buffer
@@ -162,18 +200,27 @@ impl<'a> Work<'a> {
         } else {
             Vec::new()
         };
+        // What was right before was written then, whatever has become of it since.
+        let is_gap = |lost: &LostLeaf| {
+            let gaps = gaps.get(&lost.shard);
+            gaps.is_some_and(|gaps| gaps.contains(lost.column))
+        };
+        let lost: Vec<LostLeaf> = lost.into_iter().filter(is_gap).collect();
         // What its group may have comes when all strips of that are done.
         if self.file.geometry.group_count() == 0 {
             self.lose(block, &lost)?;
         }
-        let mut bytes = 0;
         for (shard, row) in data.into_iter().zip(&rows) {
             let len = block.run_len(shard, strip.columns.clone());
-            self.write_row(block, strip, (shard, &row[..len]), &lost)?;
-            bytes += to_u64(len);
+            let of_shard: Vec<ColumnIndex> = lost_of(&lost, shard).collect();
+            if let Some(gaps) = gaps.get(&shard) {
+                self.write_row(block, strip, (shard, &row[..len]), |column| {
+                    gaps.contains(column) && !of_shard.contains(&column)
+                })?;
+            }
         }
-        self.cursor.finish_strip(block.record().index, &lost);
-        Ok(bytes)
+        self.end_of_block(block, self.cursor.finish_strip(block.record().index, &lost));
+        Ok(0)
     }
 
     /// Brings back what blocks of a group have lost of one column. Its bytes were counted with their strips.
@@ -200,28 +247,23 @@ impl<'a> Work<'a> {
         Ok(0)
     }
 
-    /// Writes the leaves of one shard in a strip, all but the lost ones.
+    /// Writes the leaves of one shard in a strip that are right.
     fn write_row(
         &self,
         block: &BlockReader,
         strip: &Strip,
         (shard, row): (ShardIndex, &[u8]),
-        lost: &[LostLeaf],
+        is_right: impl Fn(ColumnIndex) -> bool,
     ) -> Result<(), RestoreError> {
         let geometry = block.geometry();
         let (first, end) = (
             strip.columns.start,
             strip.columns.end.min(geometry.leaf_count(shard)),
         );
-        let lost: Vec<ColumnIndex> = lost
-            .iter()
-            .filter(|lost| lost.shard == shard)
-            .map(|lost| lost.column)
-            .collect();
         let mut good = ColumnSet::default();
         (first..end)
             .map(ColumnIndex::new)
-            .filter(|column| !lost.contains(column))
+            .filter(|column| is_right(*column))
             .for_each(|column| good.insert(column));
         for (start, end) in good.runs() {
             let offset = geometry.leaf_range_in_file(shard, ColumnIndex::new(start));
@@ -270,6 +312,12 @@ impl<'a> Work<'a> {
             tolerated: block.geometry().shape().parity(),
         }
     }
+}
+
+/// Returns the columns that are lost of one shard.
+fn lost_of(lost: &[LostLeaf], shard: ShardIndex) -> impl Iterator<Item = ColumnIndex> {
+    let of_shard = lost.iter().filter(move |lost| lost.shard == shard);
+    of_shard.map(|lost| lost.column)
 }
 
 fn range_in_file(block: &BlockReader, lost: LostLeaf) -> ByteRange {

@@ -46,13 +46,16 @@ impl<'a> Member<'a> {
     }
 
     /// Returns memory for one piece of work, to be given back before the next; `None` when there is no more work. It is asked
-    /// for before a piece is taken up, since a piece that is taken up has to be done.
+    /// for before a piece is taken up, since a piece that is taken up has to be done. A piece that is longer than the budget is for the
+    /// first member alone.
     pub(crate) fn buffer(&self, len: usize) -> Result<Option<AlignedBuffer>, BufferError> {
+        let is_wanted = || !self.is_over.load(Ordering::Acquire);
         match self.rank {
             Rank::First => self.buffer_now(len).map(Some),
-            Rank::Helper => self
-                .pool
-                .take_while(len, || !self.is_over.load(Ordering::Acquire)),
+            Rank::Helper => match self.pool.take_while(len, is_wanted) {
+                Err(BufferError::OverBudget { .. }) => Ok(None),
+                taken => taken,
+            },
         }
     }
 

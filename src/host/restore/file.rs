@@ -3,7 +3,8 @@
 use std::{
     fs::File,
     io,
-    os::unix::fs::FileExt as _,
+    num::NonZeroU64,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::PathBuf,
     sync::{
         Arc,
@@ -12,7 +13,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FallocateFlags, Mode, OFlags, fallocate, fchmod, futimens, openat},
+    fs::{Advice, FallocateFlags, Mode, OFlags, fadvise, fallocate, fchmod, futimens, openat},
     io::{Errno, retry_on_intr},
 };
 
@@ -25,8 +26,12 @@ use super::{
 };
 use crate::{
     error::{HostError, HostOperation},
+    storage::Medium,
     units::{Timestamp, to_u64},
 };
+
+/// Writes of this many bytes and more begin to go to the disk at once.
+const PACED_LEN_BYTES: u64 = 1024 * 1024;
 
 /// No space is reserved for a file up to this length: its one write says as early whether there is room.
 const UNRESERVED_LEN_BYTES: u64 = 64 * 1024;
@@ -92,6 +97,12 @@ impl RestoreFile {
         Ok(file)
     }
 
+    /// Returns what kind of disk it is on, as far as that is known.
+    pub fn medium(&self) -> Medium {
+        let found = self.file.metadata();
+        found.map_or(Medium::Solid, |found| Medium::of_device(found.dev()))
+    }
+
     /// Writes all of `bytes` at `offset`; several threads may write at once.
     ///
     /// # Errors
@@ -110,6 +121,13 @@ impl RestoreFile {
             .write_all_at(bytes, offset)
             .map_err(|error| self.write_error(HostOperation::Write, error))?;
         self.written.fetch_add(len, Ordering::Relaxed);
+        if len >= PACED_LEN_BYTES
+            && let Some(len) = NonZeroU64::new(len)
+        {
+            // What was written just now is not dropped for that: its way to the disk begins, so that the sync at the end has little
+            // left to wait for. Whether the advice is taken changes no byte.
+            fadvise(&self.file, offset, Some(len), Advice::DontNeed).unwrap_or_default();
+        }
         Ok(())
     }
 

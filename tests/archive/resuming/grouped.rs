@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bfdb::{geometry::FileGeometry, units::ByteRange};
+use bfdb::{Resources, geometry::FileGeometry, storage::Medium, units::ByteRange};
 use bfdb_fault_injection::damage;
 
 use super::{Bench, StopAfter, check_finished, interrupted, resources};
@@ -18,7 +18,15 @@ const BLOCK: u64 = DATA as u64 * 2 * LEAF;
 const LEN: u64 = 26 * BLOCK - 777;
 
 fn bench() -> Bench {
-    let bench = Bench::of(Store::in_memory(grouped_policy(), resources()), LEN);
+    bench_on(Medium::Solid)
+}
+
+fn bench_on(medium: Medium) -> Bench {
+    let resources = Resources {
+        medium: Some(medium),
+        ..resources()
+    };
+    let bench = Bench::of(Store::in_memory(grouped_policy(), resources), LEN);
     let geometry = FileGeometry::new(LEN, bench.archive().policy());
     assert_eq!((geometry.group_count(), geometry.data_block_count()), (8, 26));
     bench
@@ -46,6 +54,21 @@ fn a_grouped_file_that_is_interrupted_anywhere_is_finished_with_the_right_outer_
     for events in (0..42).step_by(3) {
         let story = format!("after {events} events");
         let bench = bench();
+        let (commit, _) = bench.interrupt(events);
+        let (bench, _) = bench.reopen();
+        let outcome = bench.archive().resume(commit, &StopAfter::never());
+        drop(outcome.unwrap());
+        check_finished(bench.archive(), &bench.content, &story);
+        check_outer_parity(&bench, events % 2, &story);
+    }
+}
+
+#[test]
+fn a_grouped_file_that_is_interrupted_shard_by_shard_is_finished_with_the_right_outer_parity() {
+    // A shard is an event here, and what is gone on with goes on column by column.
+    for events in (1..130).step_by(9) {
+        let story = format!("after {events} shards");
+        let bench = bench_on(Medium::Rotating);
         let (commit, _) = bench.interrupt(events);
         let (bench, _) = bench.reopen();
         let outcome = bench.archive().resume(commit, &StopAfter::never());

@@ -176,6 +176,11 @@ impl StopAfter {
         Self::new(u64::MAX)
     }
 
+    /// How often it was told of bytes, where it never asks for an end.
+    pub fn events(&self) -> u64 {
+        u64::MAX - self.events_left.load(Ordering::SeqCst)
+    }
+
     /// Bytes of the file that were written.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::SeqCst)

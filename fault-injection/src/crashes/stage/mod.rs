@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use bfdb::{Access, Archive, ArchiveOptions, error::CommitError, host::Machine};
+use bfdb::{Access, Archive, ArchiveOptions, error::CommitError, host::Machine, storage::Medium};
 
 use self::answer::Answer;
 use super::{
@@ -88,6 +88,12 @@ pub fn new_archive(seed: u64) -> Ground {
 impl<'a> Stage<'a> {
     /// Builds a stage on a ground.
     pub fn new(ground: &Ground, sources: &'a Sources, seed: u64) -> Self {
+        // One stage in four stores files in the order of disks that rotate; who recovers them does not know.
+        ground.disk.set_medium(if seed % 4 == 1 {
+            Medium::Rotating
+        } else {
+            Medium::Solid
+        });
         Self {
             disk: ground.disk.clone(),
             machine: ground.disk.machine(seed),
