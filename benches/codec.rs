@@ -3,8 +3,8 @@
 //! Rates count data bytes, `k` slices, whatever is made or restored of them.
 
 use bfdb::{
-    codec::{ColumnDecoder, ColumnEncoder, OuterDecoder, OuterEncoder},
-    units::CodeShape,
+    codec::{ColumnDecoder, ColumnEncoder, OuterDecoder, OuterEncoder, ParityAccumulator},
+    units::{CodeShape, ShardIndex},
 };
 use divan::{Bencher, black_box, counter::BytesCount};
 
@@ -61,6 +61,25 @@ fn encode_30_3(bencher: Bencher, slice_len: usize) {
     bencher
         .counter(BytesCount::new(K * slice_len))
         .bench_local(|| encoder.encode(slice_len, &data, &mut parity));
+}
+
+/// Parity as streams and rotating disks make it: shard after shard is added to sums, here of segments of 8 MiB in slices that follow
+/// each other, so that no cache holds them.
+#[divan::bench(args = [16 * KIB, 64 * KIB, 256 * KIB])]
+fn accumulate_30_3(bencher: Bencher, slice_len: usize) {
+    let count = 8 * 1024 * KIB / slice_len;
+    let data = painted(K, slice_len);
+    let mut sums: Vec<ParityAccumulator> = (0..count)
+        .map(|_| ParityAccumulator::new(shape(30, 3), slice_len))
+        .collect();
+    bencher
+        .counter(BytesCount::new(K * slice_len * count))
+        .bench_local(|| {
+            for (shard, bytes) in (0..).map(ShardIndex::new).zip(&data) {
+                sums.iter_mut()
+                    .for_each(|sums| sums.add(shard, 0, black_box(bytes)));
+            }
+        });
 }
 
 #[divan::bench(args = SLICE_LENS)]

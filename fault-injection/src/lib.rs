@@ -87,6 +87,7 @@ pub mod discarding;
 pub mod faulty;
 pub mod killing;
 pub mod resting;
+pub mod rotating;
 mod seeded;
 pub mod simulation;
 pub mod volumes;
