@@ -18,11 +18,13 @@ const SPARE_BYTES: u64 = 256 << 20;
 
 /// Says how much room the comparison needs, and refuses to begin where there is less.
 pub(crate) fn check_room(dir: &Path, workloads: &[Workload], tools: &[Box<dyn Tool>]) -> Result<()> {
-    let needed = workloads
+    let (kept, removed): (Vec<&Workload>, Vec<&Workload>) = workloads
         .iter()
-        .map(|workload| needed_bytes(workload, tools))
-        .max();
-    let needed = needed.unwrap_or(0) + SPARE_BYTES;
+        .partition(|workload| workload.kind.has_many_files());
+    // What was made of many files stays to the end.
+    let kept: u64 = kept.iter().map(|workload| kept_bytes(workload, tools)).sum();
+    let most = removed.iter().map(|workload| needed_bytes(workload, tools));
+    let needed = kept + most.max().unwrap_or(0) + SPARE_BYTES;
     let room =
         rustix::fs::statvfs(dir).with_context(|| format!("asking for the room on {}", dir.display()))?;
     let free = room.f_bavail * room.f_frsize;
@@ -50,6 +52,15 @@ fn needed_bytes(workload: &Workload, tools: &[Box<dyn Tool>]) -> u64 {
         .map(|tool| tool.room_percent(workload.kind))
         .max();
     source + source / 100 * percent.unwrap_or(0)
+}
+
+/// What a workload takes when nothing is removed between its rounds.
+fn kept_bytes(workload: &Workload, tools: &[Box<dyn Tool>]) -> u64 {
+    let files = &workload.files;
+    let source = files.bytes() + files.count * ROOM_PER_FILE_BYTES;
+    let tools = tools.iter().filter(|tool| tool.takes(workload));
+    let percent: u64 = tools.map(|tool| tool.room_percent(workload.kind)).sum();
+    source + source / 100 * percent * u64::from(workload.rounds)
 }
 
 /// Every file at or below a path.

@@ -20,6 +20,13 @@ pub(crate) enum WorkloadKind {
     Tree,
 }
 
+impl WorkloadKind {
+    /// Says whether it is about the number of files.
+    pub(crate) const fn has_many_files(self) -> bool {
+        matches!(self, Self::Tree)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Workload {
     pub(crate) kind: WorkloadKind,

@@ -148,7 +148,7 @@ impl Bfdb {
             &mut self.restore(archive, &to),
         )?;
         bench.judge(&to.join(bench.source().name()))?;
-        disk::remove(&to)
+        bench.discard(&to)
     }
 }
 
