@@ -92,6 +92,26 @@ mod tests {
     }
 
     #[test]
+    fn pieces_that_are_longer_than_the_budget_are_for_the_first_member_alone() {
+        let pool = BufferPool::new(LEN);
+        let left = AtomicUsize::new(20);
+        let done = work_together((&pool, 4), |member| {
+            let mut done = 0;
+            while let Some(buffer) = member.buffer(2 * LEN).expect("memory beside the budget") {
+                let is_one =
+                    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+                if is_one.is_err() {
+                    break;
+                }
+                drop(buffer);
+                done += 1;
+            }
+            done
+        });
+        assert_eq!(done, [20, 0, 0, 0]);
+    }
+
+    #[test]
     fn a_team_comes_to_its_end_while_others_hold_all_memory() {
         let pool = BufferPool::new(2 * LEN);
         let held = [pool.take(LEN).expect("memory"), pool.take(LEN).expect("memory")];
