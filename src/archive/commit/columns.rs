@@ -4,124 +4,47 @@
 //! the slices to the extents, while the bytes are in cache.
 
 use core::ops::Range;
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    block::{BlockInFlight, WrittenBlock},
+    block::BlockInFlight,
     deal::BlockDealer,
     outer::{Going, OuterSums},
-    progress::ProgressLog,
     reservation::Reservation,
-    shards::write_by_shards,
     strip::{Origin, StripBench, data_range},
+    writing::Writing,
 };
 use crate::{
     archive::{
-        observer::{Event, Observer},
-        order::Order,
-        shared::{Shared, blocks_together, strip_count, strip_len_bytes_of},
+        observer::Event,
+        shared::{blocks_together, strip_count, strip_len_bytes_of},
         team::Member,
     },
-    catalog::BlockRecord,
     codec::ColumnEncoder,
     error::CommitError,
-    geometry::{BlockGeometry, FileGeometry},
-    host::SourceFile,
-    merkle::{FolderState, RootFolder, RootHash},
+    geometry::BlockGeometry,
     plan::{Strip, strips_of_block},
     units::{BlockIndex, ShardIndex, to_u64},
 };
 
-/// What of a file is stored already when a leg begins.
-#[derive(Debug)]
-pub(super) struct Done {
-    pub(super) blocks: Vec<BlockRecord>,
-    pub(super) folder: RootFolder,
-    /// What the blocks of the open group have added to its outer parity, where some are stored; `None` where none are.
-    pub(super) outer: Option<OuterSums>,
-}
-
-impl Done {
-    /// Nothing is.
-    pub(super) fn nothing(geometry: &FileGeometry) -> Self {
-        Self {
-            blocks: Vec::new(),
-            folder: RootFolder::new(geometry.leaf()),
-            outer: None,
-        }
-    }
-}
-
-/// All blocks of a file, written but not synced.
-#[derive(Debug)]
-pub(super) struct WrittenFile {
-    pub(super) blocks: Vec<BlockRecord>,
-    pub(super) root: RootHash,
-}
-
-/// Writes every block of the file that is not done yet. With a `log`, notes how far it has come, also when it is cancelled.
-pub(super) fn write_file(
-    shared: &Shared,
-    (reservation, done): (&Reservation, Done),
-    file: &SourceFile,
-    log: Option<&ProgressLog<'_>>,
-    observer: &dyn Observer,
-) -> Result<WrittenFile, CommitError> {
-    let write = match shared.order_of_commit(file.medium()) {
-        Order::Columns => write_by_columns,
-        Order::Shards => write_by_shards,
-    };
-    write(shared, (reservation, done), file, log, observer)
-}
-
-fn write_by_columns(
-    shared: &Shared,
-    (reservation, mut done): (&Reservation, Done),
-    file: &SourceFile,
-    log: Option<&ProgressLog<'_>>,
-    observer: &dyn Observer,
-) -> Result<WrittenFile, CommitError> {
-    let geometry = reservation.files()[0].record.geometry;
-    let outer = match done.outer.take() {
-        Some(outer) => Some(outer),
-        None => OuterSums::new(&geometry, reservation.leg.first_block)?,
-    };
+/// Works on all columns that are not done yet; returns what has become of each worker.
+pub(super) fn write_by_columns(
+    writing: &Writing<'_>,
+    reservation: &Reservation,
+) -> Vec<Result<(), CommitError>> {
     let pipeline = Pipeline {
-        shared,
-        file,
-        outer,
-        log,
-        observer,
-        geometry,
+        writing,
         cursor: Mutex::new(Cursor::new(reservation)),
-        completed: Mutex::new(Completed::after(&geometry, done)),
     };
-    let results = shared.work_together(strip_count(&geometry), |member| pipeline.work(member));
-    // The first error that a worker met is the cause; the others stopped because of it.
-    let written = results.into_iter().collect::<Result<(), CommitError>>();
-    if let (Err(CommitError::Cancelled), Some(log)) = (&written, log) {
-        log.note_now(&pipeline.completed)?;
-    }
-    written?;
-    let completed = pipeline
-        .completed
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    Ok(completed.finish())
+    let strips = strip_count(&writing.geometry);
+    writing
+        .shared
+        .work_together(strips, |member| pipeline.work(member))
 }
 
 struct Pipeline<'a> {
-    shared: &'a Shared,
-    file: &'a SourceFile,
-    outer: Option<OuterSums>,
-    log: Option<&'a ProgressLog<'a>>,
-    observer: &'a dyn Observer,
-    geometry: FileGeometry,
+    writing: &'a Writing<'a>,
     cursor: Mutex<Cursor<'a>>,
-    completed: Mutex<Completed>,
 }
 
 impl<'a> Pipeline<'a> {
@@ -129,7 +52,7 @@ impl<'a> Pipeline<'a> {
     fn work(&self, member: &Member<'_>) -> Result<(), CommitError> {
         let mut stop = StopsOthers {
             cursor: &self.cursor,
-            outer: self.outer.as_ref(),
+            outer: self.writing.outer.as_ref(),
             is_due: true,
         };
         let result = self.work_until_stopped(member);
@@ -138,9 +61,9 @@ impl<'a> Pipeline<'a> {
     }
 
     fn work_until_stopped(&self, member: &Member<'_>) -> Result<(), CommitError> {
-        let mut bench = StripBench::new(&self.geometry);
+        let mut bench = StripBench::new(&self.writing.geometry);
         loop {
-            if self.observer.is_cancelled() {
+            if self.writing.observer.is_cancelled() {
                 return Err(CommitError::Cancelled);
             }
             let Some(mut buffer) = member.buffer(bench.buffer_len())? else {
@@ -169,8 +92,8 @@ impl<'a> Pipeline<'a> {
         (blocks, columns): (&[Arc<BlockInFlight>], &Range<u32>),
     ) -> Result<Going, CommitError> {
         let origin = Origin {
-            file: self.file,
-            outer: self.outer.as_ref(),
+            file: self.writing.file,
+            outer: self.writing.outer.as_ref(),
         };
         match blocks {
             [only] => {
@@ -211,23 +134,10 @@ impl<'a> Pipeline<'a> {
             .filter_map(|shard| data_range(geometry, shard, &strip))
             .map(|range| to_u64(range.1))
             .sum();
-        if block.finish_strip() {
-            let written = block.complete(self.shared, encoder)?;
-            if let Some(outer) = &self.outer
-                && !block.geometry.is_outer_parity()
-                && outer.add_tables(block.identity.index, &written.leaves) == Going::Stopped
-            {
-                return Ok(Going::Stopped);
-            }
-            self.completed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .add(written);
-            if let Some(log) = self.log {
-                log.note_when_due(&self.completed)?;
-            }
+        if block.finish_strip() && self.writing.complete(block, encoder)? == Going::Stopped {
+            return Ok(Going::Stopped);
         }
-        self.observer.event(Event::Progress { bytes });
+        self.writing.observer.event(Event::Progress { bytes });
         Ok(Going::On)
     }
 
@@ -323,55 +233,5 @@ impl<'a> Cursor<'a> {
         group.data_blocks().contains(&last.get())
             && group.data_blocks().contains(&next.get())
             && !(next.get() - group.data_blocks().start).is_multiple_of(together)
-    }
-}
-
-/// Collects blocks as they complete, in any order, and folds their leaves in file order.
-#[derive(Debug)]
-pub(super) struct Completed {
-    geometry: FileGeometry,
-    folder: RootFolder,
-    blocks: Vec<BlockRecord>,
-    early: BTreeMap<BlockIndex, WrittenBlock>,
-}
-
-impl Completed {
-    pub(super) fn after(geometry: &FileGeometry, done: Done) -> Self {
-        Self {
-            geometry: *geometry,
-            folder: done.folder,
-            blocks: done.blocks,
-            early: BTreeMap::new(),
-        }
-    }
-
-    /// Returns how many blocks are complete, without a gap.
-    pub(super) fn count(&self) -> u64 {
-        to_u64(self.blocks.len())
-    }
-
-    /// Returns where the folding of their leaves stands.
-    pub(super) fn folder_state(&self) -> FolderState {
-        self.folder.state()
-    }
-
-    pub(super) fn add(&mut self, written: WrittenBlock) {
-        self.early.insert(written.record.index, written);
-        while let Some(next) = self.early.remove(&BlockIndex::new(to_u64(self.blocks.len()))) {
-            next.leaves.into_iter().for_each(|leaf| self.folder.push(leaf));
-            self.blocks.push(next.record);
-        }
-    }
-
-    pub(super) fn finish(self) -> WrittenFile {
-        assert_eq!(
-            to_u64(self.blocks.len()),
-            self.geometry.block_count(),
-            "every block was written"
-        );
-        WrittenFile {
-            blocks: self.blocks,
-            root: self.folder.finish(),
-        }
     }
 }

@@ -3,7 +3,6 @@
 use super::{
     CommitOutcome, CommitReceipt, NameConflict, Source,
     batch::{Metadata, What},
-    columns::{Done, WrittenFile, write_file},
     decide::{Content, Verdict},
     find_file, name_taken,
     prepare::of_source,
@@ -11,6 +10,7 @@ use super::{
     reservation::{Draft, Reservation, Resumable},
     resumable::{resumable_source, store_resumably},
     room::check_len,
+    writing::{Done, WrittenFile, write_file},
 };
 use crate::{
     archive::{

@@ -40,6 +40,7 @@ mod sliced_parity;
 mod stream;
 mod stream_in;
 mod strip;
+mod writing;
 
 use std::path::Path;
 

@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, PoisonError, TryLockError};
 
-use super::{columns::Completed, reservation::Reservation};
+use super::{reservation::Reservation, writing::Completed};
 use crate::{
     archive::{order::Order, shared::Shared},
     catalog::ProgressRecord,

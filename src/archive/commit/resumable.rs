@@ -3,15 +3,14 @@
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::{
-    CommitOutcome, NameConflict,
-    columns::{Done, write_file},
-    find_file,
+    CommitOutcome, NameConflict, find_file,
     large::{Subject, changes, only, reserve},
     prepare::of_source,
     progress::ProgressLog,
     publish::{Outcome, finish, has_lost_volume, is_lost_extent, settle},
     reservation::{Reservation, Resumable},
     resume::go_on,
+    writing::{Done, write_file},
 };
 use crate::{
     archive::{

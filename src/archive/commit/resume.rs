@@ -10,13 +10,13 @@ use std::{
 };
 
 use super::{
-    columns::Done,
     leg_plan::{LegContents, LegPlanner, PlannedFile, PlannedLeg, descriptor_len_bytes},
     legs::{Filled, Leg, place_block},
     outer::{Going, OuterSums},
     reservation::Reservation,
     resumable::abandon,
     room::{RoomNeed, RoomWanted, check_room},
+    writing::Done,
 };
 use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
 

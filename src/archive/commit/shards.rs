@@ -10,28 +10,21 @@ use std::sync::{
 };
 
 use super::{
-    block::{BlockInFlight, WrittenBlock},
-    columns::{Completed, Done, WrittenFile},
+    block::BlockInFlight,
     deal::BlockDealer,
     input::SeekableInput,
     outer::{Going, OuterSums},
-    progress::ProgressLog,
     reservation::Reservation,
     sliced_parity::SlicedParity,
     strip::{Origin, StripBench},
+    writing::Writing,
 };
 use crate::{
-    archive::{
-        observer::{Event, Observer},
-        order::MAX_SHARD_THREADS,
-        shared::Shared,
-        team::Member,
-    },
+    archive::{observer::Event, order::MAX_SHARD_THREADS, shared::Shared, team::Member},
     codec::ColumnEncoder,
     error::CommitError,
     format::FrameLayout,
     geometry::{BlockGeometry, FileGeometry},
-    host::SourceFile,
     plan::strips_of_block,
     units::{BlockIndex, ColumnIndex, ShardIndex, to_usize},
 };
@@ -39,57 +32,34 @@ use crate::{
 /// Bytes of each shard of outer parity that are written at a time.
 const OUTER_STRIP_LEN_BYTES: u64 = 1 << 20;
 
-/// Writes every block of the file that is not done yet. With a `log`, notes how far it has come, also when it is cancelled.
+/// Works on all shards that are not done yet; returns what has become of each worker.
 pub(super) fn write_by_shards(
-    shared: &Shared,
-    (reservation, mut done): (&Reservation, Done),
-    file: &SourceFile,
-    log: Option<&ProgressLog<'_>>,
-    observer: &dyn Observer,
-) -> Result<WrittenFile, CommitError> {
-    let geometry = reservation.files()[0].record.geometry;
-    let outer = match done.outer.take() {
-        Some(outer) => Some(outer),
-        None => OuterSums::new(&geometry, reservation.leg.first_block)?,
-    };
+    writing: &Writing<'_>,
+    reservation: &Reservation,
+) -> Vec<Result<(), CommitError>> {
     let pipeline = Pipeline {
-        shared,
-        file,
-        outer,
-        log,
-        observer,
-        buffer_len: buffer_len(&geometry),
+        writing,
+        buffer_len: buffer_len(&writing.geometry),
         cursor: Mutex::new(Cursor {
             dealer: BlockDealer::new(reservation),
             block: None,
         }),
         is_stopped: AtomicBool::new(false),
         idle: Mutex::default(),
-        completed: Mutex::new(Completed::after(&geometry, done)),
     };
-    let results = shared.work_together(MAX_SHARD_THREADS, |member| pipeline.work(member));
-    // The first error that a worker met is the cause; the others stopped because of it.
-    let written = results.into_iter().collect::<Result<(), CommitError>>();
-    if let (Err(CommitError::Cancelled), Some(log)) = (&written, log) {
-        log.note_now(&pipeline.completed)?;
-    }
-    written?;
-    let completed = pipeline.completed.into_inner();
-    Ok(completed.unwrap_or_else(PoisonError::into_inner).finish())
+    let threads = MAX_SHARD_THREADS;
+    writing
+        .shared
+        .work_together(threads, |member| pipeline.work(member))
 }
 
 struct Pipeline<'a> {
-    shared: &'a Shared,
-    file: &'a SourceFile,
-    outer: Option<OuterSums>,
-    log: Option<&'a ProgressLog<'a>>,
-    observer: &'a dyn Observer,
+    writing: &'a Writing<'a>,
     buffer_len: usize,
     cursor: Mutex<Cursor<'a>>,
     is_stopped: AtomicBool,
     /// Parity of blocks that are done, to be used again.
     idle: Mutex<Vec<SlicedParity>>,
-    completed: Mutex<Completed>,
 }
 
 /// A block whose shards are being written.
@@ -116,7 +86,7 @@ impl<'a> Pipeline<'a> {
     fn work(&self, member: &Member<'_>) -> Result<(), CommitError> {
         let mut stop = StopsOthers {
             is_stopped: &self.is_stopped,
-            outer: self.outer.as_ref(),
+            outer: self.writing.outer.as_ref(),
             is_due: true,
         };
         let result = self.work_until_stopped(member);
@@ -125,10 +95,9 @@ impl<'a> Pipeline<'a> {
     }
 
     fn work_until_stopped(&self, member: &Member<'_>) -> Result<(), CommitError> {
-        let shape = self.cursor().dealer.geometry().shape();
-        let mut encoder = ColumnEncoder::new(shape);
+        let mut encoder = ColumnEncoder::new(self.writing.geometry.shape());
         loop {
-            if self.observer.is_cancelled() {
+            if self.writing.observer.is_cancelled() {
                 return Err(CommitError::Cancelled);
             }
             let Some(mut buffer) = member.buffer(self.buffer_len)? else {
@@ -146,7 +115,7 @@ impl<'a> Pipeline<'a> {
             }
             // Others may need it while the observer takes its time.
             drop(buffer);
-            self.observer.event(Event::Progress { bytes });
+            self.writing.observer.event(Event::Progress { bytes });
         }
     }
 
@@ -191,10 +160,10 @@ impl<'a> Pipeline<'a> {
         let start = start.expect("the shard has data").start();
         let payload = block.layout(shard).payload();
         let bytes = &mut buffer[to_usize(payload.start())..to_usize(payload.end())];
-        SeekableInput::read_at(self.file, start, bytes)?;
+        SeekableInput::read_at(self.writing.file, start, bytes)?;
         block.hash_leaves(shard, first, bytes);
         open.parity.add_shard(shard, bytes);
-        if let Some(outer) = &self.outer
+        if let Some(outer) = &self.writing.outer
             && outer.add_leaves(block.identity.index, (shard, first), bytes) == Going::Stopped
         {
             return Ok((Going::Stopped, 0));
@@ -202,7 +171,7 @@ impl<'a> Pipeline<'a> {
         let copies = geometry.shape().is_replication();
         let frames = geometry.shards().filter(|frame| copies || *frame == shard);
         for frame in frames {
-            block.write_whole(self.shared, frame, buffer)?;
+            block.write_whole(self.writing.shared, frame, buffer)?;
         }
         let going = if block.finish_strip() {
             self.finish_block(&open, (buffer, encoder))?
@@ -226,26 +195,21 @@ impl<'a> Pipeline<'a> {
         let table_column = block.table_column(encoder);
         if open.parity.count() > 0 {
             for shard in parity_shards(&block.geometry) {
-                write_parity_shard(self.shared, open, (shard, &table_column), buffer)?;
+                write_parity_shard(self.writing.shared, open, (shard, &table_column), buffer)?;
             }
         }
-        let written = block.complete(self.shared, encoder)?;
-        if let Some(outer) = &self.outer {
+        if let Some(outer) = &self.writing.outer {
             outer.finish_block(block.identity.index);
-            if outer.add_tables(block.identity.index, &written.leaves) == Going::Stopped {
-                return Ok(Going::Stopped);
-            }
         }
-        self.add(written)?;
-        Ok(Going::On)
+        self.writing.complete(block, encoder)
     }
 
     /// Writes a block of outer parity, once all blocks of its group have passed.
     fn write_outer(&self, block: &BlockInFlight, buffer: &mut [u8]) -> Result<Going, CommitError> {
         let mut bench = StripBench::of_block_with(&block.geometry, OUTER_STRIP_LEN_BYTES);
         let origin = Origin {
-            file: self.file,
-            outer: self.outer.as_ref(),
+            file: self.writing.file,
+            outer: self.writing.outer.as_ref(),
         };
         let buffer = &mut buffer[..bench.buffer_len()];
         for strip in strips_of_block(block.identity.index, &block.geometry, OUTER_STRIP_LEN_BYTES) {
@@ -253,16 +217,7 @@ impl<'a> Pipeline<'a> {
                 return Ok(Going::Stopped);
             }
         }
-        let written = block.complete(self.shared, bench.encoder())?;
-        self.add(written)?;
-        Ok(Going::On)
-    }
-
-    fn add(&self, written: WrittenBlock) -> Result<(), CommitError> {
-        let mut completed = self.completed.lock().unwrap_or_else(PoisonError::into_inner);
-        completed.add(written);
-        drop(completed);
-        self.log.map_or(Ok(()), |log| log.note_when_due(&self.completed))
+        self.writing.complete(block, bench.encoder())
     }
 
     fn cursor(&self) -> MutexGuard<'_, Cursor<'a>> {

@@ -12,13 +12,13 @@ use rayon::prelude::{
 
 use super::{
     block::BlockInFlight,
-    columns::{Completed, Done, WrittenFile},
     deal::BlockDealer,
     input::{SeekableInput, StreamInput},
     outer::{Going, OuterSums},
     reservation::Reservation,
     sliced_parity::SlicedParity,
     strip::{Origin, StripBench},
+    writing::{Completed, Done, WrittenFile},
 };
 use crate::{
     archive::{

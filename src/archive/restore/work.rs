@@ -1,4 +1,4 @@
-//! Copying the strips of a file beside others, and around what is lost.
+//! Copying the pieces of a file beside others, and around what is lost.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -88,7 +88,7 @@ impl<'a> Work<'a> {
         (lost.into_ranges(), root)
     }
 
-    /// Copies strips beside other members until none is left or one has failed, here or elsewhere.
+    /// Copies pieces beside other members until none is left or one has failed, here or elsewhere.
     pub(super) fn run(&self, member: &Member<'_>) -> Result<(), RestoreError> {
         let _guard = self.cursor.stop_on_panic();
         let result = self.run_until_stopped(member);
