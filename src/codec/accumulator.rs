@@ -135,3 +135,6 @@ impl fmt::Debug for ParityAccumulator {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Options of every command, their variables, help and usage errors.
 
 use bfdb_cli::exit;
+use bfdb_fault_injection::damage;
 use serde_json::json;
 
 use crate::harness::{Place, content};
@@ -31,9 +32,30 @@ fn the_help_of_every_command_shows_an_example_of_it() {
 }
 
 #[test]
+fn every_kind_of_disk_stores_scrubs_and_restores_the_same_around_damage() {
+    // Tier 2, the last of three segments short.
+    let bytes = content(11_000_000, 3);
+    for (stored_on, read_on) in [("rotating", "solid"), ("solid", "rotating"), ("rotating", "auto")] {
+        let place = Place::new();
+        place.write("a", &bytes);
+        place.run(["--disk", stored_on, "commit", "a"]).expect_code(0);
+        place.run(["--disk", read_on, "scrub"]).expect_code(0);
+        let (extent, offset) = place.find_in_extents(&bytes[5_000_000..5_000_064]).remove(0);
+        damage::flip_byte(&extent, offset).expect("it is there");
+        place
+            .run(["--disk", read_on, "restore", "a", "-o", "out"])
+            .expect_code(0);
+        assert!(place.read("out/a") == bytes, "{stored_on}, {read_on}");
+        place.run(["--disk", read_on, "scrub"]).expect_code(4);
+        place.run(["--disk", read_on, "repair"]).expect_code(0);
+        place.run(["--disk", read_on, "scrub"]).expect_code(0);
+    }
+}
+
+#[test]
 fn a_command_line_that_means_nothing_is_exit_code_2_in_text_and_json() {
     let place = Place::new();
-    let lines: [&[&str]; 21] = [
+    let lines: [&[&str]; 22] = [
         &[],
         &["frobnicate"],
         &["scrub", "--budget", "some"],
@@ -44,6 +66,7 @@ fn a_command_line_that_means_nothing_is_exit_code_2_in_text_and_json() {
         &["--threads", "many", "ls"],
         &["--memory", "0", "ls"],
         &["--progress", "loud", "ls"],
+        &["--disk", "square", "ls"],
         &["recover", "a"],
         &["recover", "--resume", "--rollback"],
         &["recover", "--all"],

@@ -7,6 +7,7 @@ pub mod hurt;
 pub mod oracle;
 mod partial;
 mod repair;
+mod under_way;
 
 use std::{ops::Range, path::PathBuf};
 

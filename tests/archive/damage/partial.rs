@@ -6,10 +6,7 @@ use std::{
     ops::Range,
     os::unix::fs::{MetadataExt as _, symlink},
     path::Path,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Mutex,
 };
 
 use bfdb::{
@@ -22,10 +19,7 @@ use bfdb::{
     storage::Medium,
 };
 
-use crate::support::{
-    BLOCKED_SEGMENT, DATA, LEAF, PARITY, SEGMENT, SEGMENTED_BELOW, Store, TINY_BELOW, name, painted,
-    small_policy,
-};
+use crate::support::{LEAF, PARITY, SEGMENT, SEGMENTED_BELOW, Store, TINY_BELOW, name, painted};
 
 use super::{
     chart::{Frame, frames_of},
@@ -33,7 +27,7 @@ use super::{
     oracle::{BLOCKED, Bench, Expected},
 };
 
-const PARTIAL: RestoreOptions = RestoreOptions {
+pub const PARTIAL: RestoreOptions = RestoreOptions {
     existing: Existing::Refuse,
     durability: Durability::Buffered,
     losses: Losses::LeaveOut,
@@ -81,7 +75,7 @@ impl Bench {
 }
 
 /// Compares what was restored with the content of the file and what is lost of it.
-fn check(dir: &Path, content: &[u8], receipt: &RestoreReceipt, lost: &[Range<u64>], story: &str) {
+pub fn check(dir: &Path, content: &[u8], receipt: &RestoreReceipt, lost: &[Range<u64>], story: &str) {
     let file = receipt.name.to_string();
     let told: Vec<Range<u64>> = receipt
         .lost
@@ -106,7 +100,7 @@ fn check(dir: &Path, content: &[u8], receipt: &RestoreReceipt, lost: &[Range<u64
     );
 }
 
-fn names_in(dir: &Path) -> BTreeSet<String> {
+pub fn names_in(dir: &Path) -> BTreeSet<String> {
     let names = fs::read_dir(dir).unwrap();
     names
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -114,7 +108,7 @@ fn names_in(dir: &Path) -> BTreeSet<String> {
 }
 
 /// Damages so many shards of a block in one column that it does not decode; returns the bytes of the file that are lost.
-fn lose_column(block: &[Frame], column: u32) -> Vec<Range<u64>> {
+pub fn lose_column(block: &[Frame], column: u32) -> Vec<Range<u64>> {
     let bad = usize::from(block[0].geometry.shape().parity()) + 1;
     let hit: Vec<&Frame> = block
         .iter()
@@ -405,150 +399,4 @@ fn a_stored_name_that_looks_like_a_part_and_a_part_do_not_replace_each_other() {
             }
         }
     }
-}
-
-/// Asks for an end once it was told of so much progress; counts bytes.
-#[derive(Debug)]
-struct StopAfter {
-    events_left: AtomicU64,
-    bytes: AtomicU64,
-}
-
-impl StopAfter {
-    fn new(events: u64) -> Self {
-        Self {
-            events_left: AtomicU64::new(events),
-            bytes: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Observer for StopAfter {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Progress { bytes } = event {
-            self.bytes.fetch_add(bytes, Ordering::SeqCst);
-            let less = |left: u64| Some(left.saturating_sub(1));
-            self.events_left
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
-                .unwrap();
-        }
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.events_left.load(Ordering::SeqCst) == 0
-    }
-}
-
-#[test]
-fn a_partial_restore_that_is_stopped_anywhere_leaves_no_part() {
-    for len in [TINY_BELOW - 1, SEGMENTED_BELOW - 5, BLOCKED] {
-        let bench = one_file(len);
-        for block in 0..=bench.frames.last().unwrap().block {
-            lose_column(&bench.frames_of("f0", block), 0);
-        }
-        let dir = bench.store.dir.path().join("out");
-        let target = RestoreTarget::open(&dir).unwrap();
-        let snapshot = bench.store.archive.snapshot().unwrap();
-        for events in 0.. {
-            let observer = StopAfter::new(events);
-            match snapshot.restore(&name("f0"), &target, &PARTIAL, &observer) {
-                Err(RestoreError::Cancelled) => {
-                    assert_eq!(
-                        names_in(&dir),
-                        BTreeSet::new(),
-                        "after {events} events of {len} bytes"
-                    );
-                }
-                Err(error) => panic!("{error:?} after {events} events"),
-                Ok(receipt) => {
-                    assert!(events > 0);
-                    assert_eq!(names_in(&dir), ["f0.partial".to_owned()].into());
-                    assert!(!receipt.lost.is_empty());
-                    assert_eq!(
-                        observer.bytes.into_inner(),
-                        len,
-                        "progress comes to its end, whatever is lost"
-                    );
-                    break;
-                }
-            }
-        }
-    }
-}
-
-/// Does something once it was told of so much progress.
-struct After<F> {
-    events_left: AtomicU64,
-    what: F,
-}
-
-impl<F: Fn() + Send + Sync> Observer for After<F> {
-    fn event(&self, event: Event<'_>) {
-        if matches!(event, Event::Progress { .. }) && self.events_left.fetch_sub(1, Ordering::SeqCst) == 1 {
-            (self.what)();
-        }
-    }
-}
-
-#[test]
-fn what_was_restored_before_its_disk_got_worse_is_not_lost() {
-    let resources = Resources {
-        threads: 1,
-        ..Resources::default()
-    };
-    let store = Store::with(small_policy(), resources);
-    let content = painted(40 * u64::from(DATA) * LEAF, 1);
-    store.put("f0", &content);
-    let contents = [("f0".to_owned(), content.clone())].into();
-    let frames = frames_of(&store, &contents);
-    let first: Vec<Frame> = frames.into_iter().filter(|frame| frame.block == 0).collect();
-    // Not the byte that is flipped later, which would be right again then.
-    first[0].flip(first[0].leaf(0).start + 1..first[0].leaf(0).start + 2);
-    let dir = store.dir.path().join("out");
-    let target = RestoreTarget::open(&dir).unwrap();
-    let gets_worse = After {
-        events_left: AtomicU64::new(DATA.into()),
-        what: || drop(lose_column(&first, 0)),
-    };
-    let snapshot = store.archive.snapshot().unwrap();
-    let receipt = snapshot.restore(&name("f0"), &target, &PARTIAL, &gets_worse);
-    let lost = first[0].in_file(0).unwrap();
-    check(&dir, &content, &receipt.unwrap(), &[lost], "all shards were read");
-}
-
-#[test]
-fn a_name_that_is_taken_ends_the_restore_at_the_first_loss() {
-    let resources = Resources {
-        threads: 1,
-        ..Resources::default()
-    };
-    let store = Store::with(small_policy(), resources);
-    let content = painted(40 * u64::from(DATA) * LEAF, 1);
-    store.put("f0", &content);
-    let contents = [("f0".to_owned(), content)].into();
-    let frames = frames_of(&store, &contents);
-    let first: Vec<Frame> = frames.into_iter().filter(|frame| frame.block == 0).collect();
-    lose_column(&first, 0);
-    let dir = store.dir.path().join("out");
-    let target = RestoreTarget::open(&dir).unwrap();
-    fs::write(dir.join("f0.partial"), "precious").unwrap();
-    let observer = StopAfter::new(u64::MAX);
-    let snapshot = store.archive.snapshot().unwrap();
-    let refused = snapshot.restore(&name("f0"), &target, &PARTIAL, &observer);
-    assert!(
-        matches!(
-            refused,
-            Err(RestoreError::Host {
-                source: HostError::Exists { .. }
-            })
-        ),
-        "{refused:?}"
-    );
-    let of_block = u64::from(DATA) * BLOCKED_SEGMENT;
-    assert_eq!(
-        observer.bytes.into_inner(),
-        of_block,
-        "the rest was read for nothing"
-    );
-    assert_eq!(names_in(&dir), ["f0.partial".to_owned()].into());
 }

@@ -49,17 +49,20 @@ fn check_outer_parity(bench: &Bench, first: u64, story: &str) {
     assert!(read.unwrap() == bench.content, "O1: {story}");
 }
 
+/// Interrupts a commit after so many events, and goes on with it in another process.
+fn check_interrupted(bench: Bench, events: u64, story: &str) {
+    let (commit, _) = bench.interrupt(events);
+    let (bench, _) = bench.reopen();
+    let outcome = bench.archive().resume(commit, &StopAfter::never());
+    drop(outcome.unwrap());
+    check_finished(bench.archive(), &bench.content, story);
+    check_outer_parity(&bench, events % 2, story);
+}
+
 #[test]
 fn a_grouped_file_that_is_interrupted_anywhere_is_finished_with_the_right_outer_parity() {
     for events in (0..42).step_by(3) {
-        let story = format!("after {events} events");
-        let bench = bench();
-        let (commit, _) = bench.interrupt(events);
-        let (bench, _) = bench.reopen();
-        let outcome = bench.archive().resume(commit, &StopAfter::never());
-        drop(outcome.unwrap());
-        check_finished(bench.archive(), &bench.content, &story);
-        check_outer_parity(&bench, events % 2, &story);
+        check_interrupted(bench(), events, &format!("after {events} events"));
     }
 }
 
@@ -67,14 +70,8 @@ fn a_grouped_file_that_is_interrupted_anywhere_is_finished_with_the_right_outer_
 fn a_grouped_file_that_is_interrupted_shard_by_shard_is_finished_with_the_right_outer_parity() {
     // A shard is an event here, and what is gone on with goes on column by column.
     for events in (1..130).step_by(9) {
-        let story = format!("after {events} shards");
         let bench = bench_on(Medium::Rotating);
-        let (commit, _) = bench.interrupt(events);
-        let (bench, _) = bench.reopen();
-        let outcome = bench.archive().resume(commit, &StopAfter::never());
-        drop(outcome.unwrap());
-        check_finished(bench.archive(), &bench.content, &story);
-        check_outer_parity(&bench, events % 2, &story);
+        check_interrupted(bench, events, &format!("after {events} shards"));
     }
 }
 
