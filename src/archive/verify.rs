@@ -1,25 +1,28 @@
 //! Reading and verifying named files: every shard, parity included, and the root.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     called::Called,
     encoding::{Encoding, first_parity},
     inspect::{Feed, Look, Task, Turns, inspect},
-    name_pages::NamePages,
+    name_pages::{Entry, NamePages},
     observer::{Event, Observer},
     read::{BlockReader, check_root},
     scrub::ScrubReport,
     shared::Shared,
 };
 use crate::{
-    catalog::{EntryKind, FileRecord, ShardOwner},
+    catalog::{BlockRecord, CatalogReader, EntryKind, FileRecord, ShardOwner},
     error::{ReadError, ScrubError},
-    units::{BlockIndex, FileName, ShardIndex},
+    units::{BlockIndex, FileId, FileName, ShardIndex},
 };
 
 /// Files that are verified together.
 const FILES_TOGETHER: usize = 256;
+
+/// Short files that are looked up together.
+const FILES_AT_A_TIME: usize = 64;
 
 /// Verifies every file that `prefix` names or that lies below it, kept versions among them; `None` is all of them.
 pub(super) fn verify(
@@ -36,7 +39,6 @@ pub(super) fn verify(
         let inline = page.iter().filter_map(|(_file, block)| block.as_ref());
         let frames = inline.flat_map(|block| block.shards.iter().flatten());
         shared.volumes().forget_cached(frames);
-        let page: Vec<FileRecord> = page.into_iter().map(|(file, _block)| file).collect();
         found_any |= !page.is_empty();
         for files in page.chunks(FILES_TOGETHER) {
             report.add(verify_files(shared, files, observer)?);
@@ -50,30 +52,35 @@ pub(super) fn verify(
 
 fn verify_files(
     shared: &Arc<Shared>,
-    files: &[FileRecord],
+    files: &[Entry],
     observer: &dyn Observer,
 ) -> Result<ScrubReport, ScrubError> {
     let feed = FileOrder {
         shared: Arc::clone(shared),
-        files: files.to_vec().into(),
-        current: None,
+        files: files.iter().map(|(file, _block)| file.id).collect(),
+        long: VecDeque::new(),
+        next_block: 0,
+        tasks: VecDeque::new(),
     };
     let mut inspection = inspect(shared, (feed, Turns::Together), Look::AtEverything, observer)?;
     inspection.damage.judge_groups(&shared.catalog.read()?)?;
     shared.met.note(shared, &inspection.found);
     shared.met.note(shared, &inspection.parity.wrong);
     // Directories and links have no bytes to verify.
-    let with_bytes = files.iter().filter(|file| file.kind == EntryKind::File).count();
+    let with_bytes = files
+        .iter()
+        .filter(|(file, _block)| file.kind == EntryKind::File)
+        .count();
     let count = u64::try_from(with_bytes).expect("a page is short");
     let report = ScrubReport::new(count, inspection, observer);
-    for file in files {
+    for (file, block) in files {
         // Where bytes are lost a table may be lost too; the report names the loss already.
         let has_lost = report
             .damage
             .iter()
             .any(|damage| damage.is_of(file) && !damage.lost.is_empty());
         if !has_lost {
-            check_file_root(shared, file, observer)?;
+            check_file_root(shared, (file, block.as_ref()), observer)?;
         }
     }
     Ok(report)
@@ -92,17 +99,25 @@ impl Observer for OnlyAsked<'_> {
 
 fn check_file_root(
     shared: &Arc<Shared>,
-    file: &FileRecord,
+    (file, block): (&FileRecord, Option<&BlockRecord>),
     observer: &dyn Observer,
 ) -> Result<(), ScrubError> {
-    let reader = shared.catalog.read()?;
-    if reader.file(file.id)?.is_none() {
-        // Removed meanwhile: there is nothing left to be wrong.
-        return Ok(());
-    }
-    let indexes = (0..file.geometry.block_count()).map(BlockIndex::new);
-    let blocks = indexes.map(|index| reader.block(file, index).map_err(ReadError::from));
-    match check_root(shared, file, blocks, &OnlyAsked(observer)) {
+    let observer = OnlyAsked(observer);
+    // One leaf says all there is of it: then nothing has to be read.
+    let one_leaf = block.filter(|block| block.geometry.leaf_count(ShardIndex::new(0)) == 1);
+    let is_right = if let Some(block) = one_leaf {
+        check_root(shared, file, std::iter::once(Ok(block.clone())), &observer)
+    } else {
+        let reader = shared.catalog.read()?;
+        if reader.file(file.id)?.is_none() {
+            // Removed meanwhile: there is nothing left to be wrong.
+            return Ok(());
+        }
+        let indexes = (0..file.geometry.block_count()).map(BlockIndex::new);
+        let blocks = indexes.map(|index| reader.block(file, index).map_err(ReadError::from));
+        check_root(shared, file, blocks, &observer)
+    };
+    match is_right {
         // What was refused is told of with the frames that could not be read.
         Ok(true) | Err(ReadError::Refused { .. }) => Ok(()),
         Ok(false) => Err(ScrubError::RootMismatch {
@@ -114,72 +129,86 @@ fn check_file_root(
     }
 }
 
-/// Every shard of some files, in file order.
+/// Every shard of some files, short ones first.
 struct FileOrder {
     shared: Arc<Shared>,
-    files: std::collections::VecDeque<FileRecord>,
-    current: Option<(FileRecord, u64, std::vec::IntoIter<Task>)>,
+    files: VecDeque<FileId>,
+    /// Files of several blocks that were looked up.
+    long: VecDeque<FileRecord>,
+    /// Which block of the first of them comes next.
+    next_block: u64,
+    tasks: VecDeque<Task>,
 }
 
 impl Feed for FileOrder {
     fn next(&mut self) -> Result<Option<Task>, ScrubError> {
-        loop {
-            if let Some((file, next_block, tasks)) = &mut self.current {
-                if let Some(task) = tasks.next() {
-                    return Ok(Some(task));
-                }
-                if *next_block < file.geometry.block_count() {
-                    *tasks = block_tasks(&self.shared, file, BlockIndex::new(*next_block))?;
-                    *next_block += 1;
-                    continue;
-                }
+        while self.tasks.is_empty() && !(self.files.is_empty() && self.long.is_empty()) {
+            let reader = self.shared.catalog.read()?;
+            match self.long.pop_front() {
+                Some(file) => self.add_block_of_long(&reader, file)?,
+                None => self.add_files(&reader)?,
             }
-            let Some(file) = self.files.pop_front() else {
-                return Ok(None);
-            };
-            self.current = Some((file, 0, Vec::new().into_iter()));
         }
+        Ok(self.tasks.pop_front())
     }
 }
 
-fn block_tasks(
-    shared: &Arc<Shared>,
-    file: &FileRecord,
-    index: BlockIndex,
-) -> Result<std::vec::IntoIter<Task>, ScrubError> {
-    let reader = shared.catalog.read()?;
-    if reader.file(file.id)?.is_none() {
-        // Removed since the file was listed; a catalog without its blocks is whole.
-        return Ok(Vec::new().into_iter());
+// What was removed since the files were listed is passed over; a catalog without it is whole.
+impl FileOrder {
+    fn add_files(&mut self, reader: &CatalogReader) -> Result<(), ScrubError> {
+        let count = self.files.len().min(FILES_AT_A_TIME);
+        let files: Vec<FileId> = self.files.drain(..count).collect();
+        for (file, block) in reader.files_with_blocks(&files)? {
+            match block {
+                Some(block) => {
+                    self.add_block(reader, &file, ShardOwner::InlineBlockOf(file.id), block)?;
+                }
+                None if file.geometry.block_count() > 0 => self.long.push_back(file),
+                None => {}
+            }
+        }
+        Ok(())
     }
-    let record = reader.block(file, index)?;
-    if file.geometry.block_count() > 1 {
-        shared.volumes().forget_cached(record.shards.iter().flatten());
+
+    fn add_block_of_long(&mut self, reader: &CatalogReader, file: FileRecord) -> Result<(), ScrubError> {
+        let index = std::mem::take(&mut self.next_block);
+        if reader.file(file.id)?.is_none() {
+            return Ok(());
+        }
+        let block = reader.block(&file, BlockIndex::new(index))?;
+        let shards = block.shards.iter().flatten();
+        self.shared.volumes().forget_cached(shards);
+        self.add_block(reader, &file, ShardOwner::Block(block.id), block)?;
+        if index + 1 < file.geometry.block_count() {
+            self.next_block = index + 1;
+            self.long.push_front(file);
+        }
+        Ok(())
     }
-    let block = Arc::new(BlockReader::new(shared.volumes(), Called::of(file), record));
-    let owner = if file.geometry.block_count() == 1 {
-        ShardOwner::InlineBlockOf(file.id)
-    } else {
-        ShardOwner::Block(block.record().id)
-    };
-    let first_parity = first_parity(block.geometry());
-    let present: Vec<ShardIndex> = block
-        .geometry()
-        .shards()
-        .filter(|shard| block.geometry().is_present(*shard))
-        .collect();
-    let task = |shard: ShardIndex| -> Result<Task, ScrubError> {
-        // A hash says yes to it: only encoding it again tells whether it is wrong still.
-        let about = (block.as_ref(), shard, shard == first_parity);
-        Ok(Task {
-            descriptor: None,
-            owner,
-            block: Arc::clone(&block),
-            called: Called::of(file),
-            shard,
-            encoding: Encoding::of_known(shared, &reader, about)?,
-        })
-    };
-    let tasks = present.into_iter().map(task).collect::<Result<Vec<Task>, _>>()?;
-    Ok(tasks.into_iter())
+
+    fn add_block(
+        &mut self,
+        reader: &CatalogReader,
+        file: &FileRecord,
+        owner: ShardOwner,
+        record: BlockRecord,
+    ) -> Result<(), ScrubError> {
+        let called = Called::of(file);
+        let block = Arc::new(BlockReader::new(self.shared.volumes(), called.clone(), record));
+        let first_parity = first_parity(block.geometry());
+        let geometry = *block.geometry();
+        for shard in geometry.shards().filter(|shard| geometry.is_present(*shard)) {
+            // A hash says yes to it: only encoding it again tells whether it is wrong still.
+            let about = (block.as_ref(), shard, shard == first_parity);
+            self.tasks.push_back(Task {
+                descriptor: None,
+                owner,
+                block: Arc::clone(&block),
+                called: called.clone(),
+                shard,
+                encoding: Encoding::of_known(&self.shared, reader, about)?,
+            });
+        }
+        Ok(())
+    }
 }

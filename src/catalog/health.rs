@@ -179,10 +179,15 @@ impl CatalogReader {
         })
     }
 
+    /// Says whether anything is known to be wrong with any shard: whoever asks about many blocks asks this first.
+    pub fn knows_of_damage(&self) -> Result<bool, CatalogError> {
+        Ok(self.row_counts()?.get(CatalogTable::Damage) > 0)
+    }
+
     /// Returns what is known to be wrong with the shards of a block, in their order.
     pub fn damage_of_block(&self, block: BlockId) -> Result<Vec<DamageRecord>, CatalogError> {
         let table = CatalogTable::Damage;
-        if self.row_counts()?.get(table) == 0 {
+        if !self.knows_of_damage()? {
             return Ok(Vec::new());
         }
         let (start, end) = (

@@ -104,6 +104,20 @@ impl CatalogReader {
         Ok(self.file_by_id(id)?.map(|(file, _block)| file))
     }
 
+    /// Returns the files of some ids, in their order, each with its block when it has exactly one; without those that are gone.
+    pub fn files_with_blocks(
+        &self,
+        ids: &[FileId],
+    ) -> Result<Vec<(FileRecord, Option<BlockRecord>)>, CatalogError> {
+        let keys: Vec<_> = ids.iter().map(|id| file_key(*id)).collect();
+        let rows = self.source.get_all(&self.guard, CatalogTable::Files, &keys)?;
+        let files = ids.iter().zip(rows).filter_map(|(id, row)| match row {
+            Some(row) => Some(parse_file(*id, &row)),
+            None => self.none(CatalogTable::Files).transpose(),
+        });
+        files.collect()
+    }
+
     /// Returns a block of a file.
     ///
     /// # Panics

@@ -17,9 +17,6 @@ use crate::{
     units::{ByteRange, ColumnIndex, Timestamp, to_u64, to_usize},
 };
 
-/// Longer frames are read in pieces: that is memory for each worker.
-const MAX_LOADED_LEN_BYTES: u64 = 16 << 20;
-
 /// What one shard turned out to be.
 pub(in crate::archive) struct ShardFound {
     pub(in crate::archive) bytes_read: u64,
@@ -112,20 +109,13 @@ pub(super) enum Loaded<'a> {
     Failed(DamageKind),
 }
 
-/// Reads a frame in one go, where it is of usual length.
-pub(super) fn load_frame<'a>(task: &Task, into: &'a mut Vec<u8>) -> Loaded<'a> {
-    let block = task.block.as_ref();
-    let len = block.layout(task.shard).content_len_bytes();
-    if len > MAX_LOADED_LEN_BYTES {
-        return Loaded::NotTried;
-    }
-    into.resize(to_usize(len), 0);
-    let record = block.shard(task.shard);
+/// Reads a frame in one go.
+pub(super) fn read_frame(task: &Task, into: &mut [u8]) -> Result<(), DamageKind> {
+    let record = task.block.shard(task.shard);
     let record = record.expect("only shards that are present are inspected");
-    match block.read_at(record, 0, into) {
-        Ok(()) => Loaded::Frame(into),
-        Err(error) => Loaded::Failed(kind_of(&error)),
-    }
+    task.block
+        .read_at(record, 0, into)
+        .map_err(|error| kind_of(&error))
 }
 
 /// Reads one frame completely: header, both tables, payload, footer.

@@ -2,29 +2,25 @@
 
 mod damage;
 mod frame;
+mod run;
+mod workers;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use damage::FileDamage;
 
 pub(super) use self::frame::inspect_shard;
-use self::{
-    damage::Damage,
-    frame::{Loaded, ShardFound, glance_at_shard, inspect_frame, load_frame},
-};
+use self::{damage::Damage, frame::ShardFound, workers::Workers};
 use super::{
     called::Called,
     encoding::{Encoding, EncodingFound, ParityCheck},
-    observer::{DamageKind, DamagePart, Event, Observer},
+    observer::{DamageKind, DamagePart, Observer},
     order::MAX_SHARD_THREADS,
     read::{BlockReader, Met},
     shared::Shared,
 };
 use crate::{
-    catalog::{DamageRecord, ShardAddress, ShardOwner, ShardRecord},
+    catalog::{DamageRecord, ShardAddress, ShardOwner},
     error::{ScrubError, VolumeError},
     storage::Medium,
     units::{BlockIndex, CommitId, ExtentId, ShardIndex, Timestamp},
@@ -106,59 +102,10 @@ pub(in crate::archive) fn inspect(
 ) -> Result<Inspection, ScrubError> {
     let is_in_turn = look == Look::AtEverything
         && (turns == Turns::InTurn || shared.medium_of_reads(Medium::Solid) == Medium::Rotating);
-    let feed = Mutex::new(Some(feed));
-    let total = Mutex::new(Inspection::default());
-    let work = || -> Result<(), ScrubError> {
-        let mut buffer = Vec::new();
-        loop {
-            let mut slot = feed.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(source) = slot.as_mut() else {
-                return Ok(());
-            };
-            if observer.is_cancelled() {
-                *slot = None;
-                return Err(ScrubError::Cancelled);
-            }
-            let task = match source.next() {
-                Ok(Some(task)) => task,
-                // The end, or a failure: nobody asks again.
-                end => {
-                    *slot = None;
-                    return end.map(drop);
-                }
-            };
-            // They are hashed beside each other in any case.
-            let loaded = if is_in_turn {
-                let loaded = load_frame(&task, &mut buffer);
-                drop(slot);
-                loaded
-            } else {
-                drop(slot);
-                Loaded::NotTried
-            };
-            let mut found = match look {
-                Look::AtHeaders => glance_at_shard(shared, &task),
-                Look::AtEverything => inspect_frame(shared, &task, &loaded),
-            };
-            // An address is a hint: what was removed or moved meanwhile may be gone from there, and that is no damage.
-            found.finding = found.finding.filter(|_| is_still_there(shared, &task));
-            let parity = (look == Look::AtEverything)
-                .then(|| task.encoding.check(&task.block, task.shard))
-                .flatten();
-            observer.event(Event::Progress {
-                bytes: found.bytes_read,
-            });
-            let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
-            total.refused.extend(task.block.refused_extents());
-            total.add(&task, found, shared.now());
-            if let Some(parity) = parity {
-                total.add_encoding(shared, &task, parity);
-            }
-        }
-    };
+    let workers = Workers::new(shared, feed, (look, is_in_turn), observer);
     let threads = if is_in_turn { MAX_SHARD_THREADS } else { usize::MAX };
-    let results = shared.work_together(threads, |_| work());
-    let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let results = shared.work_together(threads, |_| workers.work());
+    let total = workers.into_total();
     match results.into_iter().collect::<Result<(), ScrubError>>() {
         Ok(()) => Ok(total),
         Err(error) => {
@@ -167,18 +114,6 @@ pub(in crate::archive) fn inspect(
             Err(error)
         }
     }
-}
-
-/// Says whether a shard lies where it was looked at; yes, where that cannot be looked up.
-fn is_still_there(shared: &Shared, task: &Task) -> bool {
-    let now = shared
-        .catalog
-        .read()
-        .and_then(|reader| reader.block_by_owner(task.owner));
-    let Ok(now) = now else { return true };
-    let of = |shards: &[Option<ShardRecord>]| shards.get(task.shard.as_usize()).copied().flatten();
-    let address = |shard: Option<ShardRecord>| shard.map(|shard| shard.address());
-    now.is_some_and(|now| address(of(&now.shards)) == address(task.block.shard(task.shard).copied()))
 }
 
 impl Inspection {

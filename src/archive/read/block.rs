@@ -272,6 +272,18 @@ impl BlockReader {
         read
     }
 
+    /// Reads bytes of an extent from where the frame of a shard begins, frames behind it among them. What fails is told of by whoever
+    /// reads them one by one.
+    pub(in crate::archive) fn read_from(
+        &self,
+        shard: ShardIndex,
+        into: &mut [u8],
+    ) -> Result<(), VolumeError> {
+        let record = self.shard(shard).expect("what is absent has no place");
+        let volume = self.volumes.of_extent(record.extent);
+        volume.read_at(record.extent, record.offset, into)
+    }
+
     /// Returns what the system refused, when it did.
     pub(in crate::archive) fn refusal(&self) -> Option<VolumeError> {
         self.refused().values().find_map(VolumeError::refusal)

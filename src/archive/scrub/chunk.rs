@@ -1,6 +1,9 @@
 //! A part of a scrub: frames that follow each other in one extent, read together and noted together.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use super::parity::WhichParity;
 use crate::{
@@ -13,7 +16,7 @@ use crate::{
         read::BlockReader,
         shared::Shared,
     },
-    catalog::{CatalogReader, DamageRecord, ShardOwner, ShardPlace},
+    catalog::{BlockRecord, CatalogReader, DamageRecord, ShardOwner, ShardPlace},
     error::{CatalogDamage, CatalogError, CatalogTable, ScrubError},
     units::{ByteRange, ExtentId, FileId},
 };
@@ -77,16 +80,20 @@ impl<'a, 'b> Chunk<'a, 'b> {
         let places = reader.shards_of_extent(self.extent, Some(after), PAGE_LEN)?;
         let is_last = places.len() < PAGE_LEN;
         let last = places.last().map(|place| place.offset + 1);
-        let mut names = LastName::default();
-        for place in places
+        let places: Vec<ShardPlace> = places
             .into_iter()
             .take_while(|place| place.offset < self.range.end())
-        {
-            let mut task = task(self.shared, &reader, place, &mut names)?;
+            .collect();
+        let mut owners = Owners::of(&reader, &places)?;
+        let is_any_damaged = reader.knows_of_damage()?;
+        for place in places {
+            let mut task = task(self.shared, &reader, place, &mut owners)?;
             task.encoding = self.which_parity.of(self.shared, &task, &reader)?;
-            let known = reader.damage_of_block(task.block.record().id)?;
-            let known = known.into_iter().filter(|damage| damage.shard == place.shard);
-            self.before.extend(known);
+            if is_any_damaged {
+                let known = reader.damage_of_block(task.block.record().id)?;
+                let known = known.into_iter().filter(|damage| damage.shard == place.shard);
+                self.before.extend(known);
+            }
             self.page.push_back((place, task));
         }
         let end = self.range.end();
@@ -118,32 +125,72 @@ impl Feed for Chunk<'_, '_> {
     }
 }
 
-/// The name that was looked up last: frames of one file follow each other.
+/// What was looked up of the owners of frames.
 #[derive(Default)]
-pub(super) struct LastName(Option<(FileId, Called)>);
+pub(super) struct Owners {
+    /// Files that have exactly one block, and that.
+    inline: BTreeMap<FileId, (Called, BlockRecord)>,
+    /// The name that was looked up last: frames of one long file follow each other.
+    last: Option<(FileId, Called)>,
+}
+
+impl Owners {
+    /// Looks up short files together: that costs half of looking them up one by one.
+    fn of(reader: &CatalogReader, places: &[ShardPlace]) -> Result<Self, CatalogError> {
+        let files: BTreeSet<FileId> = places
+            .iter()
+            .filter_map(|place| match place.owner {
+                ShardOwner::InlineBlockOf(file) => Some(file),
+                ShardOwner::Block(_) | ShardOwner::Descriptor(_) => None,
+            })
+            .collect();
+        let files: Vec<FileId> = files.into_iter().collect();
+        let found = reader.files_with_blocks(&files)?.into_iter();
+        let inline = found.filter_map(|(file, block)| Some((file.id, (Called::of(&file), block?))));
+        Ok(Self {
+            inline: inline.collect(),
+            last: None,
+        })
+    }
+
+    /// Returns the block that a frame belongs to, and what its file is called.
+    fn block(
+        &mut self,
+        reader: &CatalogReader,
+        owner: ShardOwner,
+    ) -> Result<(BlockRecord, Called), CatalogError> {
+        let missing = || CatalogError::Damaged {
+            table: CatalogTable::ExtentShards,
+            detail: CatalogDamage::MissingRow,
+        };
+        if let ShardOwner::InlineBlockOf(file) = owner
+            && let Some((called, block)) = self.inline.get(&file)
+        {
+            return Ok((block.clone(), called.clone()));
+        }
+        let block = reader.block_by_owner(owner)?.ok_or_else(missing)?;
+        let called = match (owner, &self.last) {
+            (ShardOwner::Descriptor(commit), _) => name_of(commit).into(),
+            (_, Some((file, called))) if *file == block.file => called.clone(),
+            _ => Called::of(&reader.file(block.file)?.ok_or_else(missing)?),
+        };
+        self.last = Some((block.file, called.clone()));
+        Ok((block, called))
+    }
+}
 
 /// Makes the task of a frame. One transaction sees the frame and its block, so neither can have been removed in between.
 pub(super) fn task(
     shared: &Arc<Shared>,
     reader: &CatalogReader,
     place: ShardPlace,
-    last: &mut LastName,
+    owners: &mut Owners,
 ) -> Result<Task, CatalogError> {
-    let missing = || CatalogError::Damaged {
-        table: CatalogTable::ExtentShards,
-        detail: CatalogDamage::MissingRow,
-    };
-    let record = reader.block_by_owner(place.owner)?.ok_or_else(missing)?;
+    let (record, called) = owners.block(reader, place.owner)?;
     let descriptor = match place.owner {
         ShardOwner::Descriptor(commit) => Some(commit),
         ShardOwner::Block(_) | ShardOwner::InlineBlockOf(_) => None,
     };
-    let called: Called = match (descriptor, &last.0) {
-        (Some(commit), _) => name_of(commit).into(),
-        (_, Some((file, called))) if *file == record.file => Called::clone(called),
-        _ => Called::of(&reader.file(record.file)?.ok_or_else(missing)?),
-    };
-    last.0 = Some((record.file, called.clone()));
     let volumes = shared.volumes();
     Ok(Task {
         block: Arc::new(BlockReader::new(volumes, called.clone(), record)),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{
     Scrub, ScrubDepth,
-    chunk::{Chunk, LastName, MOST_BYTES, task},
+    chunk::{Chunk, MOST_BYTES, Owners, task},
     notes::Seen,
 };
 use crate::{
@@ -103,7 +103,7 @@ pub(super) fn scrub_damaged(scrub: &mut Scrub<'_>) -> Result<(), ScrubError> {
 fn scrub_frames(scrub: &mut Scrub<'_>, damage: &[DamageRecord]) -> Result<(), ScrubError> {
     let (shared, look, which) = (scrub.shared, scrub.look(), scrub.which_parity());
     let mut parity_checked = None;
-    let mut names = LastName::default();
+    let mut owners = Owners::default();
     let mut tasks = VecDeque::new();
     for damage in damage {
         let reader = shared.catalog.read()?;
@@ -121,7 +121,7 @@ fn scrub_frames(scrub: &mut Scrub<'_>, damage: &[DamageRecord]) -> Result<(), Sc
         if shard.is_none_or(|shard| shard.address() != damage.address) {
             continue;
         }
-        let mut task = task(shared, &reader, place, &mut names)?;
+        let mut task = task(shared, &reader, place, &mut owners)?;
         // Once for each block, whichever of its shards are damaged.
         let is_first = parity_checked != Some(task.block.record().id);
         if look == Look::AtEverything {

@@ -45,6 +45,7 @@ fn what_is_not_there_is_none_after_the_table_was_found_whole() {
         assert_eq!(reader.file(FileId::new(999)).expect("sound"), None);
         assert_eq!(reader.extent(ExtentId::new(999)).expect("sound"), None);
         assert_eq!(reader.block_by_id(BlockId::new(999)).expect("sound"), None);
+        assert_eq!(reader.files_with_blocks(&[FileId::new(999)]).expect("sound"), []);
         let gone = ShardOwner::InlineBlockOf(FileId::new(999));
         assert_eq!(reader.block_by_owner(gone).expect("sound"), None);
         drop(reader);
@@ -70,6 +71,16 @@ fn blocks_and_extents_are_found_by_their_ids_and_owners() {
             assert_eq!(reader.block_by_owner(owner).expect("sound").as_ref(), Some(block));
         }
     }
+    let stored = world.files.values().map(|(file, blocks)| {
+        let inline = (blocks.len() == 1).then(|| blocks[0].clone());
+        (file.clone(), inline)
+    });
+    let stored: Vec<(FileRecord, Option<BlockRecord>)> = stored.collect();
+    // One that is gone in between, and one behind.
+    let mut ids: Vec<FileId> = stored.iter().map(|(file, _block)| file.id).collect();
+    ids.insert(1, FileId::new(999));
+    ids.push(FileId::new(998));
+    assert_eq!(reader.files_with_blocks(&ids).expect("sound"), stored);
     for extent in world.expected(0).extents {
         assert_eq!(reader.extent(extent.id).expect("sound"), Some(extent));
     }

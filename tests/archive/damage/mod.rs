@@ -74,6 +74,13 @@ fn random_damage_of_all_tiers_side_by_side_is_served_around_or_named_exactly() {
     );
 }
 
+/// Frames that are read together, more of them than at once.
+#[test]
+fn random_damage_of_many_short_files_is_served_around_or_named_exactly() {
+    let lengths: Vec<u64> = (0..90).map(|index| 1 + 13 * index).collect();
+    random_damage(&lengths, 6000..6040);
+}
+
 #[test]
 fn random_damage_of_every_edge_length_is_served_around_or_named_exactly() {
     random_damage(&edge_lengths(), 5000..5012);

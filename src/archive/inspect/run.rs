@@ -1,0 +1,148 @@
+//! Frames that a worker takes together: short ones cost more to ask for than to look at.
+
+use core::ops::Range;
+
+use super::{
+    Feed, Task,
+    frame::{Loaded, read_frame},
+};
+use crate::{
+    archive::observer::DamageKind,
+    error::ScrubError,
+    units::{ExtentId, to_usize},
+};
+
+/// Where frames are this long together no more are taken.
+pub(super) const ENOUGH_BYTES: u64 = 256 << 10;
+
+/// Nor where they are this many: whoever cancels waits for them.
+const ENOUGH_FRAMES: usize = 64;
+
+/// Bytes between two frames that are read with them: less than what it takes to ask again.
+const SHORT_GAP_BYTES: u64 = 32 << 10;
+
+/// Longer frames are looked at in pieces: that is memory for each worker.
+pub(super) const MAX_LOADED_LEN_BYTES: u64 = 16 << 20;
+
+/// Frames, and what was read of them. Its memory is used again for the next ones.
+#[derive(Default)]
+pub(super) struct Run {
+    tasks: Vec<Task>,
+    bytes: Vec<u8>,
+    outcomes: Vec<Outcome>,
+}
+
+/// What has come of reading a frame.
+#[derive(Clone)]
+enum Outcome {
+    /// It stands there in the bytes.
+    Read(Range<usize>),
+    NotTried,
+    Failed(DamageKind),
+}
+
+impl Run {
+    /// Takes the next frames; says whether more may follow.
+    pub(super) fn take(&mut self, feed: &mut impl Feed) -> Result<bool, ScrubError> {
+        self.tasks.clear();
+        let mut len_bytes = 0;
+        while len_bytes < ENOUGH_BYTES && self.tasks.len() < ENOUGH_FRAMES {
+            let Some(task) = feed.next()? else {
+                return Ok(false);
+            };
+            len_bytes += content_len_bytes(&task) + task.encoding.len_bytes(&task.block, task.shard);
+            self.tasks.push(task);
+        }
+        Ok(true)
+    }
+
+    /// Leaves all frames to whoever looks at their parts.
+    pub(super) fn leave(&mut self) {
+        self.outcomes.clear();
+        self.outcomes.resize(self.tasks.len(), Outcome::NotTried);
+    }
+
+    /// Reads frames of up to so many bytes, whole and in the order in which they lie; those beside each other with one call.
+    pub(super) fn load(&mut self, longest_bytes: u64) {
+        self.tasks.sort_by_key(place);
+        self.leave();
+        let (mut first, mut used) = (0, 0);
+        while first < self.tasks.len() {
+            let end = end_of_neighbours(&self.tasks, first);
+            if content_len_bytes(&self.tasks[first]) <= longest_bytes {
+                used = self.load_neighbours(first..end, used);
+            }
+            first = end;
+        }
+    }
+
+    /// Returns the frames, each with what was read of it.
+    pub(super) fn frames(&self) -> impl Iterator<Item = (&Task, Loaded<'_>)> {
+        let loaded = |outcome: &Outcome| match outcome {
+            Outcome::Read(range) => Loaded::Frame(&self.bytes[range.clone()]),
+            Outcome::NotTried => Loaded::NotTried,
+            Outcome::Failed(kind) => Loaded::Failed(*kind),
+        };
+        let outcomes = self.outcomes.iter().map(loaded);
+        self.tasks.iter().zip(outcomes)
+    }
+
+    /// Reads frames to where others end; returns where they end themselves.
+    fn load_neighbours(&mut self, frames: Range<usize>, base: usize) -> usize {
+        let (first, last) = (&self.tasks[frames.start], &self.tasks[frames.end - 1]);
+        let (_, start) = place(first);
+        let used = base + to_usize(end_bytes(last) - start);
+        // It never gets shorter: making it longer again would cost as much as reading.
+        let len = used.max(self.bytes.len());
+        self.bytes.resize(len, 0);
+        let all = &mut self.bytes[base..used];
+        let together = frames.len() > 1 && first.block.read_from(first.shard, all).is_ok();
+        for index in frames {
+            let task = &self.tasks[index];
+            let from = base + to_usize(place(task).1 - start);
+            let range = from..from + to_usize(content_len_bytes(task));
+            // What cannot be read with its neighbours may be read without them.
+            let read = if together {
+                Ok(())
+            } else {
+                read_frame(task, &mut self.bytes[range.clone()])
+            };
+            self.outcomes[index] = match read {
+                Ok(()) => Outcome::Read(range),
+                Err(kind) => Outcome::Failed(kind),
+            };
+        }
+        used
+    }
+}
+
+/// Returns the end of the frames that are read with the one at `first`; a long frame is read alone.
+fn end_of_neighbours(tasks: &[Task], first: usize) -> usize {
+    let (extent, start) = place(&tasks[first]);
+    let mut end = first + 1;
+    while let Some(next) = tasks.get(end) {
+        let (of, offset) = place(next);
+        let is_near = offset >= end_bytes(&tasks[end - 1])
+            && offset - end_bytes(&tasks[end - 1]) <= SHORT_GAP_BYTES
+            && end_bytes(next) - start <= ENOUGH_BYTES;
+        if of != extent || !is_near {
+            break;
+        }
+        end += 1;
+    }
+    end
+}
+
+fn place(task: &Task) -> (ExtentId, u64) {
+    let record = task.block.shard(task.shard);
+    let record = record.expect("only shards that are present are inspected");
+    (record.extent, record.offset)
+}
+
+fn content_len_bytes(task: &Task) -> u64 {
+    task.block.layout(task.shard).content_len_bytes()
+}
+
+fn end_bytes(task: &Task) -> u64 {
+    place(task).1.saturating_add(content_len_bytes(task))
+}
