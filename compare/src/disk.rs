@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
+use rustix::fs::Advice;
+
 use crate::{tools::Tool, workload::Workload};
 
 const BUFFER_LEN_BYTES: usize = 1 << 20;
@@ -90,6 +92,15 @@ pub(crate) fn read_all(path: &Path) -> Result<()> {
             .with_context(|| format!("reading {}", path.display()))?
             > 0
         {}
+    }
+    Ok(())
+}
+
+/// Leaves nothing of what is at or below a path in memory: whoever reads it then waits for the disk.
+pub(crate) fn forget_all(path: &Path) -> Result<()> {
+    sync(path)?;
+    for path in files_below(path)? {
+        rustix::fs::fadvise(File::open(&path)?, 0, None, Advice::DontNeed)?;
     }
     Ok(())
 }

@@ -51,10 +51,11 @@ use crate::{
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if let Some(Hidden::Hash { files }) = &options.hidden {
-        return exit_code(tools::hash_in_process(files));
-    }
-    exit_code(compare(&options))
+    exit_code(match &options.hidden {
+        Some(Hidden::Hash { files }) => tools::hash_in_process(files),
+        Some(Hidden::Read { files }) => files.iter().try_for_each(|path| disk::read_all(path)),
+        None => compare(&options),
+    })
 }
 
 fn exit_code(result: Result<()>) -> ExitCode {

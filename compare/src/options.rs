@@ -75,6 +75,12 @@ pub(crate) enum Hidden {
         /// Files to hash
         files: Vec<PathBuf>,
     },
+    /// Reads files and does nothing with them
+    #[command(hide = true)]
+    Read {
+        /// Files to read
+        files: Vec<PathBuf>,
+    },
 }
 
 /// Parses a length in bytes; `none` is 0.

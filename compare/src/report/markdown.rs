@@ -9,7 +9,8 @@ use super::{
 use crate::{machine::Machine, tools::ToolName, workload::Workload};
 
 const NOTES: &str = "\
-Sources and repositories are read before each measurement, so they come from memory. Tools alternate within each round; the median is \
+Sources and repositories are read before each measurement, so they come from memory; but bfdb's verify and scrub let the system forget \
+what they are about to read, and read it from the disk, as does what scrubs are compared with. Tools alternate within each round; the median is \
 shown, with the fastest and the slowest round. Repositories and archives are empty and made before. Times of cp, par2, SnapRAID's fix and \
 of what restic and Borg restore include the sync that these leave to others; the other tools sync by themselves. Processor time is user \
 and system time, in steps of 10 ms. Memory is the peak of the process, which for b3sum has the file in it that it maps. Whatever is restored or repaired is compared with the source.

@@ -39,7 +39,7 @@ fn heading(operation: Operation) -> Option<&'static str> {
         Operation::Start => None,
         Operation::Commit | Operation::FourCopies => Some("commit"),
         Operation::Verify => Some("verify"),
-        Operation::Scrub | Operation::ScrubDamaged => Some("scrub"),
+        Operation::ReadStored | Operation::Scrub | Operation::ScrubDamaged => Some("scrub"),
         Operation::Restore | Operation::RestoreDamaged => Some("restore"),
         Operation::Repair => Some("repair"),
     }
@@ -139,6 +139,7 @@ fn label(row: &Row) -> String {
         | Operation::Commit
         | Operation::FourCopies
         | Operation::Verify
+        | Operation::ReadStored
         | Operation::Scrub
         | Operation::Restore
         | Operation::Repair => row.label.to_owned(),

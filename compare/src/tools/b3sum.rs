@@ -102,7 +102,7 @@ impl Tool for B3sum {
     }
 }
 
-/// Hashes everything that lies in a directory of another tool, for comparison with a scrub.
+/// Hashes everything that lies in a directory of another tool, for comparison with what hashes it there.
 pub(crate) fn hash_stored(bench: &mut Bench<'_>, hasher: &B3sum, dir: &Path) -> Result<()> {
     let files = crate::disk::files_below(dir)?;
     let step = Step {

@@ -102,6 +102,7 @@ impl Bfdb {
         if let Some(hasher) = &self.hasher {
             b3sum::hash_stored(bench, hasher, &extents(archive))?;
         }
+        read_stored(bench, &extents(archive))?;
         bench.timed(
             &step(Operation::Scrub, "bfdb scrub", stored),
             &mut self.command(archive, "scrub"),
@@ -150,6 +151,19 @@ impl Bfdb {
         bench.judge(&to.join(bench.source().name()))?;
         bench.discard(&to)
     }
+}
+
+/// Reads everything that bfdb stores from the disk, as a scrub does, and does nothing with it.
+fn read_stored(bench: &mut Bench<'_>, dir: &Path) -> Result<()> {
+    disk::forget_all(dir)?;
+    let mut command = Command::new(env::current_exe()?);
+    command.arg("read").args(disk::files_below(dir)?);
+    bench.timed(
+        &step(Operation::ReadStored, "reading what bfdb stores", &[]),
+        &mut command,
+    )?;
+    bench.was_done_by(ToolName::Cp);
+    Ok(())
 }
 
 /// A step that ends well and leaves nothing to sync: what bfdb tells of as done is on the disk.
