@@ -59,6 +59,7 @@ impl<'a> Context<'a> {
             memory_bytes: global.memory.unwrap_or(defaults.memory_bytes),
             io: match global.io {
                 IoChoice::Auto => IoMode::Auto,
+                IoChoice::Direct => IoMode::Direct,
                 IoChoice::Buffered => IoMode::Buffered,
             },
             medium: match global.disk {

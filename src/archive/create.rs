@@ -15,7 +15,7 @@ use super::{
     recovery,
     shared::{Shared, SharedParts},
     volume_changes::note_moves,
-    volumes::{announce_epoch, write_slot},
+    volumes::{announce_epoch, expect_direct, write_slot},
 };
 use crate::{
     catalog::{
@@ -51,7 +51,7 @@ pub(super) fn create(machine: &Machine, root: &Path, options: &ArchiveOptions) -
     let build = layout.lock_for_building(Building::Creation)?;
     layout.remove_stale_temporaries(&build)?;
     layout.create_directories()?;
-    let (archive_id, records) = make_volumes(&layout, state, &options.volumes)?;
+    let (archive_id, records) = make_volumes(&layout, state, options)?;
     let places = places_on(records.iter().map(|record| {
         let path = layout.root().join(OsStr::from_bytes(&record.path));
         (record.number, record.id, path)
@@ -177,8 +177,9 @@ impl<'a> NewCatalog<'a> {
 fn make_volumes(
     layout: &ArchiveLayout,
     state: ArchiveState,
-    paths: &[PathBuf],
+    options: &ArchiveOptions,
 ) -> Result<(ArchiveId, Vec<VolumeRecord>), OpenError> {
+    let io = options.resources.io;
     let record = |number, id, path| VolumeRecord {
         number,
         id,
@@ -186,17 +187,23 @@ fn make_volumes(
         state: VolumeState::Active,
         epoch: Epoch::ZERO,
     };
-    if paths.is_empty() {
+    if options.volumes.is_empty() {
         let (archive, local) = make_embedded_volume(layout, state)?;
+        // The next attempt takes it up.
+        let storage = layout.machine().storage.as_ref();
+        expect_direct(io, storage, &layout.embedded_volume())?;
         let path = EMBEDDED_VOLUME_PATH.to_vec();
         return Ok((archive, vec![record(EMBEDDED_VOLUME, local.id(), path)]));
     }
     let archive = ArchiveId::from_bytes(layout.machine().random_bytes()?);
-    let places = NewPlaces::check(layout, paths, &[])?;
+    let places = NewPlaces::check(layout, &options.volumes, &[])?;
+    let made = places.paths().map(|place| make_volume_at(layout, io, place));
+    // None is told of the archive before all are made.
+    let made: Vec<LocalVolume> = made.collect::<Result<_, _>>()?;
     let mut records = Vec::new();
-    for (number, place) in (0..).zip(places.paths()) {
-        let id = make_volume_at(layout, archive, place, (Epoch::ZERO, ChainHash::NONE))?;
-        records.push(record(number, id, place.as_os_str().as_bytes().to_vec()));
+    for (number, (place, local)) in (0..).zip(places.paths().zip(made)) {
+        announce_epoch(&local, archive, (Epoch::ZERO, ChainHash::NONE))?;
+        records.push(record(number, local.id(), place.as_os_str().as_bytes().to_vec()));
     }
     Ok((archive, records))
 }

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use super::volumes::{Member, Search, Volumes, find_volumes};
+use super::volumes::{Member, Search, Volumes, expect_direct, find_volumes};
 use crate::{
     catalog::{Access, Catalog, CatalogReader, VolumeRecord, VolumeState},
     error::OpenError,
@@ -44,8 +44,8 @@ struct InUse {
 }
 
 impl Media {
-    /// Finds the volumes of an archive. Where it is to be written, one at least takes writes; where it is to be read, one can
-    /// be read.
+    /// Finds the volumes of an archive. Where it is to be written, one at least takes writes, and those that do go direct where that
+    /// was asked for; where it is to be read, one can be read.
     pub(super) fn find(
         layout: &ArchiveLayout,
         catalog: &Arc<Catalog>,
@@ -69,8 +69,12 @@ impl Media {
         if !is_usable && let Some(problem) = problems.into_iter().flatten().next() {
             return Err(problem);
         }
-        let volumes = Volumes::new(members, catalog.archive().policy.lanes(), catalog);
         let storage = Arc::clone(&layout.machine().storage);
+        if access == Access::Write {
+            let mut taking = members.iter().filter(|member| member.takes_files());
+            taking.try_for_each(|member| expect_direct(io, storage.as_ref(), &member.path))?;
+        }
+        let volumes = Volumes::new(members, catalog.archive().policy.lanes(), catalog);
         let places_of_journal = journal_places(&volumes, catalog);
         let journal = Journal::new(storage, catalog.archive().id, places_of_journal);
         Ok(Self {
@@ -81,6 +85,10 @@ impl Media {
             }),
             places,
         })
+    }
+
+    pub(super) const fn io(&self) -> IoMode {
+        self.io
     }
 
     pub(super) fn volumes(&self) -> Arc<Volumes> {

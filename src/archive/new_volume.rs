@@ -8,15 +8,14 @@ use std::{
     sync::Arc,
 };
 
-use super::volumes::announce_epoch;
+use super::volumes::expect_direct;
 use crate::{
     error::{HostError, HostOperation, OpenError, VolumeError},
     format::VolumeSlot,
     host::ArchiveLayout,
-    merkle::ChainHash,
     storage::Storage,
-    units::{ArchiveId, Epoch, VolumeId},
-    volume::{LocalVolume, Volume as _},
+    units::VolumeId,
+    volume::{IoMode, LocalVolume},
 };
 
 /// Names that a volume consists of, or that every file system has at its root.
@@ -63,20 +62,20 @@ impl NewPlaces {
     }
 }
 
-/// Makes a volume in a directory that is absent or empty, and tells it how far the archive has come; durable on return. One
-/// that an interrupted attempt has made for this archive, and that `is_known` does not know, is taken up.
+/// Makes a volume in a directory that is absent or empty, or holds one that is nobody's; durable on return.
+///
+/// It is nobody's itself until it is told of its archive, so that what is refused behind this stands in nobody's way.
 pub(super) fn make_volume_at(
     layout: &ArchiveLayout,
-    archive: ArchiveId,
+    io: IoMode,
     path: &Path,
-    head: (Epoch, ChainHash),
-) -> Result<VolumeId, OpenError> {
+) -> Result<LocalVolume, OpenError> {
     let storage = &layout.machine().storage;
     refuse_what_is_there(storage.as_ref(), path)?;
     let id = VolumeId::from_bytes(layout.machine().random_bytes()?);
     let local = LocalVolume::create_on(Arc::clone(storage), path, id)?;
-    announce_epoch(&local, archive, head)?;
-    Ok(local.id())
+    expect_direct(io, storage.as_ref(), path)?;
+    Ok(local)
 }
 
 /// Returns the slot of a volume that lies in a directory.

@@ -25,7 +25,7 @@ use super::{
     describe::read_text,
     locks::machine_for_creation,
     old_catalog::beyond,
-    volumes::{Search, Volumes, find_volumes},
+    volumes::{Search, Volumes, expect_direct, find_volumes},
 };
 use crate::{
     catalog::{BlockRecord, Catalog, Checkpoint, Slice},
@@ -84,6 +84,7 @@ pub(super) fn rebuild(
     options: &OpenOptions,
 ) -> Result<(Archive, RebuildReport), OpenError> {
     expect_remains(machine, root, options)?;
+    expect_direct_volumes(machine, root, options)?;
     let past = Past::find(&ArchiveLayout::on(machine, root), options)?;
     let (machine, sharing) = machine_for_creation(machine, root)?;
     let layout = ArchiveLayout::on(&machine, root);
@@ -119,6 +120,17 @@ pub(super) fn expect_remains(
         }
         ArchiveState::Foreign => Err(OpenError::NotAnArchive { path }),
     }
+}
+
+/// Refuses volumes that could not be written as is asked for, before anything is made: the archive is open for writing in the end.
+pub(super) fn expect_direct_volumes(
+    machine: &Machine,
+    root: &std::path::Path,
+    options: &OpenOptions,
+) -> Result<(), OpenError> {
+    let found = volumes_at(&ArchiveLayout::on(machine, root), &options.volumes);
+    let mut paths = found.iter().map(|(path, _slot)| path);
+    paths.try_for_each(|path| expect_direct(options.resources.io, machine.storage.as_ref(), path))
 }
 
 /// Says whether a journal is there that a catalog can be made from.

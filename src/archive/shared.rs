@@ -14,6 +14,7 @@ use crate::{
     journal::Journal,
     storage::Medium,
     units::{ArchiveId, SessionId, Timestamp, to_u64, to_usize},
+    volume::IoMode,
 };
 
 use super::{
@@ -142,6 +143,11 @@ impl Shared {
     /// Returns the volumes as they were looked at last.
     pub(super) fn volumes(&self) -> Arc<Volumes> {
         self.media.volumes()
+    }
+
+    /// Returns how extents are written.
+    pub(super) const fn io(&self) -> IoMode {
+        self.media.io()
     }
 
     /// Returns the journal, on the volumes that were there when they were looked at last.

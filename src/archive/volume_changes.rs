@@ -12,7 +12,7 @@ use super::{
     recovery::mend_journal,
     repair::{move_off, shards_on, spread},
     shared::Shared,
-    volumes::Member,
+    volumes::{Member, announce_epoch},
 };
 use crate::{
     catalog::{Access, VolumeChange, VolumeRecord, VolumeState},
@@ -36,7 +36,9 @@ pub(super) fn add_volume(shared: &Shared, path: &Path) -> Result<VolumeId, Commi
     } else {
         let head = Head::of(&publishing.journal);
         let head = (head.epoch, head.hash);
-        make_volume_at(&shared.layout, shared.archive_id(), place, head)?
+        let made = make_volume_at(&shared.layout, shared.io(), place)?;
+        announce_epoch(&made, shared.archive_id(), head)?;
+        made.id()
     };
     let mut publication = publication::empty(&publishing.writer)?;
     publication.volumes.push(VolumeChange {

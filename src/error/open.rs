@@ -149,6 +149,12 @@ pub enum OpenError {
         /// Where the volume lies.
         path: PathBuf,
     },
+    /// Writing past the page cache was asked for, and the file system of a volume cannot.
+    #[error("the file system of the volume at {} has no way past the page cache", path.display())]
+    NoDirectIo {
+        /// Where the volume lies.
+        path: PathBuf,
+    },
     /// The slots of a volume cannot be read.
     #[error("the slots of the volume at {} cannot be read", path.display())]
     VolumeSlots {

@@ -26,7 +26,7 @@ use bfdb_fault_injection::Seeded;
 use crate::support::{Store, copy_dir, get, name, names, open, painted, small_policy};
 
 /// Where the archive believes to be. There is no such directory.
-const NOWHERE: &str = "/nowhere-on-this-host";
+pub const NOWHERE: &str = "/nowhere-on-this-host";
 
 /// A storage whose root is somewhere else, and that remembers what was changed on it.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ struct Elsewhere {
     log: Arc<Log>,
     /// Whether nothing may be opened for writing.
     is_read_only: bool,
+    /// What paths have in them to which there is no way past the page cache.
+    cached: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +88,12 @@ impl Storage for Elsewhere {
     }
 
     fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn StorageFile>>> {
+        if self
+            .cached
+            .is_some_and(|cached| path.to_string_lossy().contains(cached))
+        {
+            return Ok(None);
+        }
         let opened = HostStorage.open_direct(&self.at(path))?;
         Ok(opened.map(|opened| self.wrap(path, opened)))
     }
@@ -236,11 +244,25 @@ fn machine_in(root: &Path, log: &Arc<Log>) -> Machine {
         root: root.to_path_buf(),
         log: Arc::clone(log),
         is_read_only: false,
+        cached: None,
     };
     Machine {
         storage: Arc::new(storage),
         clock: Arc::new(Noon),
         randomness: Arc::new(Chance(Mutex::new(Seeded::new(5)))),
+    }
+}
+
+/// A machine whose storage lies in a directory; to paths with `cached` in them there is no way past the page cache.
+pub fn caching_machine(root: &Path, cached: Option<&'static str>) -> Machine {
+    Machine {
+        storage: Arc::new(Elsewhere {
+            root: root.to_path_buf(),
+            log: Arc::default(),
+            is_read_only: false,
+            cached,
+        }),
+        ..Machine::default()
     }
 }
 
@@ -356,6 +378,7 @@ fn what_a_dead_writer_left_on_a_file_system_that_takes_no_writes_is_listed_and_r
         root: killed.path().to_path_buf(),
         log: Arc::clone(&log),
         is_read_only: true,
+        cached: None,
     };
     let machine = Machine {
         storage: Arc::new(storage),

@@ -16,6 +16,7 @@ mod checkpoints;
 mod compacting;
 mod damage;
 mod deep_scans;
+mod direct_io;
 mod dying_writers;
 mod golden;
 mod health;

@@ -32,6 +32,7 @@ pub(crate) fn open_error(error: &OpenError) -> Meaning {
         | OpenError::NotEmpty { .. }
         | OpenError::VolumeForeign { .. }
         | OpenError::VolumeReadOnly { .. }
+        | OpenError::NoDirectIo { .. }
         | OpenError::VolumeNotEmpty { .. }
         | OpenError::VolumeTaken { .. }
         | OpenError::VolumeNested { .. }

@@ -44,7 +44,7 @@ use super::{
     locks::machine_for_creation,
     observer::Observer,
     old_catalog::beyond,
-    rebuild::{expect_no_session, expect_remains, has_usable_journal, keep_aside},
+    rebuild::{expect_direct_volumes, expect_no_session, expect_remains, has_usable_journal, keep_aside},
 };
 use crate::{
     catalog::{Access, Catalog, Check, NextIds},
@@ -65,6 +65,7 @@ pub(super) fn rebuild(
     observer: &dyn Observer,
 ) -> Result<(Archive, RebuildReport), OpenError> {
     expect_remains(machine, root, options)?;
+    expect_direct_volumes(machine, root, options)?;
     let layout = ArchiveLayout::on(machine, root);
     let path = || root.to_path_buf();
     let find = |layout| FoundVolumes::find(layout, &options.volumes, options.resources.io);

@@ -1,5 +1,6 @@
 //! The volumes of an archive: which there are, which of them are there, and which of them holds an extent.
 
+mod direct;
 mod finding;
 mod slots;
 
@@ -11,6 +12,7 @@ use std::{
 
 pub use self::finding::VolumeCondition;
 pub(super) use self::{
+    direct::expect_direct,
     finding::{Search, find_volumes},
     slots::{SlotState, announce_epoch, read_slots, write_slot},
 };
@@ -21,8 +23,8 @@ use crate::{
     volume::{AbsentVolume, Volume},
 };
 
-/// Bytes between frames that are forgotten with them.
-const SHORT_GAP_BYTES: u64 = 64 * 1024;
+/// Bytes between frames that are read and forgotten with them: less than what it takes to ask once more.
+pub(super) const SHORT_GAP_BYTES: u64 = 64 * 1024;
 
 /// A volume of the archive.
 #[derive(Debug, Clone)]

@@ -43,7 +43,7 @@ pub struct LocalVolumeOptions {
 
 /// Whether large aligned writes go past the page cache.
 ///
-/// The bytes are the same in both modes. A direct write saves the copy into the page cache and its bookkeeping, which
+/// The bytes are the same in all modes. A direct write saves the copy into the page cache and its bookkeeping, which
 /// cost more CPU than hashing and encoding, and it keeps the disk busy from the start; how much faster it is depends on
 /// the disk (`cargo bench --bench volume`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,9 @@ pub enum IoMode {
     /// Writes of 64 KiB and more whose memory and offset are aligned to 4096 bytes go direct where the filesystem can;
     /// everything else is buffered.
     Auto,
+    /// The same, for whoever wants no volume where the filesystem cannot: such a one is refused when an archive is opened for writing,
+    /// made, or given it. See [`LocalVolume::can_go_direct_on`].
+    Direct,
     /// All writes are buffered.
     Buffered,
 }
@@ -164,6 +167,14 @@ impl LocalVolume {
     ) -> Result<Self, VolumeError> {
         layout::check_extents(storage.as_ref(), dir)?;
         Ok(Self::new(storage, dir, id))
+    }
+
+    /// Says whether the file system that a volume lies on has a way past the page cache; also yes, where that cannot be looked at.
+    ///
+    /// A file system may take the flag and cache all the same, and a writer that is refused a single write lets it go through the page
+    /// cache.
+    pub fn can_go_direct_on(storage: &dyn Storage, dir: &Path) -> bool {
+        !matches!(storage.open_direct(&layout::slots_path(dir)), Ok(None))
     }
 
     /// Changes how bytes are moved; writers made before keep their way.

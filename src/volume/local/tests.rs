@@ -125,7 +125,7 @@ fn direct_and_buffered_writes_of_one_extent_give_the_same_bytes() {
         (1 << 20) + 300_001,
         LEN,
     ];
-    for io_mode in [IoMode::Auto, IoMode::Buffered] {
+    for io_mode in [IoMode::Auto, IoMode::Direct, IoMode::Buffered] {
         let (_dir, volume) = new_volume();
         let volume = volume.with_options(&LocalVolumeOptions {
             io_mode,
