@@ -1,6 +1,9 @@
 //! Reading and verifying named files: every shard, parity included, and the root.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use super::{
     called::Called,
@@ -21,7 +24,7 @@ use crate::{
 /// Files that are verified together.
 const FILES_TOGETHER: usize = 256;
 
-/// Short files that are looked up together.
+/// Files that are looked up together.
 const FILES_AT_A_TIME: usize = 64;
 
 /// Verifies every file that `prefix` names or that lies below it, kept versions among them; `None` is all of them.
@@ -57,7 +60,7 @@ fn verify_files(
 ) -> Result<ScrubReport, ScrubError> {
     let feed = FileOrder {
         shared: Arc::clone(shared),
-        files: files.iter().map(|(file, _block)| file.id).collect(),
+        files: files.iter().map(|(file, _block)| file.clone()).collect(),
         long: VecDeque::new(),
         next_block: 0,
         tasks: VecDeque::new(),
@@ -103,7 +106,7 @@ fn check_file_root(
     observer: &dyn Observer,
 ) -> Result<(), ScrubError> {
     let observer = OnlyAsked(observer);
-    // One leaf says all there is of it: then nothing has to be read.
+    // The digest of a shard with one leaf is the hash of that: then nothing has to be read.
     let one_leaf = block.filter(|block| block.geometry.leaf_count(ShardIndex::new(0)) == 1);
     let is_right = if let Some(block) = one_leaf {
         check_root(shared, file, std::iter::once(Ok(block.clone())), &observer)
@@ -129,10 +132,12 @@ fn check_file_root(
     }
 }
 
-/// Every shard of some files, short ones first.
+/// Every shard of some files, those with one block before longer ones that were looked up with them.
+///
+/// Files are told of under the names under which they were listed, whatever they are called by now.
 struct FileOrder {
     shared: Arc<Shared>,
-    files: VecDeque<FileId>,
+    files: VecDeque<FileRecord>,
     /// Files of several blocks that were looked up.
     long: VecDeque<FileRecord>,
     /// Which block of the first of them comes next.
@@ -157,14 +162,18 @@ impl Feed for FileOrder {
 impl FileOrder {
     fn add_files(&mut self, reader: &CatalogReader) -> Result<(), ScrubError> {
         let count = self.files.len().min(FILES_AT_A_TIME);
-        let files: Vec<FileId> = self.files.drain(..count).collect();
-        for (file, block) in reader.files_with_blocks(&files)? {
-            match block {
-                Some(block) => {
+        let listed: Vec<FileRecord> = self.files.drain(..count).collect();
+        let ids: Vec<FileId> = listed.iter().map(|file| file.id).collect();
+        let found = reader.files_with_blocks(&ids)?.into_iter();
+        let mut found: BTreeMap<FileId, Option<BlockRecord>> =
+            found.map(|(file, block)| (file.id, block)).collect();
+        for file in listed {
+            match found.remove(&file.id) {
+                Some(Some(block)) => {
                     self.add_block(reader, &file, ShardOwner::InlineBlockOf(file.id), block)?;
                 }
-                None if file.geometry.block_count() > 0 => self.long.push_back(file),
-                None => {}
+                Some(None) if file.geometry.block_count() > 0 => self.long.push_back(file),
+                Some(None) | None => {}
             }
         }
         Ok(())

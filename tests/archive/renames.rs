@@ -1,16 +1,24 @@
 //! Names that become others.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use bfdb::{
-    archive::{Archive, CommitOptions, FileInfo, NameConflict, RenameConflict, RenameReceipt, Snapshot},
+    archive::{
+        Archive, CommitOptions, Event, FileInfo, NameConflict, Observer, RenameConflict, RenameReceipt,
+        Resources, Snapshot,
+    },
+    catalog::Access,
     error::{CommitError, FileKind},
     units::FileName,
 };
 
 use crate::{
+    damage::chart::frames_of,
     rebuilding::rebuild,
-    support::{SEGMENTED_BELOW, Store, TINY_BELOW, name, names, painted},
+    support::{LEAF, SEGMENTED_BELOW, Store, TINY_BELOW, name, names, open, painted, small_policy},
 };
 
 /// A tree with files of every tier, one with kept versions, a link, and names that look like those of the tree.
@@ -252,4 +260,59 @@ fn a_name_that_was_renamed_away_is_free() {
         (store.get("f").unwrap(), store.get("g").unwrap()),
         (b"2".to_vec(), b"1".to_vec())
     );
+}
+
+/// Does something when it is told of progress first.
+struct OnProgress(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Observer for OnProgress {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Progress { .. } = event
+            && let Some(work) = self.0.lock().unwrap().take()
+        {
+            work();
+        }
+    }
+}
+
+/// A file that is verified later than others of its page is looked up once more then. Its loss was told of under its new name, and it
+/// counted as one without a loss whose root is wrong: the verification ended there.
+#[test]
+fn a_file_that_has_lost_bytes_and_is_renamed_while_it_is_verified_is_told_of_as_it_was_listed() {
+    let one_thread = Resources {
+        threads: 1,
+        ..Resources::default()
+    };
+    let store = Store::with(small_policy(), one_thread);
+    for index in 0..100 {
+        store.put(&format!("a{index:02}"), &painted(50, index));
+    }
+    let content = painted(3 * LEAF, 5);
+    store.put("lost", &content);
+    for frame in frames_of(&store, &BTreeMap::from([("lost".to_owned(), content)])) {
+        for column in 0..frame.leaf_count() {
+            let leaf = frame.leaf(column);
+            frame.flip(leaf.start..leaf.start + 1);
+        }
+        frame.flip_tables();
+    }
+    let other = open(&store.root(), Access::Write);
+    let observer = OnProgress(Mutex::new(Some(Box::new(move || {
+        let renamed = other.rename(&name("lost"), &name("zz"), RenameConflict::Refuse);
+        drop(renamed.unwrap());
+        other.close().unwrap();
+    }))));
+    let report = store.archive.snapshot().unwrap().verify(None, &observer).unwrap();
+    assert!(observer.0.into_inner().unwrap().is_none(), "it was renamed");
+    assert!(names(&store.archive).contains(&"zz".to_owned()));
+    let told: Vec<(String, u64)> = report
+        .damage
+        .iter()
+        .map(|file| {
+            let lost = file.lost.iter().map(|range| range.len()).sum();
+            (file.name.to_string(), lost)
+        })
+        .collect();
+    assert_eq!(told, [("lost".to_owned(), 3 * LEAF)]);
+    assert_eq!(report.files, 101);
 }

@@ -2,7 +2,7 @@
 
 mod damage;
 mod frame;
-mod run;
+mod handful;
 mod workers;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -93,7 +93,7 @@ pub(in crate::archive) struct ParityFound {
 }
 
 /// Inspects everything that the feed hands out, on all workers. The observer is asked before each shard, at most some
-/// megabytes, whether to go on.
+/// megabytes, whether to go on; not while short ones are read together.
 pub(in crate::archive) fn inspect(
     shared: &Shared,
     (feed, turns): (impl Feed, Turns),
@@ -118,9 +118,6 @@ pub(in crate::archive) fn inspect(
 
 impl Inspection {
     fn add(&mut self, task: &Task, found: ShardFound, now: Timestamp) {
-        if task.block.is_refused(task.shard) {
-            return;
-        }
         let record = found.to_record(task, now);
         self.bytes_read += found.bytes_read;
         // Every block has its first shard, every file its first block.

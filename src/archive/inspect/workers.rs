@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use super::{
     Feed, Inspection, Look, Task,
     frame::{Loaded, ShardFound, glance_at_shard, inspect_frame},
-    run::{ENOUGH_BYTES, MAX_LOADED_LEN_BYTES, Run},
+    handful::{ENOUGH_BYTES, Handful, MAX_LOADED_LEN_BYTES},
 };
 use crate::{
     archive::{
@@ -47,9 +47,9 @@ impl<'a, F: Feed> Workers<'a, F> {
 
     /// What one of them does.
     pub(super) fn work(&self) -> Result<(), ScrubError> {
-        let mut run = Run::default();
-        while self.take(&mut run)? {
-            self.look_at(&run)?;
+        let mut handful = Handful::default();
+        while self.take(&mut handful)? {
+            self.look_at(&handful)?;
         }
         Ok(())
     }
@@ -60,7 +60,7 @@ impl<'a, F: Feed> Workers<'a, F> {
     }
 
     /// Takes and reads the next frames; says whether there are any.
-    fn take(&self, run: &mut Run) -> Result<bool, ScrubError> {
+    fn take(&self, handful: &mut Handful) -> Result<bool, ScrubError> {
         let mut slot = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
         // Behind the end and behind a failure nobody asks again.
         let Some(mut feed) = slot.take() else {
@@ -69,25 +69,25 @@ impl<'a, F: Feed> Workers<'a, F> {
         if self.observer.is_cancelled() {
             return Err(ScrubError::Cancelled);
         }
-        if run.take(&mut feed)? {
+        if handful.take(&mut feed)? {
             *slot = Some(feed);
         }
         if self.is_in_turn {
-            run.load(MAX_LOADED_LEN_BYTES);
+            handful.load(MAX_LOADED_LEN_BYTES);
             return Ok(true);
         }
         drop(slot);
         match self.look {
-            Look::AtHeaders => run.leave(),
-            Look::AtEverything => run.load(ENOUGH_BYTES),
+            Look::AtHeaders => handful.load_none(),
+            Look::AtEverything => handful.load(ENOUGH_BYTES),
         }
         Ok(true)
     }
 
-    fn look_at(&self, run: &Run) -> Result<(), ScrubError> {
+    fn look_at(&self, handful: &Handful) -> Result<(), ScrubError> {
         let mut looked = Vec::new();
         let mut result = Ok(());
-        for (task, loaded) in run.frames() {
+        for (task, loaded) in handful.frames() {
             if self.observer.is_cancelled() {
                 *self.feed.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 result = Err(ScrubError::Cancelled);
@@ -97,13 +97,17 @@ impl<'a, F: Feed> Workers<'a, F> {
             self.observer.event(Event::Progress {
                 bytes: found.bytes_read,
             });
+            // Now: what others of its block meet later says nothing of what was read here.
+            let found = (!task.block.is_refused(task.shard)).then_some(found);
             looked.push((task, found, encoding));
         }
         // What was found until then is true all the same.
         let mut total = self.total.lock().unwrap_or_else(PoisonError::into_inner);
         for (task, found, encoding) in looked {
             total.refused.extend(task.block.refused_extents());
-            total.add(task, found, self.shared.now());
+            if let Some(found) = found {
+                total.add(task, found, self.shared.now());
+            }
             if let Some(encoding) = encoding {
                 total.add_encoding(self.shared, task, encoding);
             }

@@ -272,8 +272,8 @@ impl BlockReader {
         read
     }
 
-    /// Reads bytes of an extent from where the frame of a shard begins, frames behind it among them. What fails is told of by whoever
-    /// reads them one by one.
+    /// Reads bytes of an extent from where the frame of a shard begins, frames behind it among them. Nothing is held against this block
+    /// where that fails: nobody knows whose bytes they were.
     pub(in crate::archive) fn read_from(
         &self,
         shard: ShardIndex,

@@ -7,7 +7,7 @@ use super::{
     frame::{Loaded, read_frame},
 };
 use crate::{
-    archive::observer::DamageKind,
+    archive::{observer::DamageKind, volumes::SHORT_GAP_BYTES},
     error::ScrubError,
     units::{ExtentId, to_usize},
 };
@@ -18,18 +18,17 @@ pub(super) const ENOUGH_BYTES: u64 = 256 << 10;
 /// Nor where they are this many: whoever cancels waits for them.
 const ENOUGH_FRAMES: usize = 64;
 
-/// Bytes between two frames that are read with them: less than what it takes to ask again.
-const SHORT_GAP_BYTES: u64 = 32 << 10;
-
 /// Longer frames are looked at in pieces: that is memory for each worker.
 pub(super) const MAX_LOADED_LEN_BYTES: u64 = 16 << 20;
 
 /// Frames, and what was read of them. Its memory is used again for the next ones.
 #[derive(Default)]
-pub(super) struct Run {
+pub(super) struct Handful {
     tasks: Vec<Task>,
     bytes: Vec<u8>,
     outcomes: Vec<Outcome>,
+    /// Some of them could not be read: a disk that fails takes its time for each, so the next ones are taken one by one.
+    has_failed: bool,
 }
 
 /// What has come of reading a frame.
@@ -41,12 +40,13 @@ enum Outcome {
     Failed(DamageKind),
 }
 
-impl Run {
+impl Handful {
     /// Takes the next frames; says whether more may follow.
     pub(super) fn take(&mut self, feed: &mut impl Feed) -> Result<bool, ScrubError> {
         self.tasks.clear();
+        let enough_frames = if self.has_failed { 1 } else { ENOUGH_FRAMES };
         let mut len_bytes = 0;
-        while len_bytes < ENOUGH_BYTES && self.tasks.len() < ENOUGH_FRAMES {
+        while len_bytes < ENOUGH_BYTES && self.tasks.len() < enough_frames {
             let Some(task) = feed.next()? else {
                 return Ok(false);
             };
@@ -56,8 +56,8 @@ impl Run {
         Ok(true)
     }
 
-    /// Leaves all frames to whoever looks at their parts.
-    pub(super) fn leave(&mut self) {
+    /// Reads none: somebody looks at parts of them.
+    pub(super) fn load_none(&mut self) {
         self.outcomes.clear();
         self.outcomes.resize(self.tasks.len(), Outcome::NotTried);
     }
@@ -65,7 +65,8 @@ impl Run {
     /// Reads frames of up to so many bytes, whole and in the order in which they lie; those beside each other with one call.
     pub(super) fn load(&mut self, longest_bytes: u64) {
         self.tasks.sort_by_key(place);
-        self.leave();
+        self.load_none();
+        self.has_failed = false;
         let (mut first, mut used) = (0, 0);
         while first < self.tasks.len() {
             let end = end_of_neighbours(&self.tasks, first);
@@ -88,29 +89,31 @@ impl Run {
     }
 
     /// Reads frames to where others end; returns where they end themselves.
+    ///
+    /// Those that cannot be read together are left to whoever reads their parts, and knows then of which of them that is true.
     fn load_neighbours(&mut self, frames: Range<usize>, base: usize) -> usize {
         let (first, last) = (&self.tasks[frames.start], &self.tasks[frames.end - 1]);
         let (_, start) = place(first);
-        let used = base + to_usize(end_bytes(last) - start);
+        let used = base + to_usize(place(last).1 - start) + to_usize(content_len_bytes(last));
         // It never gets shorter: making it longer again would cost as much as reading.
         let len = used.max(self.bytes.len());
         self.bytes.resize(len, 0);
         let all = &mut self.bytes[base..used];
-        let together = frames.len() > 1 && first.block.read_from(first.shard, all).is_ok();
-        for index in frames {
-            let task = &self.tasks[index];
-            let from = base + to_usize(place(task).1 - start);
-            let range = from..from + to_usize(content_len_bytes(task));
-            // What cannot be read with its neighbours may be read without them.
-            let read = if together {
-                Ok(())
-            } else {
-                read_frame(task, &mut self.bytes[range.clone()])
-            };
-            self.outcomes[index] = match read {
-                Ok(()) => Outcome::Read(range),
+        if frames.len() == 1 {
+            let read = read_frame(first, all);
+            self.has_failed |= read.is_err();
+            self.outcomes[frames.start] = match read {
+                Ok(()) => Outcome::Read(base..used),
                 Err(kind) => Outcome::Failed(kind),
             };
+        } else if first.block.read_from(first.shard, all).is_ok() {
+            for index in frames {
+                let task = &self.tasks[index];
+                let from = base + to_usize(place(task).1 - start);
+                self.outcomes[index] = Outcome::Read(from..from + to_usize(content_len_bytes(task)));
+            }
+        } else {
+            self.has_failed = true;
         }
         used
     }
