@@ -5,6 +5,7 @@
 //! transaction, so that no query looks at more than it returns.
 
 use core::ops::Bound;
+use std::collections::BTreeSet;
 
 use super::guard::damaged;
 use super::reader::{CatalogReader, checked};
@@ -12,7 +13,7 @@ use super::records::{ShardAddress, ShardOwner};
 use super::rows::{
     DamageRow, DamagedBlockRow, DamagedFileRow, HealthRow, UnverifiedRow, VerifiedRow, VolumeCountersRow,
 };
-use super::source::Order;
+use super::source::{KeyValue, Order};
 use super::tables::{
     TOTALS_HEALTH, damage_key, damaged_block_key, file_key, parse_key, state_key, unseal, verified_key,
 };
@@ -198,12 +199,14 @@ impl CatalogReader {
         // A block has at most 256 shards.
         let rows = self.page(table, all, (Order::Rising, usize::from(u16::MAX)))?;
         self.prove(table)?;
-        let rows = rows.iter().map(|(key, row)| {
-            let [block, shard] = parse_key(table, key)?;
-            let row: DamageRow = unseal(table, key, row)?;
-            checked(table, row.parse(BlockId::new(block), shard))
-        });
-        rows.collect()
+        rows.iter().map(parse_damage).collect()
+    }
+
+    /// Visits all that is known to be wrong.
+    pub(super) fn for_each_damage(&self, mut visit: impl FnMut(DamageRecord)) -> Result<(), CatalogError> {
+        self.for_each_page(CatalogTable::Damage, |rows| {
+            rows.iter().try_for_each(|row| parse_damage(row).map(&mut visit))
+        })
     }
 
     /// Returns at most `limit` damaged blocks behind `after`, by file and block, those of descriptors first; fewer mean that no
@@ -305,6 +308,24 @@ impl CatalogReader {
         }
     }
 
+    /// Returns those files of which some byte was not read back since they were committed, in their order.
+    pub(super) fn unverified_of(&self, files: &BTreeSet<FileId>) -> Result<Vec<FileId>, CatalogError> {
+        let table = CatalogTable::Unverified;
+        let keys: Vec<_> = files.iter().map(|file| file_key(*file)).collect();
+        let rows = self.source.get_all(&self.guard, table, &keys)?;
+        if rows.contains(&None) {
+            self.prove(table)?;
+        }
+        let mut unverified = Vec::new();
+        for ((file, key), row) in files.iter().zip(&keys).zip(rows) {
+            if let Some(row) = row {
+                let UnverifiedRow = unseal(table, key, &row)?;
+                unverified.push(*file);
+            }
+        }
+        Ok(unverified)
+    }
+
     /// Returns when which bytes of an extent were verified, in their order; bytes in no range never were.
     pub fn verified_of(&self, extent: ExtentId) -> Result<Vec<VerifiedInterval>, CatalogError> {
         let table = CatalogTable::Verified;
@@ -347,7 +368,14 @@ fn parse_damaged_block((key, row): &(Vec<u8>, Vec<u8>)) -> Result<DamagedBlock, 
     checked(table, row.parse(FileId::new(file), BlockId::new(block)))
 }
 
-pub(super) fn parse_verified((key, row): &(Vec<u8>, Vec<u8>)) -> Result<VerifiedInterval, CatalogError> {
+fn parse_damage((key, row): &KeyValue) -> Result<DamageRecord, CatalogError> {
+    let table = CatalogTable::Damage;
+    let [block, shard] = parse_key(table, key)?;
+    let row: DamageRow = unseal(table, key, row)?;
+    checked(table, row.parse(BlockId::new(block), shard))
+}
+
+pub(super) fn parse_verified((key, row): &KeyValue) -> Result<VerifiedInterval, CatalogError> {
     let table = CatalogTable::Verified;
     let [_extent, start] = parse_key(table, key)?;
     let row: VerifiedRow = unseal(table, key, row)?;

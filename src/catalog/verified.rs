@@ -150,13 +150,11 @@ impl CatalogWriter {
                 ShardOwner::Descriptor(_) => {}
             }
         }
+        let files = self.unverified_of(&files)?;
         let mut verified = Vec::new();
-        for file in files {
-            if self.is_unverified(file)?
-                && let Some(record) = self.file(file)?
-                && seen.oldest(self, &record)?.is_some()
-            {
-                verified.push(file_key(file));
+        for (file, block) in self.files_with_blocks(&files)? {
+            if seen.oldest_of_entry(self, (&file, block.as_ref()))?.is_some() {
+                verified.push(file_key(file.id));
             }
         }
         self.change(|writer| writer.remove_rows(CatalogTable::Unverified, &verified))
