@@ -1,14 +1,6 @@
 //! An observer that asks for an end: the operation stops soon, says so, and leaves nothing behind.
 
-use std::{
-    fs,
-    io::Read as _,
-    os::unix::fs::MetadataExt as _,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fs, io::Read as _, os::unix::fs::MetadataExt as _, sync::Arc};
 
 use bfdb::{
     archive::{CommitOptions, Event, Observer, RestoreOptions},
@@ -16,42 +8,10 @@ use bfdb::{
     host::RestoreTarget,
 };
 
-use crate::support::{BLOCKED_SEGMENT, DATA, SEGMENTED_BELOW, Store, TINY_BELOW, name, painted};
-
-/// Asks for an end once it was told of so much progress.
-#[derive(Debug)]
-struct StopAfter {
-    events_left: AtomicU64,
-    damage: AtomicU64,
-}
-
-impl StopAfter {
-    fn new(events: u64) -> Self {
-        Self {
-            events_left: AtomicU64::new(events),
-            damage: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Observer for StopAfter {
-    fn event(&self, event: Event<'_>) {
-        match event {
-            Event::Progress { .. } => {
-                let less = |left: u64| Some(left.saturating_sub(1));
-                self.events_left
-                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
-                    .unwrap();
-            }
-            Event::Damage(_) => drop(self.damage.fetch_add(1, Ordering::SeqCst)),
-            Event::GoingOn { .. } | _ => {}
-        }
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.events_left.load(Ordering::SeqCst) == 0
-    }
-}
+use crate::{
+    stop_after::StopAfter,
+    support::{BLOCKED_SEGMENT, DATA, SEGMENTED_BELOW, Store, TINY_BELOW, name, painted},
+};
 
 /// A length of every tier, the empty file included.
 fn lengths() -> [u64; 4] {
@@ -196,10 +156,7 @@ fn a_scrub_and_a_verification_stop_anywhere_and_tell_what_they_have_found() {
         }
         let observer = StopAfter::new(5);
         assert!(matches!(operation(&observer), Err(ScrubError::Cancelled)));
-        assert!(
-            observer.damage.load(Ordering::SeqCst) > 0,
-            "damage that was found is told of"
-        );
+        assert!(observer.damage() > 0, "damage that was found is told of");
         for path in store.extents() {
             let mut bytes = fs::read(&path).unwrap();
             bytes[4096..].iter_mut().for_each(|byte| *byte ^= 1);

@@ -94,14 +94,20 @@ fn put_and_keep(archive: &Archive, file: &str, len: u64, seed: u64, versions: u3
 fn make() {
     let made = golden(FORMAT_VERSION);
     assert!(!made.exists(), "{} is there", made.display());
+    fs::create_dir_all(made.parent().unwrap()).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("a.bfdb");
+    copy_dir(&make_in(dir.path()), &made);
+}
+
+/// Makes an archive with everything that the format has; returns where it lies.
+fn make_in(dir: &Path) -> PathBuf {
+    let root = dir.join("a.bfdb");
     let options = ArchiveOptions {
         policy: policy(),
         ..ArchiveOptions::default()
     };
     let archive = Archive::create(&root, &options).unwrap();
-    let source = dir.path().join("tree");
+    let source = dir.join("tree");
     fs::create_dir(&source).unwrap();
     std::os::unix::fs::symlink("tiny", source.join("link")).unwrap();
     let sources = [("tree", source.clone()), ("tree/link", source.join("link"))];
@@ -130,10 +136,9 @@ fn make() {
         .rename(&name("blocked"), &name("moved/blocked"), RenameConflict::Refuse)
         .unwrap();
     archive.close().unwrap();
-    fs::create_dir_all(made.parent().unwrap()).unwrap();
     // It is nothing but room.
     fs::remove_file(root.join("ballast")).unwrap();
-    copy_dir(&root, &made);
+    root
 }
 
 fn holds_everything(archive: &Archive) {
@@ -170,6 +175,15 @@ fn holds_everything(archive: &Archive) {
     };
     assert_eq!(link.kind, target);
     assert_eq!(archive.scrub(&()).unwrap().damage, []);
+}
+
+#[test]
+fn an_archive_that_is_made_now_holds_what_those_of_earlier_formats_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = open(&make_in(dir.path()), Access::Write);
+    assert_eq!(archive.record().format_version, FORMAT_VERSION);
+    holds_everything(&archive);
+    archive.close().unwrap();
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod round_trip;
 mod scrubs;
 mod simulated;
 mod stalled_operations;
+mod stop_after;
 mod support;
 mod tier4_document;
 mod trees;

@@ -12,7 +12,7 @@ use bfdb::{
 
 use crate::{
     damage::chart::frames_of,
-    resuming::StopAfter,
+    stop_after::StopAfter,
     support::{
         DATA, LEAF, PARITY, SEGMENTED_BELOW, Store, edge_lengths, grouped_policy, name, painted, small_policy,
     },

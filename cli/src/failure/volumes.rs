@@ -119,6 +119,14 @@ pub(crate) fn of_place(error: &OpenError, context: &Context) -> Option<Failure> 
         ));
         return Some(failure.suggest(context.command("volume ls", &[])));
     }
+    if let OpenError::NoDirectIo { path } = error {
+        let path = text::path(path);
+        let failure = failed(format!(
+            "the file system of the volume at {path} has no way past the page cache, and --io direct wants one; --io auto does \
+             without where there is none"
+        ));
+        return Some(failure);
+    }
     if let OpenError::Volume {
         source: VolumeError::Directory { path, source },
     } = error

@@ -17,7 +17,7 @@ pub(super) struct Dump {
     pub(super) intents: Vec<IntentRecord>,
     pub(super) descriptors: Vec<DescriptorRecord>,
     pub(super) checkpoints: Checkpoints,
-    pub(super) said: knowledge::Said,
+    pub(super) said: said::Said,
 }
 
 impl Dump {
@@ -76,7 +76,7 @@ impl Dump {
             journal: reader.journal()?,
             totals: reader.totals()?,
             volumes: reader.volumes()?,
-            said: knowledge::Said::of(
+            said: said::Said::of(
                 reader,
                 &[files.as_slice(), &kept].concat(),
                 &descriptors,

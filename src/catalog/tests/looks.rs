@@ -1,6 +1,6 @@
 //! Looks at frames beside others who meet damage.
 
-use super::knowledge::Live;
+use super::live::Live;
 use super::*;
 use crate::plan::{DamageKind, DamagePart};
 

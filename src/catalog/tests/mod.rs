@@ -16,6 +16,7 @@ mod intents;
 mod kinds;
 mod knowledge;
 mod listing;
+mod live;
 mod looks;
 mod many;
 mod model;
@@ -27,6 +28,7 @@ mod queries;
 mod relocation;
 mod reopening;
 mod room;
+mod said;
 mod sharing;
 mod versions;
 

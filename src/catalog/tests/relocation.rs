@@ -1,7 +1,7 @@
 //! Shards that come to lie elsewhere.
 
 use super::damage::all_raw_rows;
-use super::knowledge::Live;
+use super::live::Live;
 use super::*;
 use crate::plan::DamageKind;
 use crate::units::{ByteRange, ShardIndex};

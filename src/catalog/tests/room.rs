@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use super::damage::raw;
 use super::disk::Disk;
-use super::knowledge::Live;
+use super::live::Live;
 use super::*;
 use crate::plan::DamageKind;
 use crate::units::ByteRange;

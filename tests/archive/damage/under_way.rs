@@ -18,41 +18,10 @@ use super::{
     oracle::BLOCKED,
     partial::{PARTIAL, check, lose_column, names_in},
 };
-use crate::support::{
-    BLOCKED_SEGMENT, DATA, LEAF, SEGMENTED_BELOW, Store, TINY_BELOW, name, painted, small_policy,
+use crate::{
+    stop_after::StopAfter,
+    support::{BLOCKED_SEGMENT, DATA, LEAF, SEGMENTED_BELOW, Store, TINY_BELOW, name, painted, small_policy},
 };
-
-/// Asks for an end once it was told of so much progress; counts bytes.
-#[derive(Debug)]
-struct StopAfter {
-    events_left: AtomicU64,
-    bytes: AtomicU64,
-}
-
-impl StopAfter {
-    fn new(events: u64) -> Self {
-        Self {
-            events_left: AtomicU64::new(events),
-            bytes: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Observer for StopAfter {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Progress { bytes } = event {
-            self.bytes.fetch_add(bytes, Ordering::SeqCst);
-            let less = |left: u64| Some(left.saturating_sub(1));
-            self.events_left
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
-                .unwrap();
-        }
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.events_left.load(Ordering::SeqCst) == 0
-    }
-}
 
 #[test]
 fn a_partial_restore_that_is_stopped_anywhere_leaves_no_part() {
@@ -80,7 +49,7 @@ fn a_partial_restore_that_is_stopped_anywhere_leaves_no_part() {
                     assert_eq!(names_in(&dir), ["f0.partial".to_owned()].into());
                     assert!(!receipt.lost.is_empty());
                     assert_eq!(
-                        observer.bytes.into_inner(),
+                        observer.bytes(),
                         len,
                         "progress comes to its end, whatever is lost"
                     );
@@ -157,10 +126,6 @@ fn a_name_that_is_taken_ends_the_restore_at_the_first_loss() {
         "{refused:?}"
     );
     let of_block = u64::from(DATA) * BLOCKED_SEGMENT;
-    assert_eq!(
-        observer.bytes.into_inner(),
-        of_block,
-        "the rest was read for nothing"
-    );
+    assert_eq!(observer.bytes(), of_block, "the rest was read for nothing");
     assert_eq!(names_in(&dir), ["f0.partial".to_owned()].into());
 }

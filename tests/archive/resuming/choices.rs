@@ -18,9 +18,10 @@ use bfdb::{
     units::CommitId,
 };
 
+use crate::stop_after::StopAfter;
 use crate::support::{name, painted};
 
-use super::{Bench, INTERVAL, LEN, StopAfter, extent_bytes, interrupted, open, taken_bytes, waiting};
+use super::{Bench, INTERVAL, LEN, extent_bytes, interrupted, open, taken_bytes, waiting};
 
 #[test]
 fn rolling_back_gives_everything_back() {

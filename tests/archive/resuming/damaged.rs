@@ -8,12 +8,13 @@ use std::{
 
 use bfdb_fault_injection::damage;
 
+use crate::stop_after::StopAfter;
 use crate::{
     damage::chart::frames_in,
     support::{copy_dir, dir_in_memory, get},
 };
 
-use super::{BLOCK, Bench, INTERVAL, LEN, StopAfter, check_finished, open, waiting};
+use super::{BLOCK, Bench, INTERVAL, LEN, check_finished, open, waiting};
 
 const DONE: u64 = 30;
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bfdb::{Resources, geometry::FileGeometry, storage::Medium, units::ByteRange};
 use bfdb_fault_injection::damage;
 
-use super::{Bench, StopAfter, check_finished, interrupted, resources};
+use super::{Bench, check_finished, interrupted, resources};
+use crate::stop_after::StopAfter;
 use crate::{
     damage::chart::frames_of,
     support::{DATA, LEAF, OUTER_PARITY, Store, get, grouped_policy, name},

@@ -11,11 +11,11 @@ use bfdb::{
     units::CodeShape,
 };
 
+use crate::stop_after::StopAfter;
 use crate::support::{LEAF, SEGMENTED_BELOW, Store, get, name, names, open, painted, small_policy};
 
 use super::{
-    BLOCK, Bench, INTERVAL, LEN, StopAfter, check_finished, extent_bytes, interrupted, resources,
-    taken_bytes, waiting,
+    BLOCK, Bench, INTERVAL, LEN, check_finished, extent_bytes, interrupted, resources, taken_bytes, waiting,
 };
 
 /// How many events a commit without interruption has.

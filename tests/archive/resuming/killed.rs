@@ -11,9 +11,10 @@ use std::{
 
 use bfdb::archive::{Event, Observer};
 
+use crate::stop_after::StopAfter;
 use crate::support::{copy_dir, dir_in_memory, get, name, painted};
 
-use super::{BLOCK, Bench, INTERVAL, LEN, StopAfter, check_finished, extent_bytes, open, waiting};
+use super::{BLOCK, Bench, INTERVAL, LEN, check_finished, extent_bytes, open, waiting};
 
 /// Where the process that is to be killed finds the archive; beside it lies the source.
 const ROOT: &str = "BFDB_TEST_ARCHIVE_TO_DIE_IN";

@@ -14,19 +14,19 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use bfdb::{
-    archive::{
-        Archive, CommitOutcome, Event, Observer, OpenOptions, RecoveryReport, Resources, UnfinishedCommit,
-    },
+    archive::{Archive, CommitOutcome, OpenOptions, RecoveryReport, Resources, UnfinishedCommit},
     catalog::Access,
     error::CommitError,
     units::CommitId,
 };
 
-use crate::support::{Store, get, name, painted, small_policy};
+use crate::{
+    stop_after::StopAfter,
+    support::{Store, get, name, painted, small_policy},
+};
 
 /// Bytes between two points of progress.
 pub const INTERVAL: u64 = 64 << 10;
@@ -154,52 +154,4 @@ pub fn taken_bytes(root: &Path) -> u64 {
         .iter()
         .map(|path| (fs::metadata(path).unwrap().blocks() * 512).saturating_sub(4096))
         .sum()
-}
-
-/// Counts the bytes that are told of, and asks for an end after so many events.
-#[derive(Debug)]
-pub struct StopAfter {
-    events_left: AtomicU64,
-    bytes: AtomicU64,
-}
-
-impl StopAfter {
-    pub fn new(events: u64) -> Self {
-        Self {
-            events_left: AtomicU64::new(events),
-            bytes: AtomicU64::new(0),
-        }
-    }
-
-    /// One that never asks.
-    pub fn never() -> Self {
-        Self::new(u64::MAX)
-    }
-
-    /// How often it was told of bytes, where it never asks for an end.
-    pub fn events(&self) -> u64 {
-        u64::MAX - self.events_left.load(Ordering::SeqCst)
-    }
-
-    /// Bytes of the file that were written.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::SeqCst)
-    }
-}
-
-impl Observer for StopAfter {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Progress { bytes } = event {
-            self.bytes.fetch_add(bytes, Ordering::SeqCst);
-            // Several blocks may come to their ends at once.
-            let less = |left: u64| Some(left.saturating_sub(1));
-            self.events_left
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
-                .unwrap();
-        }
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.events_left.load(Ordering::SeqCst) == 0
-    }
 }

@@ -7,9 +7,10 @@ use std::{
 
 use bfdb::error::CommitError;
 
+use crate::stop_after::StopAfter;
 use crate::support::{get, name, painted};
 
-use super::{Bench, StopAfter, interrupted, open, waiting};
+use super::{Bench, interrupted, open, waiting};
 
 /// Closes an archive, so that its catalog is one file, and goes on with it.
 fn catalog_of(bench: Bench) -> (Bench, Vec<u8>) {
