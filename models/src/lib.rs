@@ -10,7 +10,7 @@ pub mod gates;
 pub mod left_commits;
 pub mod teams;
 
-#[path = "../../src/buffer.rs"]
+#[path = "../../src/buffer/mod.rs"]
 #[expect(
     dead_code,
     unreachable_pub,

@@ -38,7 +38,7 @@ const GROUPED_STRIP_LEN_BYTES: u64 = 512 * 1024;
 const MIN_BLOCKS_TOGETHER: usize = 4;
 
 /// Bytes that one strip holds of a replicated block.
-pub(super) const REPLICA_STRIP_LEN_BYTES: u64 = 1024 * 1024;
+pub(super) const REPLICA_STRIP_LEN_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Bytes that a caller reads or compares at a time, outside the workers.
 pub(super) const STAGING_LEN_BYTES: u64 = 4 << 20;

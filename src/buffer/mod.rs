@@ -1,8 +1,8 @@
 //! Page-aligned buffers from one fixed budget.
 //!
 //! The promise of constant memory is this type: whoever moves file bytes takes a buffer here and waits when the budget
-//! is used up. Buffers are anonymous mappings, aligned to pages as direct I/O wants them, and go back to the pool on
-//! drop. It knows no files.
+//! is used up. Buffers are anonymous mappings, aligned to pages as direct I/O wants them (long ones to large pages), and go
+//! back to the pool on drop. It knows no files.
 //!
 //! Waiting is first come, first served, so a large request is not starved by small ones. A thread that waits while it
 //! holds buffers can wait for ever on another one that does the same: take what a job needs before it starts, or use
@@ -10,12 +10,13 @@
 //!
 //! One lock, held for bookkeeping and unmapping only.
 
+mod pages;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use memmap2::MmapMut;
-
+use self::pages::Pages;
 use crate::error::BufferError;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -40,8 +41,8 @@ struct State {
     lent_bytes: usize,
     /// Bytes in `free`.
     free_bytes: usize,
-    /// Idle mappings by their length. No list is empty.
-    free: BTreeMap<usize, Vec<MmapMut>>,
+    /// Idle pages by their length. No list is empty.
+    free: BTreeMap<usize, Vec<Pages>>,
     /// Tickets of those who wait, in the order they came.
     queue: VecDeque<u64>,
     next_ticket: u64,
@@ -188,13 +189,13 @@ impl BufferPool {
         // Unmapped under the lock: outside it, another thread could map what these bytes still occupy.
         drop(dropped);
         drop(state);
-        let map = match reused {
-            Some(map) => Ok(map),
-            None => MmapMut::map_anon(map_bytes),
+        let pages = match reused {
+            Some(pages) => Ok(pages),
+            None => Pages::map(map_bytes),
         };
-        match map {
-            Ok(map) => Ok(AlignedBuffer {
-                map: Some(map),
+        match pages {
+            Ok(pages) => Ok(AlignedBuffer {
+                pages: Some(pages),
                 len,
                 shared: Arc::clone(&self.shared),
             }),
@@ -218,14 +219,14 @@ impl Shared {
 }
 
 impl State {
-    fn pop_free(&mut self, map_bytes: usize) -> Option<MmapMut> {
+    fn pop_free(&mut self, map_bytes: usize) -> Option<Pages> {
         let list = self.free.get_mut(&map_bytes)?;
-        let map = list.pop();
+        let pages = list.pop();
         if list.is_empty() {
             self.free.remove(&map_bytes);
         }
-        self.free_bytes -= map.as_ref().map_or(0, |map| map.len());
-        map
+        self.free_bytes -= pages.as_ref().map_or(0, |pages| pages.len());
+        pages
     }
 }
 
@@ -244,7 +245,7 @@ impl fmt::Debug for BufferPool {
 /// Page-aligned memory from a [`BufferPool`]; it goes back on drop. Its contents start as whatever was there.
 pub struct AlignedBuffer {
     /// Taken out by drop alone.
-    map: Option<MmapMut>,
+    pages: Option<Pages>,
     len: usize,
     shared: Arc<Shared>,
 }
@@ -253,31 +254,31 @@ impl Deref for AlignedBuffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        let map = self
-            .map
+        let pages = self
+            .pages
             .as_ref()
             .expect("a buffer has its memory until it is dropped");
-        &map[..self.len]
+        &pages[..self.len]
     }
 }
 
 impl DerefMut for AlignedBuffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        let map = self
-            .map
+        let pages = self
+            .pages
             .as_mut()
             .expect("a buffer has its memory until it is dropped");
-        &mut map[..self.len]
+        &mut pages[..self.len]
     }
 }
 
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
-        if let Some(map) = self.map.take() {
+        if let Some(pages) = self.pages.take() {
             let mut state = self.shared.locked();
-            state.lent_bytes -= map.len();
-            state.free_bytes += map.len();
-            state.free.entry(map.len()).or_default().push(map);
+            state.lent_bytes -= pages.len();
+            state.free_bytes += pages.len();
+            state.free.entry(pages.len()).or_default().push(pages);
             drop(state);
             self.shared.returned.notify_all();
         }
@@ -293,148 +294,4 @@ impl fmt::Debug for AlignedBuffer {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::mpsc;
-    use std::thread;
-
-    use super::*;
-
-    const PAGE: usize = BUFFER_ALIGN_BYTES;
-
-    fn held_bytes(pool: &BufferPool) -> usize {
-        let state = pool.shared.locked();
-        state.lent_bytes + state.free_bytes
-    }
-
-    fn wait_until_someone_waits(pool: &BufferPool, waiting: usize) {
-        while pool.shared.locked().queue.len() < waiting {
-            thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn a_buffer_has_the_asked_length_and_starts_on_a_page() {
-        let pool = BufferPool::new(16 * PAGE);
-        for len in [0, 1, PAGE - 1, PAGE, PAGE + 1] {
-            let buffer = pool.take(len).expect("within the budget");
-            assert_eq!(buffer.len(), len);
-            assert_eq!(buffer.as_ptr().addr() % PAGE, 0, "length {len}");
-            assert_eq!(
-                pool.lent_bytes(),
-                len.max(1).next_multiple_of(PAGE),
-                "whole pages are counted"
-            );
-        }
-        assert_eq!(pool.lent_bytes(), 0, "everything went back");
-    }
-
-    #[test]
-    fn a_request_above_the_whole_budget_is_an_error_and_not_a_wait() {
-        let pool = BufferPool::new(2 * PAGE);
-        let error = pool.take(2 * PAGE + 1).expect_err("never possible");
-        assert!(matches!(error, BufferError::OverBudget { wanted_bytes, .. } if wanted_bytes == 3 * PAGE));
-        assert!(
-            matches!(pool.take(usize::MAX), Err(BufferError::OverBudget { .. })),
-            "rounding up overflows"
-        );
-    }
-
-    #[test]
-    fn a_returned_buffer_is_used_again_with_its_old_contents() {
-        let pool = BufferPool::new(4 * PAGE);
-        let mut first = pool.take(PAGE).expect("within the budget");
-        first.fill(7);
-        let address = first.as_ptr().addr();
-        drop(first);
-        let second = pool.take(PAGE - 1).expect("within the budget");
-        assert_eq!(second.as_ptr().addr(), address, "the same mapping serves");
-        assert!(
-            second.iter().all(|&byte| byte == 7),
-            "nothing is zeroed, as the documentation says"
-        );
-    }
-
-    #[test]
-    fn idle_memory_of_another_length_makes_room() {
-        let pool = BufferPool::new(4 * PAGE);
-        drop([pool.take(PAGE), pool.take(PAGE), pool.take(PAGE)]);
-        assert_eq!(held_bytes(&pool), 3 * PAGE);
-        let large = pool.take(3 * PAGE).expect("idle pages do not count against it");
-        assert_eq!(
-            held_bytes(&pool),
-            4 * PAGE,
-            "two idle pages were given up, one is left"
-        );
-        assert_eq!(large.len(), 3 * PAGE);
-    }
-
-    #[test]
-    fn a_waiting_thread_wakes_when_a_buffer_comes_back() {
-        let pool = BufferPool::new(2 * PAGE);
-        let held = pool.take(2 * PAGE).expect("within the budget");
-        let (sender, receiver) = mpsc::channel();
-        thread::scope(|scope| {
-            scope.spawn(|| sender.send(pool.take(PAGE).expect("within the budget").len()));
-            wait_until_someone_waits(&pool, 1);
-            assert!(
-                receiver.try_recv().is_err(),
-                "nothing is handed out above the budget"
-            );
-            assert!(
-                pool.try_take(PAGE).expect("within the budget").is_none(),
-                "trying does not wait"
-            );
-            drop(held);
-            assert_eq!(receiver.recv().expect("the thread sends"), PAGE);
-        });
-    }
-
-    #[test]
-    fn a_large_request_is_not_overtaken_by_later_small_ones() {
-        let pool = BufferPool::new(2 * PAGE);
-        let held = pool.take(PAGE).expect("within the budget");
-        let order = Mutex::new(Vec::new());
-        let take_and_note = |len: usize| {
-            let buffer = pool.take(len).expect("within the budget");
-            order.lock().expect("no panic").push(buffer.len());
-        };
-        thread::scope(|scope| {
-            scope.spawn(|| take_and_note(2 * PAGE));
-            wait_until_someone_waits(&pool, 1);
-            scope.spawn(|| take_and_note(PAGE));
-            wait_until_someone_waits(&pool, 2);
-            assert!(
-                pool.try_take(PAGE).expect("within the budget").is_none(),
-                "one page is free, but others wait"
-            );
-            drop(held);
-        });
-        assert_eq!(*order.lock().expect("no panic"), [2 * PAGE, PAGE]);
-    }
-
-    #[test]
-    fn many_threads_never_hold_more_than_the_budget() {
-        let pool = BufferPool::new(8 * PAGE);
-        let peak = AtomicUsize::new(0);
-        thread::scope(|scope| {
-            for worker in 0..8_usize {
-                let (pool, peak) = (&pool, &peak);
-                scope.spawn(move || {
-                    for round in 0..200 {
-                        let pages = 1 + (worker * 31 + round * 17) % 5;
-                        let mut buffer = pool.take(pages * PAGE).expect("within the budget");
-                        buffer.fill(u8::try_from(worker).expect("few workers"));
-                        peak.fetch_max(held_bytes(pool), Ordering::Relaxed);
-                        assert!(
-                            buffer.iter().all(|&byte| usize::from(byte) == worker),
-                            "memory is shared"
-                        );
-                    }
-                });
-            }
-        });
-        assert!(peak.into_inner() <= 8 * PAGE, "the budget was exceeded");
-        assert_eq!(pool.lent_bytes(), 0, "everything went back");
-    }
-}
+mod tests;
