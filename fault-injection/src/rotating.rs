@@ -148,8 +148,8 @@ impl Storage for RotatingStorage {
         Ok(self.wrap(path, self.inner.create_new(path)?))
     }
 
-    fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn StorageFile>>> {
-        let opened = self.inner.open_direct(path)?;
+    fn open_direct(&self, path: &Path, access: FileAccess) -> io::Result<Option<Arc<dyn StorageFile>>> {
+        let opened = self.inner.open_direct(path, access)?;
         Ok(opened.map(|file| self.wrap(path, file)))
     }
 

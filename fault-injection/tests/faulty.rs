@@ -38,7 +38,7 @@ fn one_of_everything(volume: &FaultyVolume) -> Result<(), VolumeError> {
     let writer = volume.resume_extent(EXTENT, 200)?;
     writer.seal()?;
     volume.read_at(EXTENT, 0, &mut slot[..10])?;
-    volume.read_past_caches(EXTENT, 0, &mut slot[..10])?;
+    volume.read_once(EXTENT, 0, &mut slot[..10])?;
     volume.write_slot(SlotIndex::A, &slot)?;
     volume.read_slot(SlotIndex::A, &mut slot)?;
     volume.extents()?;

@@ -11,6 +11,10 @@ pub mod left_commits;
 pub mod teams;
 
 #[path = "../../src/buffer/mod.rs"]
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "memory without a budget is not explored")
+)]
 #[expect(
     dead_code,
     unreachable_pub,

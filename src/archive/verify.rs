@@ -8,7 +8,7 @@ use std::{
 use super::{
     called::Called,
     encoding::{Encoding, first_parity},
-    inspect::{Feed, Look, Task, Turns, inspect},
+    inspect::{Feed, IdleMemory, Look, Task, Turns, inspect},
     name_pages::{Entry, NamePages},
     observer::{Event, Observer},
     read::{BlockReader, check_root},
@@ -36,6 +36,7 @@ pub(super) fn verify(
     let mut report = ScrubReport::default();
     let mut pages = NamePages::with_kept(shared, prefix);
     let mut found_any = false;
+    let memory = IdleMemory::default();
     while let Some((reader, page)) = pages.next()? {
         drop(reader);
         // Short files lie side by side; the blocks of long ones are forgotten one by one.
@@ -44,7 +45,7 @@ pub(super) fn verify(
         shared.volumes().forget_cached(frames);
         found_any |= !page.is_empty();
         for files in page.chunks(FILES_TOGETHER) {
-            report.add(verify_files(shared, files, observer)?);
+            report.add(verify_files(shared, files, &memory, observer)?);
         }
     }
     match prefix {
@@ -56,6 +57,7 @@ pub(super) fn verify(
 fn verify_files(
     shared: &Arc<Shared>,
     files: &[Entry],
+    memory: &IdleMemory,
     observer: &dyn Observer,
 ) -> Result<ScrubReport, ScrubError> {
     let feed = FileOrder {
@@ -65,7 +67,8 @@ fn verify_files(
         next_block: 0,
         tasks: VecDeque::new(),
     };
-    let mut inspection = inspect(shared, (feed, Turns::Together), Look::AtEverything, observer)?;
+    let feed = (feed, Turns::Together);
+    let mut inspection = inspect(shared, feed, Look::AtEverything, memory, observer)?;
     inspection.damage.judge_groups(&shared.catalog.read()?)?;
     shared.met.note(shared, &inspection.found);
     shared.met.note(shared, &inspection.parity.wrong);

@@ -11,12 +11,14 @@
 //! One lock, held for bookkeeping and unmapping only.
 
 mod pages;
+mod scratch;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use self::pages::Pages;
+pub use self::scratch::Scratch;
 use crate::error::BufferError;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 

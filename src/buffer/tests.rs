@@ -157,3 +157,21 @@ fn a_long_buffer_counts_as_what_was_asked_for_and_is_memory_to_its_last_byte() {
         assert!(buffer.len() == len && buffer[len - 1] == 7, "length {len}");
     }
 }
+
+#[test]
+fn scratch_memory_grows_and_keeps_what_was_written() {
+    let mut scratch = Scratch::default();
+    assert!(scratch.all().is_empty());
+    for len in [1, PAGE + 1, 1 << 20, (2 << 20) + 1, (5 << 20) - 1] {
+        let before = scratch.all().to_vec();
+        let bytes = scratch.first(len);
+        assert_eq!((bytes.len(), bytes.as_ptr().addr() % PAGE), (len, 0));
+        assert!(bytes[..before.len()] == before, "up to {len}");
+        bytes.fill(u8::try_from(len % 251).expect("below 251"));
+        assert!(scratch.all().len() >= len);
+    }
+    let (address, len) = (scratch.all().as_ptr(), scratch.all().len());
+    scratch.first(PAGE)[0] = 3;
+    assert_eq!((scratch.all().as_ptr(), scratch.all().len()), (address, len));
+    assert_eq!(scratch.all()[0], 3, "the same memory");
+}

@@ -86,9 +86,9 @@ impl<G: Debug + Send + Sync + 'static> Storage for AloneStorage<G> {
         self.wrapped(self.inner.create_new(path)?)
     }
 
-    fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn StorageFile>>> {
-        // It is written through, never locked.
-        self.inner.open_direct(path)
+    fn open_direct(&self, path: &Path, access: FileAccess) -> io::Result<Option<Arc<dyn StorageFile>>> {
+        // Bytes go through it, never locks.
+        self.inner.open_direct(path, access)
     }
 
     fn inspect(&self, path: &Path) -> io::Result<EntryInfo> {

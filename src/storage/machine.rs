@@ -44,21 +44,7 @@ pub struct HostStorage;
 
 impl Storage for HostStorage {
     fn open(&self, path: &Path, access: FileAccess) -> io::Result<Arc<dyn StorageFile>> {
-        // Opening a device can do something (rewind a tape): what is no file now is not even opened.
-        expect_regular(kind_of_metadata(&fs::symlink_metadata(path)?))?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(access == FileAccess::ReadWrite)
-            .custom_flags(bits(OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY))
-            .open(path)
-            .map_err(|error| match error.raw_os_error() {
-                Some(code) if code == Errno::LOOP.raw_os_error() => io::ErrorKind::InvalidInput.into(),
-                _ => error,
-            })?;
-        // The check that counts: the name may have got something else in between.
-        expect_regular(kind_of_metadata(&file.metadata()?))?;
-        // It is a file: its reads wait for bytes, also where a file system takes "do not block" at its word.
-        fcntl_setfl(&file, OFlags::empty())?;
+        let file = open_regular(path, access, OFlags::empty())?;
         Ok(Arc::new(HostFile { file }))
     }
 
@@ -73,12 +59,8 @@ impl Storage for HostStorage {
     }
 
     #[cfg(target_os = "linux")]
-    fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn StorageFile>>> {
-        let opened = OpenOptions::new()
-            .write(true)
-            .custom_flags(bits(OFlags::DIRECT | OFlags::NOFOLLOW))
-            .open(path);
-        match opened {
+    fn open_direct(&self, path: &Path, access: FileAccess) -> io::Result<Option<Arc<dyn StorageFile>>> {
+        match open_regular(path, access, OFlags::DIRECT) {
             Ok(file) => Ok(Some(Arc::new(HostFile { file }))),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
             Err(error) => Err(error),
@@ -245,6 +227,26 @@ impl StorageFile for HostFile {
     fn host_file(&self) -> Option<&File> {
         Some(&self.file)
     }
+}
+
+/// Opens a regular file, with `flags` as long as it is open.
+fn open_regular(path: &Path, access: FileAccess, flags: OFlags) -> io::Result<File> {
+    // Opening a device can do something (rewind a tape): what is no file now is not even opened.
+    expect_regular(kind_of_metadata(&fs::symlink_metadata(path)?))?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(access == FileAccess::ReadWrite)
+        .custom_flags(bits(flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY))
+        .open(path)
+        .map_err(|error| match error.raw_os_error() {
+            Some(code) if code == Errno::LOOP.raw_os_error() => io::ErrorKind::InvalidInput.into(),
+            _ => error,
+        })?;
+    // The check that counts: the name may have got something else in between.
+    expect_regular(kind_of_metadata(&file.metadata()?))?;
+    // It is a file: its reads wait for bytes, also where a file system takes "do not block" at its word.
+    fcntl_setfl(&file, flags)?;
+    Ok(file)
 }
 
 fn bits(flags: OFlags) -> i32 {

@@ -44,12 +44,12 @@ pub trait Storage: Debug + Send + Sync {
     /// `AlreadyExists` when the name is taken by anything.
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>>;
 
-    /// Opens a second handle of a file for aligned writes past the page cache; `None` where there is no such way.
+    /// Opens a second handle of a file for aligned reads and writes past the page cache; `None` where there is no such way.
     ///
     /// # Errors
     /// Those of the system.
-    fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn StorageFile>>> {
-        let _ = path;
+    fn open_direct(&self, path: &Path, access: FileAccess) -> io::Result<Option<Arc<dyn StorageFile>>> {
+        let _ = (path, access);
         Ok(None)
     }
 

@@ -45,7 +45,7 @@ pub const SECTOR_LEN_BYTES: u64 = 4096;
 ///    reads as zeros. An extent that is shorter is [`Truncated`](VolumeError::Truncated) and left alone.
 /// 4. **Read** fills the whole buffer or fails: [`Missing`](VolumeError::Missing) without the extent,
 ///    [`Truncated`](VolumeError::Truncated) where it ends before the range, anything else
-///    [`Read`](VolumeError::Read). No range panics. Reading past the caches gives the same answers.
+///    [`Read`](VolumeError::Read). No range panics. Reading once gives the same answers.
 /// 5. **Written bytes are readable** through the volume as soon as `write_at` returns, synced or not.
 /// 6. **Writes** go to any offset in any order, from several threads at disjoint ranges, and change nothing beside their
 ///    range; behind the end they lengthen the extent, and a gap reads as zeros. The caller writes **each byte at most
@@ -98,16 +98,17 @@ pub trait Volume: Debug + Send + Sync {
     fn read_at(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError>;
 
     /// Drops what caches hold of a range of an extent, as far as it was *synced*, where the volume can: the next read of it comes from
-    /// the medium. This is how a scrub sees the disk and not the memory of the machine.
+    /// the medium. This is how a scrub sees the disk and not the memory of the machine, and how a repair convinces itself that its
+    /// bytes have arrived.
     fn forget_cached(&self, _extent: ExtentId, _offset: u64, _len_bytes: u64) {}
 
-    /// Reads like [`read_at`](Self::read_at), but from the medium where the volume can: what was written and *synced*
-    /// before is dropped from the caches first. This is how a repair convinces itself that its bytes have arrived.
+    /// Reads like [`read_at`](Self::read_at), for whoever does not want the same bytes again soon: past the caches where the volume
+    /// can, which spares everybody what they hold and the machine a copy. Whoever must see the medium calls
+    /// [`forget_cached`](Self::forget_cached) before.
     ///
     /// # Errors
     /// The same as [`read_at`](Self::read_at).
-    fn read_past_caches(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
-        self.forget_cached(extent, offset, crate::units::to_u64(into.len()));
+    fn read_once(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
         self.read_at(extent, offset, into)
     }
 

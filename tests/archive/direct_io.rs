@@ -1,20 +1,30 @@
-//! Volumes that whoever asks for writes past the page cache does not want.
+//! Ways past the page cache: volumes without one, and what is read that way.
 
-use std::{collections::BTreeSet, ffi::OsString, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fs::{self, File},
+    path::Path,
+    sync::Mutex,
+};
 
 use bfdb::{
     archive::{
-        Archive, ArchiveOptions, CommitOptions, OpenOptions, RebuildFrom, RebuildOptions, Resources,
-        UsableNames,
+        Archive, ArchiveOptions, CommitOptions, Event, Observer, OpenOptions, RebuildFrom, RebuildOptions,
+        Resources, ScrubReport, UsableNames,
     },
     catalog::Access,
-    error::{CommitError, OpenError},
+    error::{CommitError, OpenError, ScrubError},
+    geometry::Policy,
+    plan::{DamageKind, DamagePart},
+    units::ColumnIndex,
     volume::IoMode,
 };
 
 use crate::{
+    damage::chart::{Frame, frames_of},
     machine::{NOWHERE, caching_machine},
-    support::{get, name, painted, small_policy},
+    support::{Store, get, name, painted, small_policy},
 };
 
 fn making(io: IoMode) -> ArchiveOptions {
@@ -171,4 +181,82 @@ fn a_volume_without_a_way_past_the_page_cache_is_not_added_where_one_was_asked_f
     archive.add_volume(&added).unwrap();
     assert_eq!(archive.snapshot().unwrap().volumes().unwrap().len(), 2);
     archive.close().unwrap();
+}
+
+/// What was found of each shard: the part, what is wrong with it, and the leaves.
+type Found = BTreeMap<u16, (DamagePart, DamageKind, Vec<u32>)>;
+
+#[derive(Default)]
+struct Findings(Mutex<Found>);
+
+impl Observer for Findings {
+    fn event(&self, event: Event<'_>) {
+        // What a commit has written about its files lies behind them, and goes with their padding.
+        if let Event::Damage(finding) = event
+            && finding.name.to_string() == "a"
+        {
+            let columns = finding.columns.iter().map(ColumnIndex::get).collect();
+            let mut found = self.0.lock().unwrap();
+            found.insert(finding.shard.get(), (finding.part, finding.kind, columns));
+        }
+    }
+}
+
+/// Scrubs and verifies in every mode; all of them find the same.
+fn found_in_every_mode(store: &Store) -> Found {
+    type Operation = fn(&Archive, &Findings) -> Result<ScrubReport, ScrubError>;
+    let operations: [Operation; 2] = [
+        |archive, findings| archive.scrub(findings),
+        |archive, findings| archive.snapshot().unwrap().verify(None, findings),
+    ];
+    let mut first: Option<Found> = None;
+    for io in [IoMode::Auto, IoMode::Buffered] {
+        let (archive, _) = Archive::open(&store.root(), &opening(io, Access::Read)).unwrap();
+        for operation in operations {
+            let findings = Findings::default();
+            drop(operation(&archive, &findings).unwrap());
+            let found = findings.0.into_inner().unwrap();
+            assert_eq!(*first.get_or_insert_with(|| found.clone()), found, "{io:?}");
+        }
+    }
+    first.expect("there are modes")
+}
+
+#[test]
+fn what_is_read_past_the_page_cache_is_what_is_on_the_disk_to_the_last_byte_of_a_frame() {
+    const LEN: u64 = 5_000_123;
+    let store = Store::with_policy(Policy::default());
+    let content = painted(LEN, 1);
+    store.put("a", &content);
+    assert_eq!(found_in_every_mode(&store), Found::new());
+    let mut frames = frames_of(&store, &BTreeMap::from([("a".to_owned(), content)]));
+    frames.sort_by_key(|frame| (frame.extent.clone(), frame.offset));
+    let [middle, last_leaf, footer, cut] = &frames[..] else {
+        panic!("four copies");
+    };
+    let last = cut.leaf_count() - 1;
+    middle.flip(middle.leaf(20).start + 5..middle.leaf(20).start + 6);
+    last_leaf.flip(last_leaf.leaf(last).end - 1..last_leaf.leaf(last).end);
+    footer.flip(footer.footer().end - 1..footer.footer().end);
+    let checksum = |part, columns| (part, DamageKind::Checksum, columns);
+    let mut expected = Found::from([
+        (middle.shard, checksum(DamagePart::Payload, vec![20])),
+        (last_leaf.shard, checksum(DamagePart::Payload, vec![last])),
+        (footer.shard, checksum(DamagePart::Footer, vec![])),
+    ]);
+    assert_eq!(found_in_every_mode(&store), expected);
+
+    // Padding says nothing, so it is no damage where it is gone; the byte before it is.
+    let cut_to = |end: u64| {
+        let extent = File::options().write(true).open(&cut.extent).unwrap();
+        extent.set_len(cut.offset + end).unwrap();
+    };
+    let end_of = |frame: &Frame| frame.footer().end;
+    assert!(end_of(cut) < cut.layout.total_len_bytes(), "there is padding");
+    cut_to(end_of(cut));
+    assert_eq!(found_in_every_mode(&store), expected);
+    cut_to(end_of(cut) - 1);
+    let of_cut = (DamagePart::Footer, DamageKind::Missing, vec![]);
+    drop(expected.insert(cut.shard, of_cut));
+    assert_eq!(found_in_every_mode(&store), expected);
 }

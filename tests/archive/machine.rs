@@ -87,14 +87,14 @@ impl Storage for Elsewhere {
         Ok(self.wrap(path, made))
     }
 
-    fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn StorageFile>>> {
+    fn open_direct(&self, path: &Path, access: FileAccess) -> io::Result<Option<Arc<dyn StorageFile>>> {
         if self
             .cached
             .is_some_and(|cached| path.to_string_lossy().contains(cached))
         {
             return Ok(None);
         }
-        let opened = HostStorage.open_direct(&self.at(path))?;
+        let opened = HostStorage.open_direct(&self.at(path), access)?;
         Ok(opened.map(|opened| self.wrap(path, opened)))
     }
 

@@ -30,15 +30,12 @@ pub(super) fn read_is_all_or_error(rule: &Rule, make: Make<'_>) {
         for len in [0, 1, 2, 4096, 5000, 10_000, 10_001] {
             let end = offset.saturating_add(to_u64(len));
             let mut plain = vec![0xA5; len];
-            let mut past_caches = vec![0xA5; len];
+            let mut once = vec![0xA5; len];
             let outcomes = [
                 ("read_at", volume.read_at(id, offset, &mut plain)),
-                (
-                    "read_past_caches",
-                    volume.read_past_caches(id, offset, &mut past_caches),
-                ),
+                ("read_once", volume.read_once(id, offset, &mut once)),
             ];
-            for ((name, outcome), bytes) in outcomes.into_iter().zip([plain, past_caches]) {
+            for ((name, outcome), bytes) in outcomes.into_iter().zip([plain, once]) {
                 let call = format!("{name} of {len} bytes at {offset} of {LEN}");
                 if end <= LEN {
                     rule.ok(outcome, &call);
@@ -94,8 +91,8 @@ pub(super) fn written_bytes_are_readable(rule: &Rule, make: Make<'_>) {
         rule.ok(writer.sync(), "sync");
         let mut again = vec![0xA5; len];
         rule.ok(
-            volume.read_past_caches(ExtentId::new(1), offset, &mut again),
-            "read_past_caches",
+            volume.read_once(ExtentId::new(1), offset, &mut again),
+            "read_once",
         );
         rule.same_bytes(&again, &piece, &format!("{what} and synced"));
     }
@@ -137,10 +134,7 @@ pub(super) fn removed_is_gone(rule: &Rule, make: Make<'_>) {
     let missing = |error: &VolumeError| matches!(*error, VolumeError::Missing { extent, .. } if extent == id);
     let outcomes = [
         ("reading it", volume.read_at(id, 0, &mut [0; 10])),
-        (
-            "reading it past the caches",
-            volume.read_past_caches(id, 0, &mut [0; 10]),
-        ),
+        ("reading it once", volume.read_once(id, 0, &mut [0; 10])),
         ("removing it again", volume.remove_extent(id)),
         ("resuming it", volume.resume_extent(id, 0).map(drop)),
     ];

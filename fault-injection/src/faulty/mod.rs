@@ -180,9 +180,9 @@ impl Volume for FaultyVolume {
         self.inner.forget_cached(extent, offset, len_bytes);
     }
 
-    fn read_past_caches(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
+    fn read_once(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
         self.read(extent, offset, into, |into| {
-            self.inner.read_past_caches(extent, offset, into)
+            self.inner.read_once(extent, offset, into)
         })
     }
 

@@ -83,7 +83,7 @@ pub enum OperationKind {
     Truncate,
     /// `seal`.
     Seal,
-    /// `read_at` and `read_past_caches`.
+    /// `read_at` and `read_once`.
     Read,
     /// `extents`.
     List,

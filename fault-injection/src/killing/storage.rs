@@ -146,8 +146,8 @@ impl Storage for DyingStorage {
         Ok(self.wrap(file))
     }
 
-    fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn StorageFile>>> {
-        Ok(HostStorage.open_direct(path)?.map(|file| self.wrap(file)))
+    fn open_direct(&self, path: &Path, access: FileAccess) -> io::Result<Option<Arc<dyn StorageFile>>> {
+        Ok(HostStorage.open_direct(path, access)?.map(|file| self.wrap(file)))
     }
 
     fn inspect(&self, path: &Path) -> io::Result<EntryInfo> {

@@ -9,6 +9,7 @@ use crate::{
         read::kind_of,
         shared::Shared,
     },
+    buffer::Scratch,
     catalog::DamageRecord,
     error::VolumeError,
     format::{ClaimedFrame, FRAME_HEADER_LEN_BYTES, FrameFooter, FrameIdentity},
@@ -109,22 +110,34 @@ pub(super) enum Loaded<'a> {
     Failed(DamageKind),
 }
 
-/// Reads a frame in one go.
+/// Reads a frame in one go, of its padding what `into` has room for: that is to whole sectors, as reads past caches want it.
 pub(super) fn read_frame(task: &Task, into: &mut [u8]) -> Result<(), DamageKind> {
-    let record = task.block.shard(task.shard);
+    let (block, shard) = (task.block.as_ref(), task.shard);
+    let record = block.shard(shard);
     let record = record.expect("only shards that are present are inspected");
-    task.block
-        .read_at(record, 0, into)
-        .map_err(|error| kind_of(&error))
+    let read = match block.read_once(record, 0, into) {
+        // Nobody misses padding that is cut off.
+        Err(VolumeError::Truncated { .. }) => {
+            let content_len = to_usize(block.layout(shard).content_len_bytes());
+            block.read_once(record, 0, &mut into[..content_len])
+        }
+        read => read,
+    };
+    read.map_err(|error| kind_of(&error))
 }
 
 /// Reads one frame completely: header, both tables, payload, footer.
 pub(in crate::archive) fn inspect_shard(shared: &Shared, task: &Task) -> ShardFound {
-    inspect_frame(shared, task, &Loaded::NotTried)
+    inspect_frame(shared, task, &Loaded::NotTried, &mut Scratch::default())
 }
 
 /// Judges one frame, which was loaded or is read now.
-pub(super) fn inspect_frame(shared: &Shared, task: &Task, result: &Loaded<'_>) -> ShardFound {
+pub(super) fn inspect_frame(
+    shared: &Shared,
+    task: &Task,
+    result: &Loaded<'_>,
+    memory: &mut Scratch,
+) -> ShardFound {
     let block = task.block.as_ref();
     let (loaded, failure) = match result {
         Loaded::Frame(frame) => (Some(*frame), None),
@@ -137,7 +150,7 @@ pub(super) fn inspect_frame(shared: &Shared, task: &Task, result: &Loaded<'_>) -
     let first_table = read_head(shared, task, loaded, &mut faults);
     let hashed = match loaded {
         Some(frame) => Ok(block.hash_loaded(task.shard, part(frame, layout.payload()))),
-        None => block.hash_payload(task.shard),
+        None => block.hash_payload_in(task.shard, memory),
     };
     let second_table = read_tail(task, loaded, &mut faults);
     let stored = first_table.or(second_table);
@@ -165,16 +178,7 @@ pub(super) fn inspect_frame(shared: &Shared, task: &Task, result: &Loaded<'_>) -
             }
         }
         Err(error) => {
-            // Leaf by leaf: one bad sector costs the leaves that it hits.
-            let mut leaf = Vec::new();
-            for column in 0..leaves {
-                leaf.resize(block.run_len(task.shard, column..column + 1), 0);
-                let one = block.read_verified(task.shard, column..column + 1, &mut leaf, &());
-                if one.is_empty() {
-                    faults.bytes_read += to_u64(leaf.len());
-                }
-                bad.union_with(&one);
-            }
+            bad = bad_leaves(task, &mut faults);
             lost_table = is_table_lost();
             faults.add(DamagePart::Payload, kind_of(&error));
         }
@@ -191,6 +195,22 @@ pub(super) fn inspect_frame(shared: &Shared, task: &Task, result: &Loaded<'_>) -
         finding,
         lost_table,
     }
+}
+
+/// Reads leaf by leaf, so that one bad sector costs the leaves that it hits, and returns those that are wrong.
+fn bad_leaves(task: &Task, faults: &mut Faults) -> ColumnSet {
+    let block = task.block.as_ref();
+    let mut bad = ColumnSet::default();
+    let mut leaf = Vec::new();
+    for column in 0..block.geometry().leaf_count(task.shard) {
+        leaf.resize(block.run_len(task.shard, column..column + 1), 0);
+        let one = block.read_verified(task.shard, column..column + 1, &mut leaf, &());
+        if one.is_empty() {
+            faults.bytes_read += to_u64(leaf.len());
+        }
+        bad.union_with(&one);
+    }
+    bad
 }
 
 /// Reads what stands before the payload: the header, and the first copy of the table, which is returned when right.

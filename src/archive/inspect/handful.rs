@@ -8,8 +8,10 @@ use super::{
 };
 use crate::{
     archive::{observer::DamageKind, volumes::SHORT_GAP_BYTES},
+    buffer::{BUFFER_ALIGN_BYTES, Scratch},
     error::ScrubError,
     units::{ExtentId, to_usize},
+    volume::SECTOR_LEN_BYTES,
 };
 
 /// Where frames are this long together no more are taken.
@@ -22,10 +24,9 @@ const ENOUGH_FRAMES: usize = 64;
 pub(super) const MAX_LOADED_LEN_BYTES: u64 = 16 << 20;
 
 /// Frames, and what was read of them. Its memory is used again for the next ones.
-#[derive(Default)]
 pub(super) struct Handful {
     tasks: Vec<Task>,
-    bytes: Vec<u8>,
+    memory: Scratch,
     outcomes: Vec<Outcome>,
     /// Some of them could not be read: a disk that fails takes its time for each, so the next ones are taken one by one.
     has_failed: bool,
@@ -41,6 +42,19 @@ enum Outcome {
 }
 
 impl Handful {
+    pub(super) fn new(memory: Scratch) -> Self {
+        Self {
+            tasks: Vec::new(),
+            memory,
+            outcomes: Vec::new(),
+            has_failed: false,
+        }
+    }
+
+    pub(super) fn into_memory(self) -> Scratch {
+        self.memory
+    }
+
     /// Takes the next frames; says whether more may follow.
     pub(super) fn take(&mut self, feed: &mut impl Feed) -> Result<bool, ScrubError> {
         self.tasks.clear();
@@ -80,7 +94,7 @@ impl Handful {
     /// Returns the frames, each with what was read of it.
     pub(super) fn frames(&self) -> impl Iterator<Item = (&Task, Loaded<'_>)> {
         let loaded = |outcome: &Outcome| match outcome {
-            Outcome::Read(range) => Loaded::Frame(&self.bytes[range.clone()]),
+            Outcome::Read(range) => Loaded::Frame(&self.memory.all()[range.clone()]),
             Outcome::NotTried => Loaded::NotTried,
             Outcome::Failed(kind) => Loaded::Failed(*kind),
         };
@@ -92,21 +106,23 @@ impl Handful {
     ///
     /// Those that cannot be read together are left to whoever reads their parts, and knows then of which of them that is true.
     fn load_neighbours(&mut self, frames: Range<usize>, base: usize) -> usize {
+        // Long ones go past caches only to where a page begins.
+        let base = base.next_multiple_of(BUFFER_ALIGN_BYTES);
         let (first, last) = (&self.tasks[frames.start], &self.tasks[frames.end - 1]);
         let (_, start) = place(first);
         let used = base + to_usize(place(last).1 - start) + to_usize(content_len_bytes(last));
-        // It never gets shorter: making it longer again would cost as much as reading.
-        let len = used.max(self.bytes.len());
-        self.bytes.resize(len, 0);
-        let all = &mut self.bytes[base..used];
         if frames.len() == 1 {
-            let read = read_frame(first, all);
+            let len = to_usize(padded_len_bytes(first));
+            let read = read_frame(first, &mut self.memory.first(base + len)[base..]);
             self.has_failed |= read.is_err();
             self.outcomes[frames.start] = match read {
                 Ok(()) => Outcome::Read(base..used),
                 Err(kind) => Outcome::Failed(kind),
             };
-        } else if first.block.read_from(first.shard, all).is_ok() {
+        } else if (first.block)
+            .read_from(first.shard, &mut self.memory.first(used)[base..])
+            .is_ok()
+        {
             for index in frames {
                 let task = &self.tasks[index];
                 let from = base + to_usize(place(task).1 - start);
@@ -144,6 +160,13 @@ fn place(task: &Task) -> (ExtentId, u64) {
 
 fn content_len_bytes(task: &Task) -> u64 {
     task.block.layout(task.shard).content_len_bytes()
+}
+
+/// Returns where the last sector of a frame ends, which is its own.
+fn padded_len_bytes(task: &Task) -> u64 {
+    let layout = task.block.layout(task.shard);
+    let sectors = layout.content_len_bytes().next_multiple_of(SECTOR_LEN_BYTES);
+    sectors.min(layout.total_len_bytes())
 }
 
 fn end_bytes(task: &Task) -> u64 {

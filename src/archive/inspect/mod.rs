@@ -3,14 +3,15 @@
 mod damage;
 mod frame;
 mod handful;
+mod memory;
 mod workers;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use damage::FileDamage;
 
-pub(super) use self::frame::inspect_shard;
 use self::{damage::Damage, frame::ShardFound, workers::Workers};
+pub(super) use self::{frame::inspect_shard, memory::IdleMemory};
 use super::{
     called::Called,
     encoding::{Encoding, EncodingFound, ParityCheck},
@@ -98,13 +99,14 @@ pub(in crate::archive) fn inspect(
     shared: &Shared,
     (feed, turns): (impl Feed, Turns),
     look: Look,
+    memory: &IdleMemory,
     observer: &dyn Observer,
 ) -> Result<Inspection, ScrubError> {
     let is_in_turn = look == Look::AtEverything
         && (turns == Turns::InTurn || shared.medium_of_reads(Medium::Solid) == Medium::Rotating);
     let workers = Workers::new(shared, feed, (look, is_in_turn), observer);
     let threads = if is_in_turn { MAX_SHARD_THREADS } else { usize::MAX };
-    let results = shared.work_together(threads, |_| workers.work());
+    let results = shared.work_together(threads, |_| workers.work(memory));
     let total = workers.into_total();
     match results.into_iter().collect::<Result<(), ScrubError>>() {
         Ok(()) => Ok(total),

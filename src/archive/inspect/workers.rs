@@ -6,6 +6,7 @@ use super::{
     Feed, Inspection, Look, Task,
     frame::{Loaded, ShardFound, glance_at_shard, inspect_frame},
     handful::{ENOUGH_BYTES, Handful, MAX_LOADED_LEN_BYTES},
+    memory::{IdleMemory, WorkMemory},
 };
 use crate::{
     archive::{
@@ -13,6 +14,7 @@ use crate::{
         observer::{Event, Observer},
         shared::Shared,
     },
+    buffer::Scratch,
     catalog::ShardRecord,
     error::ScrubError,
 };
@@ -46,11 +48,14 @@ impl<'a, F: Feed> Workers<'a, F> {
     }
 
     /// What one of them does.
-    pub(super) fn work(&self) -> Result<(), ScrubError> {
-        let mut handful = Handful::default();
+    pub(super) fn work(&self, idle: &IdleMemory) -> Result<(), ScrubError> {
+        let WorkMemory { frames, mut parts } = idle.take();
+        let mut handful = Handful::new(frames);
         while self.take(&mut handful)? {
-            self.look_at(&handful)?;
+            self.look_at(&handful, &mut parts)?;
         }
+        let frames = handful.into_memory();
+        idle.put(WorkMemory { frames, parts });
         Ok(())
     }
 
@@ -84,7 +89,7 @@ impl<'a, F: Feed> Workers<'a, F> {
         Ok(true)
     }
 
-    fn look_at(&self, handful: &Handful) -> Result<(), ScrubError> {
+    fn look_at(&self, handful: &Handful, memory: &mut Scratch) -> Result<(), ScrubError> {
         let mut looked = Vec::new();
         let mut result = Ok(());
         for (task, loaded) in handful.frames() {
@@ -93,7 +98,7 @@ impl<'a, F: Feed> Workers<'a, F> {
                 result = Err(ScrubError::Cancelled);
                 break;
             }
-            let (found, encoding) = look_at(self.shared, (task, &loaded), self.look);
+            let (found, encoding) = look_at(self.shared, (task, &loaded), self.look, memory);
             self.observer.event(Event::Progress {
                 bytes: found.bytes_read,
             });
@@ -121,11 +126,12 @@ fn look_at(
     shared: &Shared,
     (task, loaded): (&Task, &Loaded<'_>),
     look: Look,
+    memory: &mut Scratch,
 ) -> (ShardFound, Option<EncodingFound>) {
     match look {
         Look::AtHeaders => (still_true(shared, task, glance_at_shard(shared, task)), None),
         Look::AtEverything => {
-            let found = inspect_frame(shared, task, loaded);
+            let found = inspect_frame(shared, task, loaded, memory);
             let encoding = task.encoding.check(&task.block, task.shard);
             (still_true(shared, task, found), encoding)
         }

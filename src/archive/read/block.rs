@@ -265,9 +265,30 @@ impl BlockReader {
         into: &mut [u8],
     ) -> Result<(), VolumeError> {
         let volume = self.volumes.of_extent(record.extent);
-        let read = volume.read_at(record.extent, record.offset + offset, into);
+        self.noting(
+            record.extent,
+            volume.read_at(record.extent, record.offset + offset, into),
+        )
+    }
+
+    /// Does the same for whoever does not want the bytes again soon.
+    pub(in crate::archive) fn read_once(
+        &self,
+        record: &ShardRecord,
+        offset: u64,
+        into: &mut [u8],
+    ) -> Result<(), VolumeError> {
+        let volume = self.volumes.of_extent(record.extent);
+        self.noting(
+            record.extent,
+            volume.read_once(record.extent, record.offset + offset, into),
+        )
+    }
+
+    /// Notes what the system has refused.
+    fn noting(&self, extent: ExtentId, read: Result<(), VolumeError>) -> Result<(), VolumeError> {
         if let Some(refusal) = read.as_ref().err().and_then(VolumeError::refusal) {
-            self.refused().entry(record.extent).or_insert(refusal);
+            self.refused().entry(extent).or_insert(refusal);
         }
         read
     }
@@ -281,7 +302,7 @@ impl BlockReader {
     ) -> Result<(), VolumeError> {
         let record = self.shard(shard).expect("what is absent has no place");
         let volume = self.volumes.of_extent(record.extent);
-        volume.read_at(record.extent, record.offset, into)
+        volume.read_once(record.extent, record.offset, into)
     }
 
     /// Returns what the system refused, when it did.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::BlockReader;
 use crate::{
     archive::observer::{DamageKind, DamagePart, Observer},
+    buffer::Scratch,
     error::VolumeError,
     merkle::{HASH_LEN_BYTES, LeafHash, LeafTable, hash_parity_leaf},
     plan::ColumnSet,
@@ -20,7 +21,7 @@ use crate::{
 use super::block::kind_of;
 
 /// Payload bytes that are read at a time where a whole shard is hashed.
-const HASH_RUN_LEN_BYTES: u64 = 1 << 20;
+const HASH_RUN_LEN_BYTES: u64 = 2 << 20;
 
 impl BlockReader {
     /// Returns the leaf table of a shard, from wherever it can be had and proven.
@@ -217,21 +218,30 @@ impl BlockReader {
 
     /// Returns the hashes that the stored payload of a shard has, right or wrong.
     pub(in crate::archive) fn hash_payload(&self, shard: ShardIndex) -> Result<LeafTable, VolumeError> {
+        self.hash_payload_in(shard, &mut Scratch::default())
+    }
+
+    /// Does the same in memory that is lent for it.
+    pub(in crate::archive) fn hash_payload_in(
+        &self,
+        shard: ShardIndex,
+        memory: &mut Scratch,
+    ) -> Result<LeafTable, VolumeError> {
         let record = self
             .shard(shard)
             .expect("only shards that are present are hashed");
         let geometry = self.geometry();
         let leaves_each =
-            u32::try_from((HASH_RUN_LEN_BYTES / geometry.leaf().bytes()).max(1)).expect("at most 1024");
+            u32::try_from((HASH_RUN_LEN_BYTES / geometry.leaf().bytes()).max(1)).expect("a few thousand");
         let mut hashes = Vec::with_capacity(to_usize(u64::from(geometry.leaf_count(shard))));
-        let mut bytes = Vec::new();
+        let payload_start = self.layout(shard).payload().start();
         let mut first = 0;
         while first < geometry.leaf_count(shard) {
             let run = first..first.saturating_add(leaves_each).min(geometry.leaf_count(shard));
-            bytes.resize(self.run_len(shard, run.clone()), 0);
-            let base = self.leaf_start(shard, run.start);
-            self.read_payload(record, shard, base, &mut bytes)?;
-            hashes.extend(self.hash_run(shard, run.clone(), &bytes));
+            let bytes = memory.first(self.run_len(shard, run.clone()));
+            let offset = payload_start + self.leaf_start(shard, run.start);
+            self.read_once(record, offset, bytes)?;
+            hashes.extend(self.hash_run(shard, run.clone(), bytes));
             first = run.end;
         }
         Ok(LeafTable::new(hashes))

@@ -18,13 +18,10 @@ use crate::{
         shared::Shared,
     },
     catalog::{CatalogWriter, DamageRecord, Knowledge, Look, Relocation, ShardPlace},
-    error::{CatalogError, CommitError, RepairError, VolumeError},
+    error::{CatalogError, CommitError, RepairError},
     plan::{DamageKind, DamagePart},
-    units::{BlockId, ByteRange, to_u64, to_usize},
+    units::{BlockId, ByteRange},
 };
-
-/// Bytes of a frame that are read back at a time.
-const READ_BACK_LEN_BYTES: u64 = 1 << 20;
 
 /// Notes what was found when blocks were looked at; returns how many shards turned out to be whole.
 pub(super) fn note_findings(shared: &Shared, batch: &[DamagedBlockWork]) -> Result<u64, CatalogError> {
@@ -105,20 +102,7 @@ pub(super) fn read_back(shared: &Arc<Shared>, blocks: &[BlockRebuild]) -> Result
 }
 
 fn read_frame_back(shared: &Arc<Shared>, block: &BlockRebuild, rebuilt: &Rebuilt) -> Result<(), RepairError> {
-    let volume = shared.volumes().of_extent(rebuilt.record.extent);
-    let fetch = || -> Result<(), VolumeError> {
-        let mut bytes = vec![0; to_usize(READ_BACK_LEN_BYTES.min(rebuilt.record.frame_len_bytes))];
-        let mut done = 0;
-        while done < rebuilt.record.frame_len_bytes {
-            let len = to_u64(bytes.len()).min(rebuilt.record.frame_len_bytes - done);
-            let into = &mut bytes[..to_usize(len)];
-            volume.read_past_caches(rebuilt.record.extent, rebuilt.record.offset + done, into)?;
-            done += len;
-        }
-        Ok(())
-    };
-    // From here on the caches hold what the medium has.
-    let is_there = fetch().is_ok();
+    shared.volumes().forget_cached([&rebuilt.record]);
     // What was encoded from other shards that are new as well is compared with those.
     let mut record = block.reader.record().clone();
     for all in block.rebuilt() {
@@ -136,7 +120,7 @@ fn read_frame_back(shared: &Arc<Shared>, block: &BlockRebuild, rebuilt: &Rebuilt
     let is_whole = || inspect_shard(shared, &task).finding.is_none();
     // No digest that was known before says so of parity that was encoded again.
     let is_right = || !rebuilt.has_new_digest || is_encoded_rightly(block, &task);
-    if is_there && is_whole() && is_right() {
+    if is_whole() && is_right() {
         return Ok(());
     }
     Err(RepairError::ReadBack {

@@ -21,7 +21,7 @@ use self::{
     selection::{scrub_damaged, scrub_ranges},
 };
 use super::{
-    inspect::{FileDamage, Inspection},
+    inspect::{FileDamage, IdleMemory, Inspection},
     observer::Observer,
     pace::{End, Pace},
     publication,
@@ -190,6 +190,7 @@ pub(super) fn scrub(
         options: *options,
         pace: Pace::new((options.budget, options.rate), clock, observer),
         observer: OnlyEvents(observer),
+        memory: IdleMemory::default(),
         begun: shared.now(),
         total: Inspection::default(),
         told: Vec::new(),
@@ -248,6 +249,8 @@ struct Scrub<'a> {
     options: ScrubOptions,
     pace: Pace<'a>,
     observer: OnlyEvents<'a>,
+    /// Of the workers, from chunk to chunk.
+    memory: IdleMemory,
     begun: Timestamp,
     total: Inspection,
     /// Damage that was told of, by names.

@@ -51,7 +51,13 @@ fn scrub_chunk(scrub: &mut Scrub<'_>, extent: ExtentId, range: ByteRange) -> Res
     forget_cached(scrub, extent, range);
     let mut chunk = Chunk::new(shared, &mut scrub.pace, (extent, range), which);
     chunk.bytes = scrub.notes.bytes;
-    let found = inspect(shared, (&mut chunk, Turns::InTurn), look, &scrub.observer)?;
+    let found = inspect(
+        shared,
+        (&mut chunk, Turns::InTurn),
+        look,
+        &scrub.memory,
+        &scrub.observer,
+    )?;
     let (read, before) = (std::mem::take(&mut chunk.read), std::mem::take(&mut chunk.before));
     let covered_to = chunk.covered_to;
     let covered = ByteRange::new(range.start(), covered_to).expect("it goes on from the start");
@@ -143,7 +149,13 @@ fn scrub_frames(scrub: &mut Scrub<'_>, damage: &[DamageRecord]) -> Result<(), Sc
         .iter()
         .filter_map(|(_, task)| task.block.shard(task.shard));
     shared.volumes().forget_cached(frames);
-    let found = inspect(shared, (&mut feed, Turns::Together), look, &scrub.observer)?;
+    let found = inspect(
+        shared,
+        (&mut feed, Turns::Together),
+        look,
+        &scrub.memory,
+        &scrub.observer,
+    )?;
     let seen = match look {
         Look::AtEverything if !found.refused.is_empty() => Seen::Headers,
         Look::AtEverything => Seen::Frames {

@@ -17,6 +17,8 @@
 mod gate;
 mod handles;
 mod layout;
+mod past_cache;
+mod reader;
 mod space;
 mod writer;
 
@@ -25,11 +27,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use self::handles::Handles;
+use self::reader::{Reader, Way};
 use self::writer::LocalWriter;
 use crate::error::VolumeError;
-use crate::storage::{FileAccess, HostStorage, Storage, StorageFile};
-use crate::units::{ByteRange, ExtentId, VolumeId, to_u64};
+use crate::storage::{FileAccess, HostStorage, Storage};
+use crate::units::{ByteRange, ExtentId, VolumeId};
 use crate::volume::{ExtentStat, ExtentWriter, Punched, SlotBytes, SlotIndex, Volume};
 
 /// How a [`LocalVolume`] moves its bytes.
@@ -41,10 +43,10 @@ pub struct LocalVolumeOptions {
     pub open_handles: usize,
 }
 
-/// Whether large aligned writes go past the page cache.
+/// Whether large aligned writes go past the page cache, and with them the reads of [`Volume::read_once`].
 ///
-/// The bytes are the same in all modes. A direct write saves the copy into the page cache and its bookkeeping, which
-/// cost more CPU than hashing and encoding, and it keeps the disk busy from the start; how much faster it is depends on
+/// The bytes are the same in all modes. Going direct saves the copy into the page cache or out of it and its bookkeeping, which
+/// cost more CPU than hashing and encoding, and a write keeps the disk busy from the start; how much faster it is depends on
 /// the disk (`cargo bench --bench volume`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoMode {
@@ -54,7 +56,7 @@ pub enum IoMode {
     /// The same, for whoever wants no volume where the filesystem cannot: such a one is refused when an archive is opened for writing,
     /// made, or given it. See [`LocalVolume::can_go_direct_on`].
     Direct,
-    /// All writes are buffered.
+    /// All writes and reads are buffered.
     Buffered,
 }
 
@@ -71,7 +73,7 @@ impl Default for LocalVolumeOptions {
 #[derive(Debug)]
 pub struct LocalVolume {
     shared: Arc<Shared>,
-    handles: Handles,
+    reader: Reader,
 }
 
 /// What the volume and its writers both need.
@@ -174,7 +176,8 @@ impl LocalVolume {
     /// A file system may take the flag and cache all the same, and a writer that is refused a single write lets it go through the page
     /// cache.
     pub fn can_go_direct_on(storage: &dyn Storage, dir: &Path) -> bool {
-        !matches!(storage.open_direct(&layout::slots_path(dir)), Ok(None))
+        let opened = storage.open_direct(&layout::slots_path(dir), FileAccess::ReadWrite);
+        !matches!(opened, Ok(None))
     }
 
     /// Changes how bytes are moved; writers made before keep their way.
@@ -189,7 +192,7 @@ impl LocalVolume {
         };
         Self {
             shared: Arc::new(shared),
-            handles: Handles::new(options.open_handles),
+            reader: Reader::new(options),
         }
     }
 
@@ -242,92 +245,8 @@ impl LocalVolume {
         };
         Self {
             shared: Arc::new(shared),
-            handles: Handles::new(options.open_handles),
+            reader: Reader::new(&options),
         }
-    }
-
-    /// Returns a read-only handle that still has a name, and its length.
-    fn handle(&self, extent: ExtentId) -> io::Result<(Arc<dyn StorageFile>, u64)> {
-        if let Some(file) = self.handles.get(extent) {
-            let info = file.info()?;
-            if info.links > 0 {
-                return Ok((file, info.len_bytes));
-            }
-            self.handles.forget(extent);
-        }
-        let open = || {
-            let storage = &self.shared.storage;
-            storage.open(&self.extent_path(extent), FileAccess::Read)
-        };
-        let file = open().or_else(|error| {
-            if self.handles.clear() == 0 {
-                return Err(error);
-            }
-            // Too many files may be open, and these are open for speed alone.
-            open()
-        })?;
-        let len_bytes = file.info()?.len_bytes;
-        self.handles.put(extent, &file);
-        Ok((file, len_bytes))
-    }
-
-    /// Says of an extent that is not there whether that is damage: where the volume is not there either, it is none.
-    fn missing(&self, extent: ExtentId) -> VolumeError {
-        let volume = self.shared.id;
-        let (storage, dir) = (self.shared.storage.as_ref(), &self.shared.dir);
-        let has_slots = || storage.inspect(&layout::slots_path(dir)).is_ok();
-        let is_empty = || layout::list(storage, dir).is_ok_and(|extents| extents.is_empty());
-        match layout::check_extents(storage, dir) {
-            Ok(()) if has_slots() || !is_empty() => VolumeError::Missing { volume, extent },
-            Ok(()) | Err(_) => VolumeError::Absent { volume },
-        }
-    }
-
-    fn read(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
-        let volume = self.shared.id;
-        let (file, len_bytes) = self.handle(extent).map_err(|source| {
-            if source.kind() == io::ErrorKind::NotFound {
-                self.missing(extent)
-            } else {
-                VolumeError::Open {
-                    volume,
-                    extent,
-                    source,
-                }
-            }
-        })?;
-        let len = to_u64(into.len());
-        let wanted_end = offset.saturating_add(len);
-        if wanted_end > len_bytes {
-            return Err(VolumeError::Truncated {
-                volume,
-                extent,
-                len_bytes,
-                wanted_end,
-            });
-        }
-        file.read_exact_at(offset, into).map_err(|source| {
-            // A handle that fails may be stale (a network filesystem): the next read opens anew.
-            self.handles.forget(extent);
-            // Somebody cut the file between the look at its length and the read.
-            if source.kind() == io::ErrorKind::UnexpectedEof {
-                let len_bytes = file.info().map_or(0, |info| info.len_bytes);
-                VolumeError::Truncated {
-                    volume,
-                    extent,
-                    len_bytes,
-                    wanted_end,
-                }
-            } else {
-                VolumeError::Read {
-                    volume,
-                    extent,
-                    offset,
-                    len,
-                    source,
-                }
-            }
-        })
     }
 }
 
@@ -355,12 +274,18 @@ impl Volume for LocalVolume {
     }
 
     fn read_at(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
-        self.read(extent, offset, into)
+        self.reader
+            .read(&self.shared, extent, Way::ThroughCache, (offset, into))
+    }
+
+    fn read_once(&self, extent: ExtentId, offset: u64, into: &mut [u8]) -> Result<(), VolumeError> {
+        self.reader
+            .read(&self.shared, extent, Way::PastCache, (offset, into))
     }
 
     fn forget_cached(&self, extent: ExtentId, offset: u64, len_bytes: u64) {
         // Where it cannot be opened the read that follows says so.
-        if let Ok((file, _)) = self.handle(extent) {
+        if let Ok((file, _)) = self.reader.handle(&self.shared, extent) {
             file.forget_cached(offset, len_bytes);
         }
     }
@@ -374,7 +299,7 @@ impl Volume for LocalVolume {
 
     fn remove_extent(&self, extent: ExtentId) -> Result<(), VolumeError> {
         let volume = self.shared.id;
-        self.handles.forget(extent);
+        self.reader.forget(extent);
         layout::remove(self.shared.storage.as_ref(), &self.shared.dir, extent).map_err(|source| {
             if source.kind() == io::ErrorKind::NotFound {
                 VolumeError::Missing { volume, extent }
@@ -395,7 +320,7 @@ impl Volume for LocalVolume {
             .and_then(|file| Ok((file.info()?, file)));
         let (info, file) = opened.map_err(|source| {
             if source.kind() == io::ErrorKind::NotFound {
-                self.missing(extent)
+                self.shared.missing(extent)
             } else {
                 VolumeError::Open {
                     volume,
@@ -471,6 +396,18 @@ fn host() -> Arc<dyn Storage> {
 }
 
 impl Shared {
+    /// Says of an extent that is not there whether that is damage: where the volume is not there either, it is none.
+    fn missing(&self, extent: ExtentId) -> VolumeError {
+        let volume = self.id;
+        let (storage, dir) = (self.storage.as_ref(), &self.dir);
+        let has_slots = || storage.inspect(&layout::slots_path(dir)).is_ok();
+        let is_empty = || layout::list(storage, dir).is_ok_and(|extents| extents.is_empty());
+        match layout::check_extents(storage, dir) {
+            Ok(()) if has_slots() || !is_empty() => VolumeError::Missing { volume, extent },
+            Ok(()) | Err(_) => VolumeError::Absent { volume },
+        }
+    }
+
     fn is_poisoned(&self, extent: ExtentId) -> bool {
         self.poisoned
             .lock()

@@ -238,7 +238,11 @@ impl LocalWriter {
 
     /// `None` where there is no way past the page cache; every write is buffered then.
     fn open_direct(&self) -> Option<Arc<dyn StorageFile>> {
-        let direct = self.shared.storage.open_direct(&self.path).ok()??;
+        let direct = self
+            .shared
+            .storage
+            .open_direct(&self.path, FileAccess::ReadWrite)
+            .ok()??;
         // By path, so it is looked at whether that is still our file.
         let (ours, theirs) = (self.file.info().ok()?, direct.info().ok()?);
         (ours.id == theirs.id).then_some(direct)
@@ -279,8 +283,8 @@ impl Pace {
     }
 }
 
-/// A filesystem that opens a file for direct I/O may still refuse the alignment, or the write.
-fn refuses_direct(error: &io::Error) -> bool {
+/// A filesystem that opens a file for direct I/O may still refuse the alignment, or the read or write.
+pub(super) fn refuses_direct(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
