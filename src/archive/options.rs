@@ -20,7 +20,7 @@ pub struct Resources {
     pub memory_bytes: usize,
     /// Memory for pages of the catalog, in bytes.
     pub catalog_cache_bytes: usize,
-    /// How extents are written.
+    /// How extents are written, and read by scrubs, verifications and repairs.
     pub io: IoMode,
     /// What kind of disk files are stored on and read from; `None` asks the system, which does not know it everywhere (network,
     /// virtual machines, file systems that lie on several disks). Where one rotates, large files are moved a shard after the other,

@@ -145,7 +145,7 @@ impl Shared {
         self.media.volumes()
     }
 
-    /// Returns how extents are written.
+    /// Returns how bytes of extents are moved.
     pub(super) const fn io(&self) -> IoMode {
         self.media.io()
     }

@@ -2,7 +2,7 @@
 //!
 //! The promise of constant memory is this type: whoever moves file bytes takes a buffer here and waits when the budget
 //! is used up. Buffers are anonymous mappings, aligned to pages as direct I/O wants them (long ones to large pages), and go
-//! back to the pool on drop. It knows no files.
+//! back to the pool on drop. It knows no files. [`Scratch`] is for what has a bound of its own: one piece for each worker.
 //!
 //! Waiting is first come, first served, so a large request is not starved by small ones. A thread that waits while it
 //! holds buffers can wait for ever on another one that does the same: take what a job needs before it starts, or use

@@ -5,8 +5,8 @@ use std::fmt;
 use super::BUFFER_ALIGN_BYTES;
 use super::pages::Pages;
 
-/// Shorter memory grows to twice its length, longer by what is needed: frames of a file are of about one length.
-const DOUBLED_BYTES: usize = 1 << 20;
+/// Shorter memory grows to a power of two, longer by as much as this: pieces that get longer step by step do not move it each time.
+const STEP_BYTES: usize = 1 << 20;
 
 /// Page-aligned memory that grows to the longest piece it was asked for, beside any budget: for whoever holds one piece at a time and
 /// knows how long that can be.
@@ -41,10 +41,10 @@ impl Scratch {
 
 impl Memory {
     fn of(len: usize) -> Self {
-        let len = if len < DOUBLED_BYTES {
+        let len = if len < STEP_BYTES {
             len.next_power_of_two()
         } else {
-            len
+            len.next_multiple_of(STEP_BYTES)
         };
         match Pages::map(len.next_multiple_of(BUFFER_ALIGN_BYTES)) {
             Ok(pages) => Self::Pages(pages),

@@ -62,7 +62,8 @@ impl Storage for HostStorage {
     fn open_direct(&self, path: &Path, access: FileAccess) -> io::Result<Option<Arc<dyn StorageFile>>> {
         match open_regular(path, access, OFlags::DIRECT) {
             Ok(file) => Ok(Some(Arc::new(HostFile { file }))),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
+            // Of the system: what is no regular file is refused too, by no code of it.
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(None),
             Err(error) => Err(error),
         }
     }

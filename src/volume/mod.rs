@@ -45,7 +45,7 @@ pub const SECTOR_LEN_BYTES: u64 = 4096;
 ///    reads as zeros. An extent that is shorter is [`Truncated`](VolumeError::Truncated) and left alone.
 /// 4. **Read** fills the whole buffer or fails: [`Missing`](VolumeError::Missing) without the extent,
 ///    [`Truncated`](VolumeError::Truncated) where it ends before the range, anything else
-///    [`Read`](VolumeError::Read). No range panics. Reading once gives the same answers.
+///    [`Read`](VolumeError::Read). No range panics. `read_once` gives the same answers.
 /// 5. **Written bytes are readable** through the volume as soon as `write_at` returns, synced or not.
 /// 6. **Writes** go to any offset in any order, from several threads at disjoint ranges, and change nothing beside their
 ///    range; behind the end they lengthen the extent, and a gap reads as zeros. The caller writes **each byte at most
@@ -103,7 +103,7 @@ pub trait Volume: Debug + Send + Sync {
     fn forget_cached(&self, _extent: ExtentId, _offset: u64, _len_bytes: u64) {}
 
     /// Reads like [`read_at`](Self::read_at), for whoever does not want the same bytes again soon: past the caches where the volume
-    /// can, which spares everybody what they hold and the machine a copy. Whoever must see the medium calls
+    /// can (long reads into aligned memory, as a rule), which spares everybody what they hold and the machine a copy. Whoever must see the medium calls
     /// [`forget_cached`](Self::forget_cached) before.
     ///
     /// # Errors

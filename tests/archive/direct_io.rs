@@ -17,13 +17,14 @@ use bfdb::{
     error::{CommitError, OpenError, ScrubError},
     geometry::Policy,
     plan::{DamageKind, DamagePart},
+    storage::{FileAccess, HostStorage, Storage as _},
     units::ColumnIndex,
     volume::IoMode,
 };
 
 use crate::{
     damage::chart::{Frame, frames_of},
-    machine::{NOWHERE, caching_machine},
+    machine::{NOWHERE, caching_machine, counting_machine},
     support::{Store, get, name, painted, small_policy},
 };
 
@@ -210,11 +211,22 @@ fn found_in_every_mode(store: &Store) -> Found {
         |archive, findings| archive.snapshot().unwrap().verify(None, findings),
     ];
     let mut first: Option<Found> = None;
+    // As far as the file system of the test has such a way.
+    let slots = store.root().join("volumes/v0/volume.bfv");
+    let has_way = HostStorage
+        .open_direct(&slots, FileAccess::Read)
+        .unwrap()
+        .is_some();
     for io in [IoMode::Auto, IoMode::Buffered] {
-        let (archive, _) = Archive::open(&store.root(), &opening(io, Access::Read)).unwrap();
+        let (machine, direct_reads) = counting_machine(store.dir.path(), None);
+        let root = Path::new(NOWHERE).join("a.bfdb");
+        let (archive, _) = Archive::open_on(&machine, &root, &opening(io, Access::Read)).unwrap();
         for operation in operations {
             let findings = Findings::default();
+            let before = direct_reads();
             drop(operation(&archive, &findings).unwrap());
+            let is_direct = direct_reads() > before;
+            assert_eq!(is_direct, has_way && io == IoMode::Auto, "{io:?}");
             let found = findings.0.into_inner().unwrap();
             assert_eq!(*first.get_or_insert_with(|| found.clone()), found, "{io:?}");
         }

@@ -43,6 +43,8 @@ struct Elsewhere {
 struct Log {
     changes: Mutex<Vec<String>>,
     under_way: AtomicUsize,
+    /// Reads past the page cache.
+    direct_reads: AtomicUsize,
 }
 
 impl Log {
@@ -62,11 +64,16 @@ impl Elsewhere {
     }
 
     fn wrap(&self, path: &Path, inner: Arc<dyn StorageFile>) -> Arc<dyn StorageFile> {
-        Arc::new(ElsewhereFile {
+        Arc::new(self.file(path, inner))
+    }
+
+    fn file(&self, path: &Path, inner: Arc<dyn StorageFile>) -> ElsewhereFile {
+        ElsewhereFile {
             path: path.to_path_buf(),
             inner,
             log: Arc::clone(&self.log),
-        })
+            is_direct: false,
+        }
     }
 
     fn change<T>(&self, what: &str, path: &Path, work: impl FnOnce() -> T) -> T {
@@ -95,7 +102,12 @@ impl Storage for Elsewhere {
             return Ok(None);
         }
         let opened = HostStorage.open_direct(&self.at(path), access)?;
-        Ok(opened.map(|opened| self.wrap(path, opened)))
+        Ok(opened.map(|inner| -> Arc<dyn StorageFile> {
+            Arc::new(ElsewhereFile {
+                is_direct: true,
+                ..self.file(path, inner)
+            })
+        }))
     }
 
     fn inspect(&self, path: &Path) -> io::Result<EntryInfo> {
@@ -135,6 +147,7 @@ struct ElsewhereFile {
     path: PathBuf,
     inner: Arc<dyn StorageFile>,
     log: Arc<Log>,
+    is_direct: bool,
 }
 
 impl ElsewhereFile {
@@ -150,6 +163,9 @@ impl StorageFile for ElsewhereFile {
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        if self.is_direct {
+            self.log.direct_reads.fetch_add(1, Ordering::SeqCst);
+        }
         self.inner.read_at(offset, into)
     }
 
@@ -255,15 +271,22 @@ fn machine_in(root: &Path, log: &Arc<Log>) -> Machine {
 
 /// A machine whose storage lies in a directory; to paths with `cached` in them there is no way past the page cache.
 pub fn caching_machine(root: &Path, cached: Option<&'static str>) -> Machine {
-    Machine {
+    counting_machine(root, cached).0
+}
+
+/// The same, and what says how often was read past the page cache.
+pub fn counting_machine(root: &Path, cached: Option<&'static str>) -> (Machine, impl Fn() -> usize) {
+    let log = Arc::new(Log::default());
+    let machine = Machine {
         storage: Arc::new(Elsewhere {
             root: root.to_path_buf(),
-            log: Arc::default(),
+            log: Arc::clone(&log),
             is_read_only: false,
             cached,
         }),
         ..Machine::default()
-    }
+    };
+    (machine, move || log.direct_reads.load(Ordering::SeqCst))
 }
 
 /// Lives the life of an archive whose operations have one thread each; returns what was changed on the storage, in order.

@@ -107,7 +107,7 @@ pub(crate) struct Global {
     /// Memory for data in flight, in bytes or with a suffix K, M, G or T (powers of 1024); 128M unless given
     #[arg(long, global = true, value_name = "BYTES", env = "BFDB_MEMORY", value_parser = values::memory)]
     pub(crate) memory: Option<usize>,
-    /// How extents are written: auto goes past the page cache where the file system can, direct refuses volumes where it cannot
+    /// How extents are written, scrubbed and verified: auto goes past the page cache where the file system can, direct refuses volumes where it cannot
     #[arg(
         long,
         global = true,

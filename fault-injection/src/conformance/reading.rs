@@ -2,7 +2,7 @@
 
 use bfdb::error::VolumeError;
 use bfdb::units::ExtentId;
-use bfdb::volume::{SLOT_LEN_BYTES, SlotIndex};
+use bfdb::volume::{SLOT_LEN_BYTES, SlotIndex, Volume};
 
 use super::{Make, Rule, painted, painted_aligned, to_u64};
 
@@ -63,6 +63,39 @@ pub(super) fn read_is_all_or_error(rule: &Rule, make: Make<'_>) {
     if volume.id() != volume.id() {
         rule.broken("the volume changed its id");
     }
+    long_reads_are_all_or_error(rule, &*volume);
+}
+
+/// In memory that lets them go past caches, up to the end of an extent inside a sector and beyond it.
+fn long_reads_are_all_or_error(rule: &Rule, volume: &dyn Volume) {
+    const LEN: usize = (2 << 20) + 100;
+    let id = ExtentId::new(3);
+    let content = painted_aligned(LEN, 0);
+    let writer = rule.create(volume, 3, &[], 0);
+    rule.ok(writer.write_at(0, &content), "write_at");
+    // That unsynced bytes can be read is another rule.
+    rule.ok(writer.sync(), "sync");
+    for (start, len) in [
+        (0, LEN),
+        (0, 1 << 20),
+        (4096, LEN - 4096),
+        (1, LEN - 1),
+        (0, LEN + 1),
+        (4096, LEN),
+    ] {
+        let call = format!("read_once of {len} bytes at {start} of {LEN}");
+        // None of them is right before.
+        let mut bytes = painted_aligned(len, to_u64(start + 1));
+        let outcome = volume.read_once(id, to_u64(start), &mut bytes);
+        if start + len <= LEN {
+            rule.ok(outcome, &call);
+            rule.same_bytes(&bytes, &content[start..start + len], &call);
+        } else {
+            let is_truncated =
+                |error: &VolumeError| matches!(*error, VolumeError::Truncated { extent, .. } if extent == id);
+            rule.is(&rule.err(outcome, &call), is_truncated, &call);
+        }
+    }
 }
 
 pub(super) fn written_bytes_are_readable(rule: &Rule, make: Make<'_>) {
@@ -88,13 +121,17 @@ pub(super) fn written_bytes_are_readable(rule: &Rule, make: Make<'_>) {
         rule.ok(writer.write_at(offset, &piece), "write_at");
         let what = format!("{len} bytes just written at {start}");
         rule.same_bytes(&rule.read(&*volume, 1, offset, len), &piece, &what);
+        // Also in memory that lets it go past caches where it is long.
+        let read_once = |what: &str| {
+            let mut again = painted_aligned(len, offset + 1);
+            let read = volume.read_once(ExtentId::new(1), offset, &mut again);
+            rule.ok(read, "read_once");
+            rule.same_bytes(&again, &piece, what);
+        };
+        read_once(&what);
         rule.ok(writer.sync(), "sync");
-        let mut again = vec![0xA5; len];
-        rule.ok(
-            volume.read_once(ExtentId::new(1), offset, &mut again),
-            "read_once",
-        );
-        rule.same_bytes(&again, &piece, &format!("{what} and synced"));
+        volume.forget_cached(ExtentId::new(1), offset, to_u64(len));
+        read_once(&format!("{what}, synced and forgotten"));
     }
 }
 

@@ -150,7 +150,7 @@ pub(super) fn inspect_frame(
     let first_table = read_head(shared, task, loaded, &mut faults);
     let hashed = match loaded {
         Some(frame) => Ok(block.hash_loaded(task.shard, part(frame, layout.payload()))),
-        None => block.hash_payload_in(task.shard, memory),
+        None => block.hash_payload_once(task.shard, memory),
     };
     let second_table = read_tail(task, loaded, &mut faults);
     let stored = first_table.or(second_table);

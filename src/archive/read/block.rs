@@ -271,7 +271,7 @@ impl BlockReader {
         )
     }
 
-    /// Does the same for whoever does not want the bytes again soon.
+    /// Does the same for whoever does not want the bytes again soon: long and aligned reads go past caches where the volume can.
     pub(in crate::archive) fn read_once(
         &self,
         record: &ShardRecord,

@@ -11,6 +11,7 @@ use super::BlockReader;
 use crate::{
     archive::observer::{DamageKind, DamagePart, Observer},
     buffer::Scratch,
+    catalog::ShardRecord,
     error::VolumeError,
     merkle::{HASH_LEN_BYTES, LeafHash, LeafTable, hash_parity_leaf},
     plan::ColumnSet,
@@ -218,14 +219,23 @@ impl BlockReader {
 
     /// Returns the hashes that the stored payload of a shard has, right or wrong.
     pub(in crate::archive) fn hash_payload(&self, shard: ShardIndex) -> Result<LeafTable, VolumeError> {
-        self.hash_payload_in(shard, &mut Scratch::default())
+        self.hash_read(shard, &mut Scratch::default(), Self::read_at)
     }
 
-    /// Does the same in memory that is lent for it.
-    pub(in crate::archive) fn hash_payload_in(
+    /// Does the same in memory that is lent for it, for whoever does not read the payload again soon.
+    pub(in crate::archive) fn hash_payload_once(
         &self,
         shard: ShardIndex,
         memory: &mut Scratch,
+    ) -> Result<LeafTable, VolumeError> {
+        self.hash_read(shard, memory, Self::read_once)
+    }
+
+    fn hash_read(
+        &self,
+        shard: ShardIndex,
+        memory: &mut Scratch,
+        read: impl Fn(&Self, &ShardRecord, u64, &mut [u8]) -> Result<(), VolumeError>,
     ) -> Result<LeafTable, VolumeError> {
         let record = self
             .shard(shard)
@@ -240,7 +250,7 @@ impl BlockReader {
             let run = first..first.saturating_add(leaves_each).min(geometry.leaf_count(shard));
             let bytes = memory.first(self.run_len(shard, run.clone()));
             let offset = payload_start + self.leaf_start(shard, run.start);
-            self.read_once(record, offset, bytes)?;
+            read(self, record, offset, bytes)?;
             hashes.extend(self.hash_run(shard, run.clone(), bytes));
             first = run.end;
         }

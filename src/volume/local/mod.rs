@@ -37,9 +37,10 @@ use crate::volume::{ExtentStat, ExtentWriter, Punched, SlotBytes, SlotIndex, Vol
 /// How a [`LocalVolume`] moves its bytes.
 #[derive(Debug, Clone)]
 pub struct LocalVolumeOptions {
-    /// Whether large writes may go past the page cache. Default: [`IoMode::Auto`].
+    /// Whether large writes and [`Volume::read_once`] may go past the page cache. Default: [`IoMode::Auto`].
     pub io_mode: IoMode,
-    /// How many extents are kept open for reading, at least one. Default: 128.
+    /// How many extents are kept open for reading, at least one; of them at most 16 a second time, for reads past the page cache.
+    /// Default: 128.
     pub open_handles: usize,
 }
 
@@ -50,8 +51,8 @@ pub struct LocalVolumeOptions {
 /// the disk (`cargo bench --bench volume`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoMode {
-    /// Writes of 64 KiB and more whose memory and offset are aligned to 4096 bytes go direct where the filesystem can;
-    /// everything else is buffered.
+    /// Writes of 64 KiB and more, and reads of [`Volume::read_once`] of 1 MiB and more, go direct where the filesystem can and memory
+    /// and offset are aligned to 4096 bytes; everything else is buffered.
     Auto,
     /// The same, for whoever wants no volume where the filesystem cannot: such a one is refused when an archive is opened for writing,
     /// made, or given it. See [`LocalVolume::can_go_direct_on`].

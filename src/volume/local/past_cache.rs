@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::io::Errno;
+
 use super::handles::Handles;
 use super::writer::refuses_direct;
 use super::{IoMode, LocalVolumeOptions, Shared, layout};
@@ -64,7 +66,10 @@ impl PastCache {
                     self.is_refused.store(true, Ordering::Relaxed);
                     break;
                 }
-                Err(error) => return Err(error),
+                Err(error) if is_of_disk(&error) => return Err(error),
+                // It may be of what others write to that file, which is on its way to the disk before anything is read past the
+                // cache, or of the memory of the machine. The page cache has neither, or says it again.
+                Err(_) => break,
             }
         }
         assert!(done <= body.len(), "the host read more than it was asked for");
@@ -98,6 +103,14 @@ impl PastCache {
         self.handles.put(extent, &file);
         Some(file)
     }
+}
+
+/// Says whether an error tells that bytes could not be read, or that the handle is none any more.
+fn is_of_disk(error: &io::Error) -> bool {
+    let codes = [Errno::IO, Errno::STALE];
+    codes
+        .iter()
+        .any(|code| error.raw_os_error() == Some(code.raw_os_error()))
 }
 
 #[cfg(test)]

@@ -50,7 +50,8 @@ impl Reader {
             if info.links > 0 {
                 return Ok((file, info));
             }
-            self.handles.forget(extent);
+            // Whatever is open of it keeps its blocks.
+            self.forget(extent);
         }
         let open = || {
             let path = layout::extent_path(&shared.dir, extent);
@@ -128,5 +129,45 @@ impl Reader {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::disallowed_methods,
+        reason = "an extent is removed behind the back of the volume"
+    )]
+
+    use std::fs;
+
+    use crate::buffer::BufferPool;
+    use crate::error::VolumeError;
+    use crate::units::{ExtentId, VolumeId};
+    use crate::volume::{LocalVolume, Volume as _};
+
+    #[test]
+    fn nothing_of_an_extent_that_somebody_has_removed_stays_open() {
+        const LEN: usize = 1 << 20;
+        let extent = ExtentId::new(1);
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let id = VolumeId::from_bytes([3; 16]);
+        let volume = LocalVolume::create(&dir.path().join("v"), id).expect("a new volume");
+        volume
+            .create_extent(extent, &vec![7; LEN], 0)
+            .expect("there is room");
+        let mut bytes = BufferPool::new(LEN).take(LEN).expect("within the budget");
+        volume.read_once(extent, 0, &mut bytes).expect("all there");
+        assert!(bytes.iter().all(|&byte| byte == 7), "what was written");
+
+        fs::remove_file(volume.extent_path(extent)).expect("it is there");
+        let error = volume.read_at(extent, 0, &mut bytes).expect_err("it is gone");
+        assert!(matches!(error, VolumeError::Missing { .. }), "{error}");
+        let reader = &volume.reader;
+        assert_eq!(
+            (reader.handles.clear(), reader.past_cache.clear()),
+            (0, 0),
+            "open files keep the blocks of what was removed"
+        );
     }
 }
