@@ -13,7 +13,7 @@ use memmap2::MmapMut;
 const LARGE_PAGE_BYTES: usize = 2 << 20;
 
 /// Memory of whole pages: large ones as far as it is long enough and the system has them. Linux begins them where they have to begin
-/// since 6.7; before, one in some is lost.
+/// since 6.7; before, each mapping has one less, and one of 2 MiB none.
 pub(super) struct Pages {
     map: MmapMut,
     /// What of the mapping is used and counted. What is behind it is never touched, nor is there a large page that reaches into it, so it
