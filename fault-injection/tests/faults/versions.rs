@@ -260,7 +260,7 @@ fn application() -> Application<Notes> {
 #[test]
 fn kept_versions_and_renames_survive_every_crash() -> io::Result<()> {
     let findings = Findings::until(Enough::violations(1));
-    let effort = Effort::to_the_end(Limits::new(1), 40, 2).at_one_boundary_in(2);
+    let effort = Effort::to_the_end(Limits::new(1), 40, 2).at_one_boundary_in(4);
     explore(&application(), SEED, &effort, &findings)?;
     assert!(findings.violations().is_empty(), "{findings}");
     assert!(findings.images() >= 100, "too few: {findings}");

@@ -11,7 +11,7 @@ use bfdb_fault_injection::{
 };
 
 /// Seeds of archives.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 15;
 
 /// Damaged archives of each seed.
 const COUNT: u64 = 72;

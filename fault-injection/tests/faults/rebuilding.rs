@@ -8,14 +8,15 @@ use std::{
 };
 
 use bfdb::{
-    Access, Archive, ArchiveOptions, CommitOptions, OpenOptions,
+    Access, Archive, ArchiveOptions, CommitOptions, OpenOptions, RepairOptions,
     archive::{RebuildFrom, RebuildOptions, UsableNames},
     error::OpenError,
     host::Machine,
     storage::FileAccess,
 };
 use bfdb_fault_injection::crashes::{
-    Application, Effort, Enough, Findings, Restarted, Watched, explore, inject, resources, small_policy,
+    Application, Effort, Enough, Findings, Restarted, Watched, explore, inject, replay_of, resources,
+    small_policy,
 };
 
 const SEED: u64 = 1;
@@ -143,10 +144,15 @@ fn rebuilt(name: &'static str, catalog: Catalog) -> Application<()> {
 
 fn is_survived(application: &Application<()>) -> io::Result<()> {
     let findings = Findings::until(Enough::violations(1));
-    explore(application, SEED, &Effort::default(), &findings)?;
+    explore(
+        application,
+        SEED,
+        &Effort::default().at_one_boundary_in(4),
+        &findings,
+    )?;
     assert!(findings.violations().is_empty(), "{findings}");
     assert!(findings.images() >= 100, "too few: {findings}");
-    inject(application, SEED, 60, &findings)?;
+    inject(application, SEED, 30, &findings)?;
     assert!(findings.violations().is_empty(), "{findings}");
     Ok(())
 }
@@ -173,6 +179,24 @@ fn scan(machine: &Machine) -> Result<Archive, OpenError> {
     Ok(scanned?.0)
 }
 
+/// A scan finds what a crash has left of a commit that was under way: a file of which no byte is lost, and which lacks copies.
+/// What was stored before lacks none.
+fn give_copies(archive: &Archive) -> Answer {
+    let found = archive.scrub(&())?.damage;
+    let is_stored = |name: &str| STORED.iter().any(|(stored, _)| name.ends_with(stored));
+    if let Some(wrong) = found
+        .iter()
+        .find(|damage| !damage.lost.is_empty() || is_stored(&damage.name.to_string()))
+    {
+        return Err(format!("behind a scan: {wrong:?}").into());
+    }
+    let left = archive.repair(&RepairOptions::default(), &())?.damage;
+    if !left.is_empty() {
+        return Err(format!("not repaired behind a scan: {left:?}").into());
+    }
+    Ok(())
+}
+
 /// Opens what is there, or makes it again where nothing can be opened: from the journal when it leads to a checkpoint of a scan, by
 /// another scan when it does not. Everything is there in the end, under no name of its own.
 fn check_scanned(restarted: &Restarted) -> Answer {
@@ -193,6 +217,7 @@ fn check_scanned(restarted: &Restarted) -> Answer {
         }
     }
     holds(&archive, "recovered/removed", &[9; 900])?;
+    give_copies(&archive)?;
     goes_on(&machine, archive)
 }
 
@@ -225,4 +250,18 @@ fn a_rebuild_of_a_missing_catalog_may_end_at_any_step() -> io::Result<()> {
 #[test]
 fn a_rebuild_beside_a_damaged_catalog_may_end_at_any_step() -> io::Result<()> {
     is_survived(&rebuilt("rebuild-damaged", Catalog::Damaged))
+}
+
+/// Noise in the header of the catalog, while one of four copies of a descriptor was written.
+#[test]
+fn a_scan_that_finds_a_commit_under_way_gives_it_its_copies() -> io::Result<()> {
+    let findings = Findings::default();
+    let case = "deep-scan:1:213:allbut.0:100:garbage.1.0.4096.13191963777846137157.newer";
+    replay_of(
+        &scanned("deep-scan", Catalog::Missing),
+        &case.parse().expect("a case"),
+        &findings,
+    )?;
+    assert!(findings.violations().is_empty(), "{findings}");
+    Ok(())
 }
