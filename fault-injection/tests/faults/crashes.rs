@@ -3,11 +3,6 @@
 //! The counts are floors: what is explored follows from the seeds, so they fall only where an operation of the engine is
 //! gone or a class of crashes is not tried any more.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
-};
-
 use bfdb_fault_injection::{
     crashes::{
         errors::inject,
@@ -18,6 +13,8 @@ use bfdb_fault_injection::{
     },
     simulation::{CrashClass, Limits},
 };
+
+use super::processors::on_all_processors;
 
 const SEED: u64 = 1;
 
@@ -66,21 +63,6 @@ struct Job {
     limits: Limits,
     /// Of so many boundaries one is tried.
     one_boundary_in: u64,
-}
-
-/// Does jobs on all processors, in their order as far as they go: no test ends with one thread at work.
-fn on_all_processors(jobs: &[Job], work: impl Fn(&Job) + Sync) {
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            work(job);
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(worker);
-        }
-    });
 }
 
 fn of_group(group: Group) -> Vec<Job> {

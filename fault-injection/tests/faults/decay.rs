@@ -1,14 +1,11 @@
 //! Archives whose extents are damaged at rest: inside of what the codes survive, and one beyond.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    thread,
-};
-
 use bfdb_fault_injection::{
     crashes::{case::Case, explore::Findings},
     decay::{self, Tally},
 };
+
+use super::processors::for_each_seed;
 
 /// Seeds of archives.
 const SEEDS: u64 = 15;
@@ -16,28 +13,12 @@ const SEEDS: u64 = 15;
 /// Damaged archives of each seed.
 const COUNT: u64 = 72;
 
-/// Runs on all processors.
-fn for_each_seed(work: impl Fn(u64) + Sync) {
-    let next = AtomicU64::new(1);
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > SEEDS {
-                        break;
-                    }
-                    work(seed);
-                }
-            });
-        }
-    });
-}
-
 #[test]
 fn damaged_extents_cost_exactly_what_no_code_brings_back_and_every_report_says_so() {
     let (findings, tally) = (Findings::default(), Tally::default());
-    for_each_seed(|seed| decay::explore(seed, COUNT, &findings, &tally).expect("the archives are made"));
+    for_each_seed(SEEDS, |seed| {
+        decay::explore(seed, COUNT, &findings, &tally).expect("the archives are made");
+    });
     for violation in findings.violations() {
         eprintln!("{violation}");
     }

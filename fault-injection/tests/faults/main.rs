@@ -9,6 +9,7 @@ mod damage;
 mod decay;
 mod faulty;
 mod kills;
+mod processors;
 mod readme;
 mod rebuilding;
 mod resting;

@@ -183,7 +183,10 @@ fn scan(machine: &Machine) -> Result<Archive, OpenError> {
 /// What was stored before lacks none.
 fn give_copies(archive: &Archive) -> Answer {
     let found = archive.scrub(&())?.damage;
-    let is_stored = |name: &str| STORED.iter().any(|(stored, _)| name.ends_with(stored));
+    let is_stored = |name: &str| {
+        let mut stored = STORED.iter().map(|(stored, _)| *stored).chain(["removed"]);
+        stored.any(|stored| name.ends_with(stored))
+    };
     if let Some(wrong) = found
         .iter()
         .find(|damage| !damage.lost.is_empty() || is_stored(&damage.name.to_string()))

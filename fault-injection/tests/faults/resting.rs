@@ -1,35 +1,14 @@
 //! Archives that are damaged at rest: catalog, journal, slots.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    thread,
-};
-
 use bfdb_fault_injection::{
     crashes::{case::Case, explore::Findings},
     resting::{self, Answer, KINDS, TARGETS, Tally},
 };
 
+use super::processors::for_each_seed;
+
 /// Seeds of archives, each left in every way.
 const SEEDS: u64 = 8;
-
-/// Runs on all processors.
-fn for_each_seed(work: impl Fn(u64) + Sync) {
-    let next = AtomicU64::new(1);
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > SEEDS {
-                        break;
-                    }
-                    work(seed);
-                }
-            });
-        }
-    });
-}
 
 /// Damaged archives of each kind of each seed.
 const COUNT: u64 = 40;
@@ -37,7 +16,9 @@ const COUNT: u64 = 40;
 #[test]
 fn damage_at_rest_is_made_up_for_or_told_of_and_never_believed() {
     let (findings, tally) = (Findings::default(), Tally::default());
-    for_each_seed(|seed| resting::explore(seed, COUNT, &findings, &tally).expect("the archives are made"));
+    for_each_seed(SEEDS, |seed| {
+        resting::explore(seed, COUNT, &findings, &tally).expect("the archives are made");
+    });
     for violation in findings.violations() {
         eprintln!("{violation}");
     }
